@@ -1,0 +1,58 @@
+"""lamflow: latent action models, from episodes to a report. `snakemake` builds the quickstart, `--configfile` another one."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# The checkout's own package comes first, in this process and, through the environment, in the jobs: the workflow runs
+# without an installed lamflow, and a copied checkout never runs another one's code.
+SOURCES = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCES)
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")])))
+
+from lamflow.config import load_experiment
+
+# Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    EXPERIMENT = load_experiment(config, source=", ".join(map(str, workflow.configfiles)))
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
+include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    experiment=any_of([EXPERIMENT.experiment]),
+    env=any_of(EXPERIMENT.envs),
+    split="train|validation|test",
+    lam=any_of(EXPERIMENT.lams),
+    method=any_of(EXPERIMENT.methods),
+    seed=any_of(EXPERIMENT.seeds),
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        final_results,
+
+
+include: "workflow/rules/experts.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/lam.smk"
+include: "workflow/rules/policy.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"

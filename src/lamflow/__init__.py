@@ -1,0 +1,3 @@
+"""lamflow: learning to act from video without actions."""
+
+__version__ = "0.1.0"

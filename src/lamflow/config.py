@@ -1,0 +1,414 @@
+"""The typed configuration: one pydantic model is the source of the YAML's validation, the JSON schema and the docs table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lamflow.catalogue import environment_spec
+from lamflow.config_errors import explain
+
+T = TypeVar("T")
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""A name that may stand in a path: lower-case letters, digits, '-' and '_'."""
+
+
+class Settings(BaseModel):
+    """Base of every settings group: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_groups(cls, given: Any) -> Any:
+        """A nested group that is given in part keeps the rest of the default it has here, which may differ from its class's."""
+        if not isinstance(given, dict):
+            return given
+        completed = dict(given)
+        for name, field in cls.model_fields.items():
+            default = field.get_default(call_default_factory=True, validated_data={})
+            if isinstance(default, BaseModel) and isinstance(given.get(name), dict):
+                completed[name] = default.model_dump(exclude_defaults=True) | given[name]
+        return completed
+
+
+class TrainingSettings(Settings):
+    """The one training loop."""
+
+    steps: int = Field(2000, gt=0, description="Optimiser steps.")
+    batch_size: int = Field(128, gt=0, description="Transitions a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
+    warmup_steps: int = Field(
+        50, ge=0, description="Steps over which the learning rate rises linearly from 10% of its peak."
+    )
+    final_learning_rate_fraction: float = Field(
+        0.01, ge=0, le=1, description="Learning rate at the last step as a fraction of its peak; linear in between."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW); 0 is plain Adam.")
+    clip_norm: float = Field(2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it.")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto",
+        description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "
+        "Quantiser, losses and optimiser state are always float32.",
+    )
+    log_every: int = Field(50, gt=0, description="Steps between two rows of the metrics file.")
+    validate_every: int = Field(500, gt=0, description="Steps between two evaluations on held-out episodes.")
+    checkpoint_every: int = Field(500, gt=0, description="Steps between two checkpoints in the state directory.")
+
+
+class ExpertSettings(Settings):
+    """The PPO expert (JAX) of environments whose demonstrator is `ppo`; planners need no training."""
+
+    total_steps: int = Field(2_000_000, gt=0, description="Environment steps of PPO training, at most.")
+    target_return: float = Field(
+        0.965, description="Training stops early once the mean raw return of ten rollouts in a row has reached this."
+    )
+    num_envs: int = Field(256, gt=0, description="Parallel environments.")
+    num_steps: int = Field(32, gt=0, description="Steps a rollout and environment.")
+    epochs: int = Field(4, gt=0, description="Passes over each rollout.")
+    minibatches: int = Field(8, gt=0, description="Minibatches a pass.")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate, decayed linearly to 0.")
+    discount: float = Field(0.99, gt=0, le=1, description="Discount factor gamma.")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of generalised advantage estimation.")
+    clip_range: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio.")
+    entropy_coefficient: float = Field(0.01, ge=0, description="Weight of the entropy bonus.")
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm clip.")
+    hidden_width: int = Field(128, gt=0, description="Width of the two hidden layers.")
+
+
+class CollectionSettings(Settings):
+    """Episodes of the demonstrator."""
+
+    train_episodes: int = Field(2000, gt=0, description="Episodes of the train split.")
+    validation_episodes: int = Field(
+        200, gt=0, description="Episodes of the validation split (probes and held-out losses)."
+    )
+    test_episodes: int = Field(
+        200, gt=0, description="Episodes of the test split; measures the demonstrator on test levels."
+    )
+    epsilon: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Probability of a uniformly random action at each step, so that every action occurs.",
+    )
+    num_rulesets: int = Field(
+        1000, gt=0, description="XLand rulesets over all splits (80% train, 10% validation, 10% test)."
+    )
+    reference_episodes: int = Field(
+        512,
+        gt=0,
+        description="Episodes, on test levels, that measure the returns of the noise-free demonstrator and of random.",
+    )
+
+
+class QuantizerSettings(Settings):
+    """Vector quantisation with exponential moving averages (VQ-EMA), as in LAPO."""
+
+    kind: Literal["vq_ema", "none"] = Field("vq_ema", description="vq_ema, or none for a continuous latent.")
+    codebooks: int = Field(2, gt=0, description="Codebooks.")
+    tokens: int = Field(4, gt=0, description="Discrete tokens a codebook.")
+    code_dim: int = Field(
+        16, gt=0, description="Width of a code; the latent has codebooks x tokens x code_dim entries."
+    )
+    codes: int = Field(64, gt=1, description="Codes a codebook.")
+    decay: float = Field(0.999, gt=0, lt=1, description="Decay of the moving averages.")
+    commitment_weight: float = Field(0.05, ge=0, description="Weight of the commitment loss.")
+    epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the cluster sizes.")
+    revive_below: float = Field(
+        0.0,
+        ge=0,
+        description="A code whose moving cluster size (vectors a batch) falls below this is re-drawn from the batch; 0: never.",
+    )
+
+    @property
+    def latent_dim(self) -> int:
+        return self.codebooks * self.tokens * self.code_dim
+
+
+Symmetry = Literal["none", "rotation"]
+SYMMETRY = (
+    "rotation: networks see the window turned by quarter turns so that the agent faces up in the present frame, which makes them "
+    "invariant to rotations of the grid. Only for full views, whose dynamics have that symmetry."
+)
+
+
+class NetworkSettings(Settings):
+    """A convolutional network over grids of categories."""
+
+    width: int = Field(32, gt=0, description="Channels of each convolution.")
+    layers: int = Field(3, gt=0, description="3x3 convolutions.")
+    embedding_dim: int = Field(8, gt=0, description="Embedding width of each category (tile, colour).")
+    pooling: Literal["max", "flatten"] = Field(
+        "max", description="How the grid becomes a vector: max (translation-invariant) or flatten (keeps places)."
+    )
+    hidden_width: int = Field(128, gt=0, description="Width of the hidden layer after the pooling.")
+
+
+class LamSettings(Settings):
+    """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
+
+    inverse_dynamics: NetworkSettings = Field(
+        default_factory=NetworkSettings, description="The inverse dynamics model (IDM)."
+    )
+    forward_dynamics: NetworkSettings = Field(
+        default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
+    )
+    quantizer: QuantizerSettings = Field(default_factory=QuantizerSettings, description="The quantiser between them.")
+    symmetry: Symmetry = Field("none", description=SYMMETRY)
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+
+class PolicySettings(Settings):
+    """A policy network and its inputs."""
+
+    network: NetworkSettings = Field(
+        default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
+    )
+    context: int = Field(1, gt=0, description="Frames the policy sees: the current one and context - 1 before it.")
+    recurrent: bool = Field(False, description="A GRU over the episode instead of a context of frames.")
+    proprioception: bool = Field(
+        True, description="Input of direction and carried object, which an egocentric view hides."
+    )
+    symmetry: Symmetry = Field("none", description=SYMMETRY)
+    task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+
+class DecoderSettings(Settings):
+    """From latent actions to true actions, with a few labels."""
+
+    kind: Literal["mlp", "dictionary"] = Field(
+        "mlp",
+        description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
+    )
+    hidden_widths: tuple[int, ...] = Field((128, 128), description="Hidden layers of the MLP.")
+    smoothing: float = Field(
+        0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
+    )
+    training: TrainingSettings = Field(
+        default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Training of the MLP."
+    )
+
+
+class LatentMethodSettings(Settings):
+    """Policy in latent actions + action decoder (LAPO and its relatives)."""
+
+    kind: Literal["latent"] = "latent"
+    lam: Name = Field(description="The LAM, by its name under `lams`.")
+    target: Literal["latent", "codes"] = Field(
+        "latent",
+        description="latent: regression on the pre-quantisation latent (MSE, LAPO); codes: categorical over the codes.",
+    )
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The latent policy.")
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="The action decoder.")
+
+
+class BcMethodSettings(Settings):
+    """Behaviour cloning on the N labelled transitions alone."""
+
+    kind: Literal["bc"] = "bc"
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class VptMethodSettings(Settings):
+    """An IDM trained on the N labels, its pseudo-labels on all episodes, behaviour cloning on them (VPT)."""
+
+    kind: Literal["vpt"] = "vpt"
+    inverse_dynamics: NetworkSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
+    symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class OracleMethodSettings(Settings):
+    """Behaviour cloning on the true action of every transition: the ceiling of the same inputs."""
+
+    kind: Literal["oracle_bc"] = "oracle_bc"
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class RandomMethodSettings(Settings):
+    """Uniformly random actions."""
+
+    kind: Literal["random"] = "random"
+
+
+MethodSettings = Annotated[
+    LatentMethodSettings | BcMethodSettings | VptMethodSettings | OracleMethodSettings | RandomMethodSettings,
+    Field(discriminator="kind"),
+]
+
+
+class EvaluationSettings(Settings):
+    """Rollouts of the agents on test levels."""
+
+    episodes: int = Field(100, gt=0, description="Episodes an agent (label count and draw).")
+    action_selection: Literal["argmax", "sample"] = Field(
+        "sample", description="How an action is taken from its distribution."
+    )
+    bootstrap_samples: int = Field(2000, gt=0, description="Resamples of the stratified bootstrap intervals.")
+
+
+class LoggingSettings(Settings):
+    """Weights & Biases, beside the metrics files that are always written."""
+
+    wandb: bool = Field(False, description="Also log to Weights & Biases.")
+    wandb_mode: Literal["offline", "online"] = Field(
+        "offline", description="offline needs neither a key nor a network."
+    )
+    wandb_project: str = Field("lamflow", description="Project name at Weights & Biases.")
+
+
+LabelCount = int | str
+_TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
+
+
+def parse_label_count(labels: LabelCount) -> tuple[int, Literal["transitions", "trajectories"]]:
+    """``64`` -> (64, 'transitions'); ``'500 trajectories'`` -> (500, 'trajectories'); ValueError otherwise."""
+    if isinstance(labels, int) and labels > 0:
+        return labels, "transitions"
+    if isinstance(labels, str):
+        if labels.isdigit() and int(labels) > 0:
+            return int(labels), "transitions"
+        match = _TRAJECTORIES.match(labels)
+        if match and int(match[1]) > 0:
+            return int(match[1]), "trajectories"
+    raise ValueError(f"label count {labels!r}: expected a positive integer or '<n> trajectories'")
+
+
+class Experiment(Settings):
+    """A whole experiment: environments x seeds x methods."""
+
+    experiment: Name = Field(description="Name of the experiment; results go to results/<experiment>/.")
+    envs: tuple[str, ...] = Field(min_length=1, description="Environments by name; see docs/environments.md.")
+    seeds: tuple[int, ...] = Field(
+        min_length=1, description="Seeds of the learners; every seed is a full repetition from the LAM on."
+    )
+    labels: tuple[LabelCount, ...] = Field(
+        (16, 64, 256, 1024), min_length=1, description="Label budgets: transitions, or '<n> trajectories'."
+    )
+    label_draws: int = Field(3, gt=0, description="Random draws of the labels for each budget and seed.")
+    expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts.")
+    collection: CollectionSettings = Field(default_factory=CollectionSettings, description="Episode collection.")
+    lams: dict[Name, LamSettings] = Field(default_factory=dict, description="Latent action models by name.")
+    methods: dict[Name, MethodSettings] = Field(min_length=1, description="Methods by name.")
+    only: dict[Name, tuple[str, ...]] = Field(
+        default_factory=dict, description="Restricts methods, by name, to some of the environments; others run on all."
+    )
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="Evaluation.")
+    logging: LoggingSettings = Field(default_factory=LoggingSettings, description="Logging.")
+
+    @field_validator("envs")
+    @classmethod
+    def _known_environments(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            environment_spec(name)
+        _unique(names, "environment")
+        return names
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _integer_seeds(cls, seeds: Any) -> Any:
+        if isinstance(seeds, (list, tuple)):
+            for seed in seeds:
+                if isinstance(seed, bool) or not re.fullmatch(r"\d+", str(seed)):
+                    raise ValueError(f"seed {seed!r} is no non-negative integer")
+            _unique([int(seed) for seed in seeds], "seed")
+        return seeds
+
+    @field_validator("labels")
+    @classmethod
+    def _label_counts(cls, labels: tuple[LabelCount, ...]) -> tuple[LabelCount, ...]:
+        parsed = [parse_label_count(label) for label in labels]
+        counts = tuple(count if kind == "transitions" else f"{count} trajectories" for count, kind in parsed)
+        _unique(counts, "label count")
+        return counts
+
+    @model_validator(mode="after")
+    def _references(self) -> Experiment:
+        for name, method in self.methods.items():
+            if isinstance(method, LatentMethodSettings):
+                if method.lam not in self.lams:
+                    raise ValueError(
+                        f"methods.{name}.lam: unknown LAM {method.lam!r}; known: {', '.join(self.lams) or 'none'}"
+                    )
+                quantizer = self.lams[method.lam].quantizer
+                if (method.target == "codes" or method.decoder.kind == "dictionary") and quantizer.kind == "none":
+                    raise ValueError(f"methods.{name}: codes need a quantiser, and LAM {method.lam!r} has none")
+                if method.decoder.kind == "dictionary" and method.target != "codes":
+                    raise ValueError(f"methods.{name}: a dictionary decodes codes; set target: codes")
+                if (
+                    method.target == "codes"
+                    and quantizer.codebooks * quantizer.tokens > 1
+                    and method.decoder.kind == "dictionary"
+                ):
+                    raise ValueError(
+                        f"methods.{name}: a dictionary needs a LAM with one codebook of one token; {method.lam!r} has "
+                        f"{quantizer.codebooks} x {quantizer.tokens}"
+                    )
+        for name, envs in self.only.items():
+            if name not in self.methods:
+                raise ValueError(f"only.{name}: unknown method; known: {', '.join(self.methods)}")
+            for env in envs:
+                if env not in self.envs:
+                    raise ValueError(f"only.{name}: environment {env!r} is not among envs")
+        for env in self.envs:
+            for lam in self.lams_of(env):
+                if self.lams[lam].symmetry == "rotation" and environment_spec(env).view != "full":
+                    raise ValueError(
+                        f"lams.{lam}.symmetry: rotation needs a full view, and {env} has an egocentric one"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_within_data(self) -> Experiment:
+        """What is sure to be too many; the stages count the labels that the episodes really hold."""
+        episodes = self.collection.train_episodes
+        for labels in self.labels:
+            count, kind = parse_label_count(labels)
+            for env in self.envs:
+                most = episodes if kind == "trajectories" else episodes * environment_spec(env).max_steps
+                if count > most:
+                    raise ValueError(
+                        f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {kind}"
+                    )
+        return self
+
+    def methods_of(self, env: str) -> tuple[str, ...]:
+        """Names of the methods that run on ``env``."""
+        return tuple(name for name in self.methods if name not in self.only or env in self.only[name])
+
+    def lams_of(self, env: str) -> tuple[str, ...]:
+        """Names of the LAMs that some method needs on ``env``."""
+        methods = [self.methods[name] for name in self.methods_of(env)]
+        return tuple(dict.fromkeys(method.lam for method in methods if isinstance(method, LatentMethodSettings)))
+
+
+def _unique(values: Sequence[T], what: str) -> None:
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        raise ValueError(f"{what} {repeated[0]!r} is listed twice")
+
+
+def load_experiment(raw: Any, source: str = "configuration") -> Experiment:
+    """Validate a parsed configuration; ValueError lists each bad key with its value and what is allowed."""
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(explain(error, Experiment, source)) from None
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read and validate a YAML file; ValueError when it is not there, is no YAML or does not validate."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+    return load_experiment(raw, source=str(path))

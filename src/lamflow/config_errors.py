@@ -1,0 +1,70 @@
+"""What people read when a configuration is wrong: each bad key with what was found and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
+    """One line a problem: key, what is wrong, what was found. ``source`` names the file."""
+    lines = [f"{source}: {error.error_count()} problem(s)"]
+    return "\n".join(lines + [f"  {_explain_one(problem, model)}" for problem in error.errors()])
+
+
+def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    location = problem["loc"]
+    key = _shown_key(location)
+    found = f" (found {_short(problem['input'])})"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; known here: {', '.join(_keys_beside(location, model))}{found}"
+    if problem["type"] == "missing":
+        return f"{key}: missing; it has no default"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}: kind is missing; expected one of {', '.join(_kinds(model))}{found}"
+    if problem["type"] == "union_tag_invalid":
+        return f"{key}.kind: expected one of {', '.join(_kinds(model))} (found {problem['input'].get('kind')!r})"
+    if problem["type"] == "tuple_type":
+        return f"{key}: expected a list{found}"
+    if problem["type"] == "model_type":
+        return f"{key}: expected a mapping of keys to values{found}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}{found}" if location else message
+
+
+def _shown_key(location: Sequence[str | int]) -> str:
+    """``methods.lapo.decoder.kind``: pydantic puts the kind of a method before its keys, the file does not."""
+    parts = [str(part) for part in location]
+    if parts[:1] == ["methods"] and len(parts) > 3:
+        del parts[2]
+    return ".".join(parts) or "the whole file"
+
+
+def _keys_beside(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """The keys that are known where the unknown one at ``location`` stands."""
+    annotation: Any = model
+    for part in location[:-1]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            annotation = _members(annotation)[str(part)]
+    return list(annotation.model_fields)
+
+
+def _members(union: Any) -> dict[str, type[BaseModel]]:
+    """The models of a union that is told apart by ``kind``, by their kind."""
+    return {member.model_fields["kind"].default: member for member in get_args(get_args(union)[0])}
+
+
+def _kinds(model: type[BaseModel]) -> list[str]:
+    return list(_members(get_args(model.model_fields["methods"].annotation)[1]))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

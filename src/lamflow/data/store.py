@@ -1,0 +1,282 @@
+"""The episode store: what its arrays and attributes are, its writer and its reader.
+
+An episode of L transitions takes L + 1 rows: row t holds observation o_t, the action taken in it, the reward of that
+action and what it led to; so ``terminated`` or ``truncated`` stand on row L - 1. Row L is the final observation, with
+action -1, reward 0 and both flags False. In a store with ``final_observations: false`` an episode has L rows, and its
+last action has no next frame. Shapes: N rows, E episodes, P proprioceptive entries, G task entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.data.group_reader import GroupReader, check_digest, check_format, load_metadata
+from lamflow.data.group_writer import ArraySpec, GroupWriter
+from lamflow.envs.interface import Episode
+
+FORMAT: Final = "lamflow-episodes"
+FORMAT_VERSION: Final = 1
+SPLITS: Final = ("train", "validation", "test")
+NO_ACTION: Final = -1
+"""The action on the row of a final observation."""
+_REQUIRED: Final = ("source", "licence")
+_OPTIONAL: Final = {"return_expert": None, "return_random": None, "final_observations": True}
+_OWN: Final = frozenset(
+    ("format", "format_version", "env", "split", "num_episodes", "num_rows", "num_actions", "return_behaviour")
+) | {"complete", "files", "digest"}
+"""Attributes that the writer fills in itself."""
+
+
+@dataclass(frozen=True)
+class EpisodeArrays:
+    """A whole split in memory.
+
+    ``observations`` uint8 [N, *frame_shape]; ``proprioception`` uint8 [N, P]; ``task`` uint8 [N, G] (G may be 0);
+    ``actions`` int64 [N], -1 on final observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool
+    [N]; ``episode_starts`` int64 [E], first rows; ``level_seeds`` int64 [E].
+    """
+
+    observations: NDArray[np.uint8]
+    proprioception: NDArray[np.uint8]
+    task: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    episode_starts: NDArray[np.int64]
+    level_seeds: NDArray[np.int64]
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.actions)
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.episode_starts)
+
+    @property
+    def num_transitions(self) -> int:
+        """Rows with an action and a next frame: all but the last row of each episode."""
+        return self.num_rows - self.num_episodes
+
+
+def row_array_specs(spec: EnvironmentSpec) -> tuple[ArraySpec, ...]:
+    """The arrays with one entry a row."""
+    task = (ArraySpec("task", "uint8", (len(spec.task_sizes),)),) if spec.task_sizes else ()
+    return (
+        ArraySpec("observations", "uint8", spec.frame_shape),
+        ArraySpec("proprioception", "uint8", (len(spec.proprioception_sizes),)),
+        *task,
+        ArraySpec("actions", "int64"),
+        ArraySpec("rewards", "float32"),
+        ArraySpec("terminated", "bool"),
+        ArraySpec("truncated", "bool"),
+    )
+
+
+EPISODE_ARRAY_SPECS: Final = (ArraySpec("episode_starts", "int64"), ArraySpec("level_seeds", "int64"))
+"""The arrays with one entry an episode."""
+
+
+def expected_arrays(attributes: Mapping[str, Any]) -> list[tuple[ArraySpec, int]]:
+    """Every array of the episode store with these attributes, and its number of rows."""
+    rows, episodes = int(attributes["num_rows"]), int(attributes["num_episodes"])
+    of_rows = [(array, rows) for array in row_array_specs(environment_spec(attributes["env"]))]
+    return of_rows + [(array, episodes) for array in EPISODE_ARRAY_SPECS]
+
+
+class EpisodeWriter:
+    """Writes an episode store; a context manager. The store appears at ``path`` when the block ends well.
+
+    ``attributes``: ``source`` and ``licence`` (text) are needed; ``return_expert`` and ``return_random`` (mean raw
+    returns on test levels, or None) and ``final_observations`` (default True) may be given; other keys are stored as
+    they are. All but ``final_observations`` may still be changed through ``writer.attributes`` until the block ends.
+    """
+
+    def __init__(self, path: Path | str, *, spec: EnvironmentSpec, split: str, attributes: Mapping[str, Any]) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"{path}: found split {split!r}, expected one of {', '.join(SPLITS)}")
+        self.path = Path(path)
+        self.spec = spec
+        self.split = split
+        self.attributes: dict[str, Any] = {**_OPTIONAL, **attributes}
+        _check_attributes(self.path, self.attributes)
+        self._final = bool(self.attributes["final_observations"])
+        self._specs = {array.name: array for array in row_array_specs(spec)}
+        self._group = GroupWriter(self.path, (*self._specs.values(), *EPISODE_ARRAY_SPECS))
+        self._total_return = 0.0
+
+    def __enter__(self) -> EpisodeWriter:
+        self._group.__enter__()
+        return self
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes appended so far."""
+        return self._group.num_rows("level_seeds")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows appended so far."""
+        return self._group.num_rows("actions")
+
+    def append(self, episode: Episode) -> None:
+        """Append one episode; ValueError when its arrays do not fit the environment or one another."""
+        rows = episode.length + self._final
+        self._check_episode(episode, rows)
+        self._group.append("episode_starts", np.array([self.num_rows], np.int64))
+        self._group.append("level_seeds", np.array([episode.level_id], np.int64))
+        self._group.append("observations", episode.frames)
+        self._group.append("proprioception", episode.proprioception)
+        if self.spec.task_sizes:
+            self._group.append("task", episode.task)
+        self._group.append("actions", _padded(episode.actions, rows, NO_ACTION))
+        self._group.append("rewards", _padded(episode.rewards, rows, 0))
+        last_action = np.arange(rows) == episode.length - 1
+        self._group.append("terminated", last_action & episode.terminated)
+        self._group.append("truncated", last_action & episode.truncated)
+        self._total_return += episode.total_reward
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._seal()
+        except BaseException as problem:
+            self._group.__exit__(type(problem), problem, problem.__traceback__)
+            raise
+        self._group.__exit__(kind, error, trace)
+
+    def _seal(self) -> None:
+        if self.num_episodes == 0:
+            raise ValueError(f"{self.path}: found no episode to write, expected at least one")
+        _check_attributes(self.path, self.attributes)
+        self._group.attributes = {
+            **self.attributes,
+            "final_observations": self._final,
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "env": self.spec.name,
+            "split": self.split,
+            "num_episodes": self.num_episodes,
+            "num_rows": self.num_rows,
+            "num_actions": self.spec.num_actions,
+            "return_behaviour": self._total_return / self.num_episodes,
+        }
+
+    def _check_episode(self, episode: Episode, rows: int) -> None:
+        what = f"{self.path}: episode {self.num_episodes} (level {episode.level_id})"
+        if episode.length == 0:
+            raise ValueError(f"{what}: found no action, expected at least one")
+        given: dict[str, tuple[NDArray[Any], int]] = {
+            "observations": (episode.frames, rows),
+            "proprioception": (episode.proprioception, rows),
+            "actions": (episode.actions, episode.length),
+            "rewards": (episode.rewards, episode.length),
+        }
+        if self.spec.task_sizes:
+            given["task"] = (episode.task, rows)
+        for name, (array, length) in given.items():
+            spec = self._specs[name]
+            if array.shape != (length, *spec.row_shape) or array.dtype != np.dtype(spec.dtype):
+                raise ValueError(
+                    f"{what}: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} "
+                    f"{[length, *spec.row_shape]} ({episode.length} actions, final_observations: {self._final})"
+                )
+        low, high = int(episode.actions.min()), int(episode.actions.max())
+        if low < 0 or high >= self.spec.num_actions:
+            raise ValueError(f"{what}: found actions from {low} to {high}, expected 0 to {self.spec.num_actions - 1}")
+        if not np.isfinite(episode.rewards).all():
+            raise ValueError(f"{what}: found a reward that is NaN or infinite, expected finite rewards")
+
+
+def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
+    missing = [name for name in _REQUIRED if name not in attributes]
+    if missing:
+        raise ValueError(f"{path}: attributes lack {', '.join(missing)}, expected {', '.join(_REQUIRED)}")
+    own = sorted(_OWN & set(attributes))
+    if own:
+        raise ValueError(f"{path}: found attributes {', '.join(own)}, which the writer fills in itself: leave them out")
+
+
+def _padded(values: NDArray[Any], rows: int, filler: int) -> NDArray[Any]:
+    """``values`` [L] continued with ``filler`` to [rows]."""
+    return np.pad(values, (0, rows - len(values)), constant_values=filler)
+
+
+class EpisodeStore:
+    """A finished episode store, opened lazily: attributes and files are checked, rows are read on demand."""
+
+    def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
+        self.path = path
+        self.attributes = attributes
+        self._group = GroupReader(path, attributes, expected_arrays)
+
+    @classmethod
+    def open(cls, path: Path | str, *, env: str | None = None) -> EpisodeStore:
+        """Open the store at ``path``; ValueError when it is missing, damaged, of another version or not of ``env``."""
+        path = Path(path)
+        attributes = load_metadata(path)
+        check_format(path, attributes, format_name=FORMAT, format_version=FORMAT_VERSION)
+        check_env(path, attributes, env)
+        check_digest(path, attributes)
+        return cls(path, attributes)
+
+    @property
+    def env(self) -> str:
+        return str(self.attributes["env"])
+
+    @property
+    def split(self) -> str:
+        return str(self.attributes["split"])
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the attributes and every file: stores of equal digests are equal."""
+        return str(self.attributes["digest"])
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.attributes["num_rows"])
+
+    @property
+    def num_episodes(self) -> int:
+        return int(self.attributes["num_episodes"])
+
+    @property
+    def num_transitions(self) -> int:
+        """Rows with an action and a next frame."""
+        return self.num_rows - self.num_episodes
+
+    @property
+    def final_observations(self) -> bool:
+        """Whether each episode's last row is its final observation, without an action."""
+        return bool(self.attributes["final_observations"])
+
+    def array(self, name: str) -> Any:
+        """The zarr array ``name``: slices of it are read from disk and returned as numpy arrays. ValueError names a damaged
+        file."""
+        return self._group[name]
+
+    def load(self) -> EpisodeArrays:
+        """Read everything into memory; ValueError names a damaged file."""
+        values = self._group.load()
+        values.setdefault("task", np.zeros((self.num_rows, 0), np.uint8))
+        return EpisodeArrays(**values)
+
+
+def check_env(path: Path, attributes: Mapping[str, Any], env: str | None) -> None:
+    """ValueError when the store is of another environment than ``env``."""
+    if env is not None and attributes.get("env") != env:
+        raise ValueError(
+            f"{path}: found environment {attributes.get('env')!r}, expected {env!r}: give the store of that environment"
+        )

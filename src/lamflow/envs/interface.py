@@ -1,0 +1,93 @@
+"""What every simulator looks like to the rest of lamflow: batches of levels in, batches of observations out.
+
+Shapes: B environments, T transitions of an episode, H and W grid sides, P proprioceptive entries, G task entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import EnvironmentSpec
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of observations. ``frames`` uint8 [B, *frame_shape]; ``proprioception`` uint8 [B, P]; ``task`` uint8 [B, G]."""
+
+    frames: NDArray[np.uint8]
+    proprioception: NDArray[np.uint8]
+    task: NDArray[np.uint8]
+
+    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Observation:
+        return Observation(self.frames[rows], self.proprioception[rows], self.task[rows])
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The outcome of one step of B environments.
+
+    Where an episode ended, ``observation`` is already the first one of the next episode (same-step reset), and
+    ``final_observation`` holds the true last observation of the episode that ended (its other rows equal ``observation``).
+    ``final_observation`` is None for simulators that swallow it (Procgen). ``rewards`` float32 [B] are raw: neither
+    clipped nor normalised. ``level_ids`` int64 [B] belong to the episode that ``observation`` is part of.
+    """
+
+    observation: Observation
+    final_observation: Observation | None
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    level_ids: NDArray[np.int64]
+
+
+class VectorEnvironment(Protocol):
+    """B independent copies of one environment, stepped together."""
+
+    spec: EnvironmentSpec
+    num_envs: int
+
+    def reset(self, level_ids: NDArray[np.int64]) -> Observation:
+        """Start one episode a slot on ``level_ids`` [B]; later episodes of slot i take level ``level_ids[i]`` again
+        unless the environment was built with a level stream."""
+        ...
+
+    def step(self, actions: NDArray[np.int64]) -> StepResult:
+        """Act with ``actions`` int64 [B]."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of L transitions with its L + 1 observations (or L, where the simulator swallows the last one).
+
+    ``frames`` uint8 [L + 1, *frame_shape], ``proprioception`` uint8 [L + 1, P], ``task`` uint8 [L + 1, G], ``actions`` int64
+    [L], ``rewards`` float32 [L]; ``terminated``: the task ended it; ``truncated``: the step limit did.
+    """
+
+    frames: NDArray[np.uint8]
+    proprioception: NDArray[np.uint8]
+    task: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+    rewards: NDArray[np.float32]
+    terminated: bool
+    truncated: bool
+    level_id: int
+
+    @property
+    def length(self) -> int:
+        """Number of transitions."""
+        return len(self.actions)
+
+    @property
+    def total_reward(self) -> float:
+        """Undiscounted raw return."""
+        return float(self.rewards.sum())

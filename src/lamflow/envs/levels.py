@@ -1,0 +1,62 @@
+"""Levels and their splits. A level id is an int64: ``ruleset index << 32 | reset seed``.
+
+Where the task is fixed (MiniGrid), the id is the reset seed, and a stable hash of the level's initial state (grid, agent's
+position and direction) decides its split: 80% train, 10% validation, 10% test. Small grids have few layouts, so seeds alone
+would put the same level into several splits. With rulesets (XLand), the ruleset decides: splits share no ruleset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import environment_spec
+from lamflow.envs.rulesets import split_bounds
+from lamflow.envs.xland import DEFAULT_NUM_RULESETS, SEED_BITS, XlandSimulator, make_simulator
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+_CANDIDATES = 1024
+
+
+def initial_state_digests(simulator: XlandSimulator, level_ids: NDArray[np.int64]) -> list[bytes]:
+    """A digest of each level's initial state (grid, position, direction, goal): equal only where the episodes are the same."""
+    state = simulator.reset_levels(level_ids).state
+    parts = [
+        np.asarray(part).astype(np.uint8).reshape(len(level_ids), -1)
+        for part in (state.grid, state.agent.position, state.agent.direction, state.goal_encoding)
+    ]
+    return [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in np.concatenate(parts, axis=1)]
+
+
+def split_of_digest(digest: bytes) -> Split:
+    """The split that a digest falls into: 80% train, 10% validation, 10% test."""
+    bucket = int.from_bytes(digest, "little") % 10
+    return "train" if bucket < 8 else "validation" if bucket == 8 else "test"
+
+
+def draw_levels(
+    env: str, split: Split, count: int, seed: int, num_rulesets: int = DEFAULT_NUM_RULESETS
+) -> NDArray[np.int64]:
+    """``count`` level ids int64 of a split, the same for the same arguments.
+
+    Repeats are possible (EmptyRandom has only some hundred levels). ValueError for an unknown environment or split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    spec = environment_spec(env)
+    generator = np.random.default_rng((seed, SPLITS.index(split)))
+    if spec.uses_rulesets:
+        bounds = split_bounds(num_rulesets)[split]
+        rulesets = generator.integers(bounds.start, bounds.stop, count)
+        return rulesets << SEED_BITS | generator.integers(2**31, size=count)
+    simulator = make_simulator(env, num_rulesets)
+    kept: list[int] = []
+    while len(kept) < count:
+        candidates = generator.integers(2**31, size=_CANDIDATES)
+        digests = initial_state_digests(simulator, candidates)
+        kept.extend(int(level) for level, digest in zip(candidates, digests, strict=True) if split_of_digest(digest) == split)
+    return np.array(kept[:count], np.int64)

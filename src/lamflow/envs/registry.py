@@ -1,0 +1,25 @@
+"""Vector environments by name; a simulator is imported when one of its environments is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lamflow.catalogue import environment_spec
+from lamflow.envs.interface import VectorEnvironment
+
+DEFAULT_NUM_RULESETS = 1000
+
+
+def make_vector_environment(
+    name: str, num_envs: int, *, num_rulesets: int = DEFAULT_NUM_RULESETS, level_stream: Iterator[int] | None = None
+) -> VectorEnvironment:
+    """``num_envs`` copies of the environment ``name``.
+
+    ``num_rulesets`` must be what the levels were drawn with (it is ignored where the task is fixed). ``level_stream`` gives
+    the levels of later episodes; without it a slot repeats its level. ValueError for an unknown name.
+    """
+    environment_spec(name)
+    from lamflow.envs.xland import make_simulator
+    from lamflow.envs.xland_vector import XlandVectorEnvironment
+
+    return XlandVectorEnvironment(make_simulator(name, num_rulesets), num_envs, level_stream)

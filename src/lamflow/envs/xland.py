@@ -1,0 +1,127 @@
+"""XLand-MiniGrid as batches of levels on a JAX device: reset, step and the views of a batch of states.
+
+Legend: B batch, H and W grid sides. ``Timesteps`` is xminigrid's TimeStep with every leaf batched over B. A level id is
+``ruleset index << 32 | reset seed`` (the ruleset index is 0 where there are no rulesets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
+from lamflow.envs.jax_setup import configure_jax
+from lamflow.envs.rulesets import Rulesets, generate_rulesets
+
+Timesteps = Any
+"""xminigrid.types.TimeStep, which has no stubs."""
+DeviceObservation = tuple[jax.Array, jax.Array, jax.Array]
+"""Frames, proprioception and task of a batch, as in ``Observation``, on the device."""
+Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
+"""``act(params, timesteps, key) -> actions`` int32 [B]: a traceable policy that may look at the whole state."""
+
+VIEW_SIZE = 5
+SEED_BITS = 32
+DEFAULT_NUM_RULESETS = 1000
+
+
+def draw_agent(grids: jax.Array, positions: jax.Array, directions: jax.Array, pockets: jax.Array) -> jax.Array:
+    """The full view [B, H, W, 2]: each grid with its agent drawn in as tile ``AGENT_TILE + direction`` in the colour it
+    carries. ``positions`` [B, 2] are (row, column), ``pockets`` [B, 2] (tile, colour)."""
+    agent = jnp.stack([AGENT_TILE + directions, pockets[:, 1]], axis=-1).astype(grids.dtype)
+    return grids.at[jnp.arange(len(grids)), positions[:, 0], positions[:, 1]].set(agent)
+
+
+def where_batch(mask: jax.Array, chosen: Any, other: Any) -> Any:
+    """Leafwise ``where`` of two trees over the batch axis; ``mask`` bool [B]."""
+    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), chosen, other)
+
+
+class XlandSimulator:
+    """The JAX functions of one environment, traceable and batched.
+
+    ``rulesets`` is None where the simulator fixes the task; else level ids index it.
+    """
+
+    def __init__(self, spec: EnvironmentSpec, rulesets: Rulesets | None) -> None:
+        configure_jax()
+        import xminigrid
+
+        if (rulesets is not None) != spec.uses_rulesets:
+            raise ValueError(f"{spec.name}: rulesets are {'needed' if spec.uses_rulesets else 'not used'} here")
+        self.spec = spec
+        self.rulesets = rulesets
+        self._environment, self._params = xminigrid.make(spec.simulator_id, view_size=VIEW_SIZE)
+        if self._params.max_steps != spec.max_steps:
+            raise ValueError(
+                f"{spec.name}: found a limit of {self._params.max_steps} steps in xminigrid, expected {spec.max_steps} as in "
+                "the catalogue; install the pinned xminigrid"
+            )
+        self._reset = jax.jit(self.reset)
+
+    def reset_levels(self, level_ids: NDArray[np.int64]) -> Timesteps:
+        """The first timesteps of levels int64 [B], compiled; ValueError for a ruleset that does not exist."""
+        return self._reset(*self.split_ids(level_ids))
+
+    def split_ids(self, level_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+        """Ruleset indices int32 [B] and reset seeds uint32 [B] of level ids; ValueError for a ruleset that does not exist."""
+        limit = 1 if self.rulesets is None else len(self.rulesets)
+        indices = level_ids >> SEED_BITS
+        unknown = (indices < 0) | (indices >= limit)
+        if unknown.any():
+            raise ValueError(
+                f"{self.spec.name}: found level id {level_ids[unknown][0]} of ruleset {indices[unknown][0]}, expected a ruleset "
+                f"below {limit}; use the num_rulesets that the levels were drawn with"
+            )
+        return indices.astype(np.int32), (level_ids & 0xFFFFFFFF).astype(np.uint32)
+
+    def reset(self, ruleset_indices: jax.Array, seeds: jax.Array) -> Timesteps:
+        """The first timesteps of the levels with these parts (see ``split_ids``)."""
+        keys = jax.vmap(jax.random.PRNGKey)(seeds)
+        if self.rulesets is None:
+            return jax.vmap(partial(self._environment.reset, self._params))(keys)
+        from xminigrid.types import RuleSet
+
+        chosen = RuleSet(
+            goal=jnp.asarray(self.rulesets.goals)[ruleset_indices],
+            rules=jnp.asarray(self.rulesets.rules)[ruleset_indices],
+            init_tiles=jnp.asarray(self.rulesets.init_tiles)[ruleset_indices],
+        )
+        return jax.vmap(lambda ruleset, key: self._environment.reset(self._params.replace(ruleset=ruleset), key))(chosen, keys)
+
+    def step(self, timesteps: Timesteps, actions: jax.Array) -> Timesteps:
+        """One step with actions int32 [B]; episodes that have ended stay as they are, with reward 0."""
+        stepped = jax.vmap(partial(self._environment.step, self._params))(timesteps, actions)
+        frozen = timesteps.replace(reward=jnp.zeros_like(timesteps.reward))
+        return where_batch(timesteps.last(), frozen, stepped)
+
+    def observe(self, timesteps: Timesteps) -> DeviceObservation:
+        """Frames uint8 [B, *frame_shape] in the spec's view; proprioception uint8 [B, 3]: direction, carried tile, carried
+        colour; task uint8 [B, 5], the goal's encoding, or [B, 0] where the task never changes."""
+        agent = timesteps.state.agent
+        if self.spec.view == "full":
+            frames = draw_agent(timesteps.state.grid, agent.position, agent.direction, agent.pocket)
+        else:
+            frames = timesteps.observation
+        direction = agent.direction[:, None].astype(jnp.uint8)
+        proprioception = jnp.concatenate([direction, agent.pocket.astype(jnp.uint8)], axis=1)
+        task = timesteps.state.goal_encoding[:, : len(self.spec.task_sizes)].astype(jnp.uint8)
+        return frames, proprioception, task
+
+
+def terminated(timesteps: Timesteps) -> jax.Array:
+    """bool [B]: episodes that their task ended; those that ended otherwise hit the step limit."""
+    return timesteps.last() & (timesteps.discount == 0)
+
+
+@cache
+def make_simulator(env: str, num_rulesets: int = DEFAULT_NUM_RULESETS) -> XlandSimulator:
+    """The simulator of a named environment; one a process, so that its compiled functions are shared."""
+    spec = environment_spec(env)
+    return XlandSimulator(spec, generate_rulesets(num_rulesets) if spec.uses_rulesets else None)

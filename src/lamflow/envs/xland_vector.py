@@ -1,0 +1,107 @@
+"""The vector-environment interface over the JAX simulator: numpy arrays in and out, episodes restart in the same step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.xland import DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
+
+_REFILL = 64
+"""Slots whose next episode is prepared in one call (one compiled shape, whatever the number of episodes that ended)."""
+
+
+class XlandVectorEnvironment:
+    """``num_envs`` copies of one environment (see ``interface.VectorEnvironment``).
+
+    With a ``level_stream``, an iterator of level ids, every episode after a slot's first takes the stream's next level, in
+    the order of slots within a step; a stream that has run dry leaves each slot on the level that was last meant for it.
+    """
+
+    def __init__(self, simulator: XlandSimulator, num_envs: int, level_stream: Iterator[int] | None = None) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs: found {num_envs}, expected a positive number")
+        self.spec = simulator.spec
+        self.num_envs = num_envs
+        self._simulator = simulator
+        self._stream = level_stream
+        self._timesteps: Timesteps = None
+        self._next: Timesteps = None  # first timesteps of the slots' next episodes
+        self._level_ids = self._next_ids = np.zeros(num_envs, np.int64)
+
+    def reset(self, level_ids: NDArray[np.int64]) -> Observation:
+        """Start one episode a slot on ``level_ids`` [num_envs]; ValueError for another number of levels."""
+        if level_ids.shape != (self.num_envs,):
+            raise ValueError(f"{self.spec.name}: found level ids of shape {level_ids.shape}, expected ({self.num_envs},)")
+        self._level_ids, self._next_ids = level_ids.copy(), level_ids.copy()
+        self._timesteps = self._next = self._simulator.reset_levels(level_ids)
+        self._prepare_next(np.arange(self.num_envs))
+        return _to_host(_programs(self._simulator)[0](self._timesteps))
+
+    def step(self, actions: NDArray[np.int64]) -> StepResult:
+        """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset, ValueError for actions out of range."""
+        if self._timesteps is None:
+            raise RuntimeError(f"{self.spec.name}: step before reset")
+        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.spec.num_actions:
+            raise ValueError(
+                f"{self.spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape "
+                f"({self.num_envs},) in 0..{self.spec.num_actions - 1}"
+            )
+        advance = _programs(self._simulator)[1]
+        self._timesteps, observation, final, outcome = advance(self._timesteps, self._next, actions.astype(np.int32))
+        rewards, terminations, truncations = (np.array(part) for part in outcome)
+        ended = np.flatnonzero(terminations | truncations)
+        self._level_ids[ended] = self._next_ids[ended]
+        self._prepare_next(ended)
+        return StepResult(
+            observation=_to_host(observation),
+            final_observation=_to_host(final),
+            rewards=rewards,
+            terminated=terminations,
+            truncated=truncations,
+            level_ids=self._level_ids.copy(),
+        )
+
+    def close(self) -> None:
+        """Let go of the device's memory."""
+        self._timesteps = self._next = None
+
+    def _prepare_next(self, slots: NDArray[np.int64]) -> None:
+        """Draw the next levels of ``slots`` from the stream, if there is one, and reset them."""
+        if self._stream is None:
+            return
+        drawn = [level for _, level in zip(slots, self._stream, strict=False)]
+        slots = slots[: len(drawn)]
+        self._next_ids[slots] = drawn
+        refill = _programs(self._simulator)[2]
+        for start in range(0, len(slots), _REFILL):
+            rows = np.resize(slots[start : start + _REFILL], _REFILL)
+            self._next = refill(self._next, rows, *self._simulator.split_ids(self._next_ids[rows]))
+
+
+@cache
+def _programs(simulator: XlandSimulator) -> tuple[Any, Any, Any]:
+    """The compiled functions that all vector environments of a simulator share: observe, advance, refill."""
+
+    def advance(timesteps: Timesteps, upcoming: Timesteps, actions: jax.Array) -> tuple[Any, ...]:
+        stepped = simulator.step(timesteps, actions)
+        ended, by_task = stepped.last(), terminated(stepped)
+        restarted = where_batch(ended, upcoming, stepped)
+        outcome = (stepped.reward, by_task, ended & ~by_task)
+        return restarted, simulator.observe(restarted), simulator.observe(stepped), outcome
+
+    def refill(upcoming: Timesteps, rows: jax.Array, ruleset_indices: jax.Array, seeds: jax.Array) -> Timesteps:
+        fresh = simulator.reset(ruleset_indices, seeds)
+        return jax.tree.map(lambda old, new: old.at[rows].set(new), upcoming, fresh)
+
+    return jax.jit(simulator.observe), jax.jit(advance), jax.jit(refill)
+
+
+def _to_host(observation: DeviceObservation) -> Observation:
+    return Observation(*(np.array(part) for part in observation))

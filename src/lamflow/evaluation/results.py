@@ -1,0 +1,161 @@
+"""The results tables: columns, reading and checking of agents' ``returns.csv``, and the order of label budgets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+RETURNS_COLUMNS = (
+    "env", "method", "seed", "labels", "label_draw", "episode", "level_seed", "return", "length", "success", "return_random",
+    "return_expert",
+)  # fmt: skip
+"""Columns of an agent's ``returns.csv``: one row an episode."""
+AGENT_COLUMNS = (
+    "env", "method", "labels", "label_draw", "seed", "split", "episodes", "return_mean", "return_std", "normalized_return",
+    "success_rate",
+)  # fmt: skip
+"""Columns of ``summary/returns.csv``: one row an agent."""
+AGGREGATE_COLUMNS = (
+    "env", "method", "labels", "num_seeds", "num_draws", "episodes", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high",
+    "success_rate", "success_low", "success_high",
+)  # fmt: skip
+"""Columns of ``summary/aggregate.csv``: one row an environment, method and label budget."""
+IMPROVEMENT_COLUMNS = ("env", "labels", "method", "baseline", "probability", "low", "high")
+"""Columns of ``summary/improvement.csv``: the chance that ``method`` beats ``baseline`` with the same labels."""
+
+EVERY_ENV = "all"
+"""Stands in the column ``env`` for the aggregate over all environments."""
+ALL_LABELS = "all"
+"""Label budget of methods that see the true action of every transition."""
+NO_LABELS = "0"
+"""Label budget of methods that see none."""
+
+_TEXT = ("env", "method", "labels")
+_INTEGERS = ("seed", "label_draw", "episode", "level_seed", "length")
+_FLOATS = ("return", "return_random", "return_expert")
+_TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+_TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
+
+
+def label_order(labels: str) -> tuple[int, int]:
+    """Sort key of a label budget: numbers of transitions, then numbers of trajectories, then all.
+
+    ValueError when it is none of '<n>', '<n> trajectories' and 'all'.
+    """
+    if labels == ALL_LABELS:
+        return (2, 0)
+    if match := _TRAJECTORIES.match(labels):
+        return (1, int(match[1]))
+    if labels.isdigit():
+        return (0, int(labels))
+    raise ValueError(f"label budget {labels!r}: expected '<n>', '<n> trajectories' or '{ALL_LABELS}'")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV file as text with exactly ``columns`` and at least one row; ValueError names the file and what is wrong."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected a table with the columns {', '.join(columns)}")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no readable CSV file ({error}); expected the columns {', '.join(columns)}") from None
+    missing = [column for column in columns if column not in table]
+    unknown = [column for column in table if column not in columns]
+    if missing or unknown:
+        raise ValueError(
+            f"{path}: missing column(s): {', '.join(missing) or 'none'}; unknown column(s): {', '.join(unknown) or 'none'}; "
+            f"expected {', '.join(columns)}"
+        )
+    if table.empty:
+        raise ValueError(f"{path}: no rows; delete it so that it is made again")
+    return table[list(columns)]
+
+
+def to_numbers(table: pd.DataFrame, columns: Sequence[str], dtype: type, path: Path) -> None:
+    """Turn text columns into finite numbers of ``dtype`` in place; ValueError names file, line, column and value."""
+    for column in columns:
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = ~np.isfinite(numbers) | (dtype is int) & (numbers != np.round(numbers))
+        if bad.any():
+            line = int(np.flatnonzero(bad)[0])
+            kind = "an integer" if dtype is int else "a finite number"
+            raise ValueError(
+                f"{path}: line {line + 2}, column {column}: found {table[column].iloc[line]!r}, expected {kind}"
+            )
+        table[column] = numbers.astype(dtype)
+
+
+def read_agent_returns(path: Path) -> pd.DataFrame:
+    """One ``returns.csv``, typed and checked: a single environment, method and seed, budgets that parse, no episode twice."""
+    table = read_table(path, RETURNS_COLUMNS)
+    for column in ("env", "method", "seed"):
+        if table[column].nunique() > 1:
+            raise ValueError(
+                f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds the episodes of one "
+                "environment, method and seed"
+            )
+    to_numbers(table, _INTEGERS, int, path)
+    to_numbers(table, _FLOATS, float, path)
+    success = table["success"].str.lower().map(_TRUTH)
+    if success.isna().any():
+        bad = table["success"][success.isna()].iloc[0]
+        raise ValueError(f"{path}: column success: found {bad!r}, expected True or False")
+    table["success"] = success.astype(bool)
+    _check_labels(table, path)
+    repeated = table.duplicated(["labels", "label_draw", "episode"])
+    if repeated.any():
+        row = table[repeated].iloc[0]
+        raise ValueError(
+            f"{path}: labels {row['labels']}, label draw {row['label_draw']}: episode {row['episode']} is there twice"
+        )
+    return table
+
+
+def _check_labels(table: pd.DataFrame, path: Path) -> None:
+    for labels in table["labels"].unique():
+        try:
+            label_order(labels)
+        except ValueError as error:
+            raise ValueError(f"{path}: column labels: {error}") from None
+
+
+def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
+    """All agents' episodes: columns ``RETURNS_COLUMNS``, one row an episode.
+
+    ValueError when a file is malformed, when two files hold the same environment, method and seed, or when the files of an
+    environment disagree on the returns of random and expert.
+    """
+    if not paths:
+        raise ValueError("no returns.csv files were given; at least one is needed")
+    tables: list[pd.DataFrame] = []
+    origins: dict[tuple[str, str, int], Path] = {}
+    references: dict[tuple[str, str], tuple[float, Path]] = {}
+    for path in paths:
+        table = read_agent_returns(path)
+        env, method, seed = (table[column].iloc[0] for column in ("env", "method", "seed"))
+        if (first := origins.setdefault((env, method, seed), path)) is not path:
+            raise ValueError(
+                f"{path}: holds {env}, {method}, seed {seed}, which {first} holds as well; give each result once"
+            )
+        for column in ("return_random", "return_expert"):
+            for value in table[column].unique():
+                known, source = references.setdefault((env, column), (value, path))
+                if not np.isclose(known, value):
+                    raise ValueError(
+                        f"{path}: {column} of {env} is {value:g}, but {source} has {known:g}; they come from different data "
+                        "sets: evaluate all agents against the same test split"
+                    )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_aggregate(path: Path) -> pd.DataFrame:
+    """``summary/aggregate.csv`` with env, method and labels as text and numbers elsewhere; ValueError when it is malformed."""
+    table = read_table(path, AGGREGATE_COLUMNS)
+    to_numbers(table, [column for column in AGGREGATE_COLUMNS if column not in _TEXT], float, path)
+    _check_labels(table, path)
+    return table

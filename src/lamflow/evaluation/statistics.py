@@ -1,0 +1,141 @@
+"""Point estimates and 95% intervals of agents' returns: mean, interquartile mean, success rate, probability of improvement.
+
+The estimators are those of Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
+(arXiv 2108.13264), and agree with its library ``rliable``. An environment is a stratum: an array of scores [S, D, E] with S
+seeds, D label draws a seed and E episodes an agent. An agent's score is the mean over its episodes; aggregates are taken over
+agents and strata. Where ``rliable`` resamples runs, the intervals here resample the whole way down: seeds, then label draws
+within the seed, then episodes within the agent. With one draw and one episode an agent this is ``rliable``'s stratified
+bootstrap. Resampling episodes as well makes the intervals slightly conservative, and meaningful with a single seed.
+
+Shapes: S seeds, D label draws, E episodes, N = S * D agents, R bootstrap resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Aggregate = Callable[[Sequence[Floats]], Floats]
+"""Agents' scores of each stratum, [..., N] each, to one number for each leading index, [...]."""
+
+CONFIDENCE = 0.95
+_MAX_DRAWN = 1 << 22
+"""Episodes drawn at once: bounds the memory of the bootstrap to some 100 MB."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Agents' scores of one stratum, ``scores`` [N], and of its bootstrap resamples, ``resamples`` [R, N]."""
+
+    scores: Floats
+    resamples: Floats
+
+
+def normalized_return(returns: ArrayLike, *, random: ArrayLike, expert: ArrayLike) -> Floats:
+    """(G - random) / (expert - random): 0 is a random policy and 1 the demonstrator; any shapes that broadcast.
+
+    ValueError when a reference is not finite or when the two do not differ.
+    """
+    low, high = np.asarray(random, float), np.asarray(expert, float)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(f"returns of random ({low}) and expert ({high}) must be finite to normalise by them")
+    if np.isclose(low, high).any():
+        raise ValueError(f"returns of random ({low}) and expert ({high}) are equal: there is nothing to normalise by")
+    normalized: Floats = (np.asarray(returns, float) - low) / (high - low)
+    return normalized
+
+
+def interquartile_mean(scores: Floats) -> Floats:
+    """Mean of the middle half along the last axis: the lowest and the highest floor(N / 4) scores are left out."""
+    count = scores.shape[-1]
+    cut = count // 4
+    middle: Floats = np.sort(scores, axis=-1)[..., cut : count - cut].mean(-1)
+    return middle
+
+
+def stratified_mean(strata: Sequence[Floats]) -> Floats:
+    """Mean over strata of the mean over agents, so that every environment counts the same; [..., N] each -> [...]."""
+    mean: Floats = np.mean([scores.mean(-1) for scores in strata], axis=0)
+    return mean
+
+
+def stratified_iqm(strata: Sequence[Floats]) -> Floats:
+    """Interquartile mean over all agents of all strata; [..., N] each -> [...]."""
+    return interquartile_mean(np.concatenate(list(strata), axis=-1))
+
+
+def probability_of_improvement(a: Sequence[Floats], b: Sequence[Floats]) -> Floats:
+    """Chance that an agent of method A beats one of method B in the same environment, averaged over environments.
+
+    ``a`` and ``b``: agents' scores of the same strata in the same order, [..., N] each (N may differ). Ties count half.
+    """
+    if len(a) != len(b):
+        raise ValueError(
+            f"probability of improvement needs the same environments on both sides; found {len(a)} and {len(b)}"
+        )
+    wins = []
+    for ours, theirs in zip(a, b, strict=True):
+        difference = ours[..., :, None] - theirs[..., None, :]
+        wins.append(((difference > 0) + 0.5 * (difference == 0)).mean((-2, -1)))
+    probability: Floats = np.mean(wins, axis=0)
+    return probability
+
+
+def resample(stratum: Floats, *, samples: int, seed: int | Sequence[int]) -> Resampled:
+    """Hierarchical bootstrap of one stratum [S, D, E]: ``samples`` resamples of its S * D agents' mean scores.
+
+    Each resample draws, with replacement, S seeds, D label draws for each of those, and E episodes for each of these.
+    Equal inputs and ``seed`` give equal resamples. ValueError when the stratum is empty or holds a number that is not finite.
+    """
+    if stratum.ndim != 3 or not stratum.size:
+        raise ValueError(f"found scores of shape {stratum.shape}, expected [seeds, label draws, episodes], none empty")
+    if not np.isfinite(stratum).all():
+        raise ValueError("found scores that are NaN or infinite, expected finite ones")
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _MAX_DRAWN // stratum.size)
+    sizes = [min(at_once, samples - start) for start in range(0, samples, at_once)]
+    parts = [_draw(stratum, size, rng) for size in sizes]
+    return Resampled(stratum.mean(-1).reshape(-1), np.concatenate(parts))
+
+
+def _draw(stratum: Floats, samples: int, rng: np.random.Generator) -> Floats:
+    """``samples`` resamples of one stratum [S, D, E]: agents' scores [samples, S * D]."""
+    num_seeds, num_draws, num_episodes = stratum.shape
+    seeds = rng.integers(num_seeds, size=(samples, num_seeds, 1))
+    draws = rng.integers(num_draws, size=(samples, num_seeds, num_draws))
+    agents = (seeds * num_draws + draws)[..., None]
+    episodes = rng.integers(num_episodes, size=(*draws.shape, num_episodes), dtype=np.int32)
+    scores = stratum.reshape(-1).take(agents * num_episodes + episodes).mean(-1)
+    return scores.reshape(samples, num_seeds * num_draws)
+
+
+def estimate(aggregate: Aggregate, strata: Sequence[Resampled]) -> Estimate:
+    """An aggregate over strata with the percentile interval of its resamples; strata are resampled independently."""
+    value = aggregate([stratum.scores for stratum in strata])
+    return _with_interval(value, aggregate([stratum.resamples for stratum in strata]))
+
+
+def estimate_improvement(a: Sequence[Resampled], b: Sequence[Resampled]) -> Estimate:
+    """Probability that method A improves on B with its percentile interval; give each a seed of its own in ``resample``."""
+    value = probability_of_improvement([stratum.scores for stratum in a], [stratum.scores for stratum in b])
+    resamples = probability_of_improvement([stratum.resamples for stratum in a], [stratum.resamples for stratum in b])
+    return _with_interval(value, resamples)
+
+
+def _with_interval(value: Floats, resampled: Floats) -> Estimate:
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Estimate(float(value), float(low), float(high))

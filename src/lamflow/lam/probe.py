@@ -1,0 +1,54 @@
+"""Action probes: how well the true action can be read from a latent, by a linear map and by an MLP, on episodes not fitted on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lamflow.config import TrainingSettings
+from lamflow.models.perceptron import mlp
+from lamflow.training.checkpoint import random_states, restore_random_states, seed_everything
+from lamflow.training.loop import Loss, train
+from lamflow.training.metrics import MetricsLog
+
+PROBE_WIDTHS = {"linear": (), "mlp": (128, 128)}
+"""Hidden layers; the MLP is LAPO's probe."""
+PROBE_TRAINING = TrainingSettings(steps=400, batch_size=512, learning_rate=3e-3, weight_decay=0.01, precision="float32")
+
+
+def probe_accuracy(
+    *,
+    fit_latents: Tensor,
+    fit_actions: Tensor,
+    test_latents: Tensor,
+    test_actions: Tensor,
+    test_effectful: Tensor,
+    num_actions: int,
+) -> dict[str, float]:
+    """Fit both probes on one set of episodes and judge them on another.
+
+    Latents float32 [N, D], actions int64 [N], ``test_effectful`` bool [N]: transitions that change the frame (an action without
+    effect cannot be told from any other). Answers accuracies in [0, 1]: ``probe/<kind>_accuracy`` over all test
+    transitions and ``probe/<kind>_accuracy_effectful`` over those that change the frame.
+    """
+    states = random_states()
+    mean, std = fit_latents.mean(0), fit_latents.std(0).clamp_min(1e-6)
+    values = {}
+    for kind, widths in PROBE_WIDTHS.items():
+        seed_everything(0)
+        network = mlp(fit_latents.shape[1], widths, num_actions)
+
+        def loss_at(step: int, network: torch.nn.Module = network) -> Loss:
+            rows = torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,))
+            logits = network((fit_latents[rows] - mean) / std)
+            return Loss(functional.cross_entropy(logits, fit_actions[rows]))
+
+        with torch.enable_grad():
+            train(module=network, loss_at=loss_at, settings=PROBE_TRAINING, metrics=MetricsLog(), title="")
+        with torch.no_grad():
+            right = (network((test_latents - mean) / std).argmax(1) == test_actions).float()
+        values[f"probe/{kind}_accuracy"] = right.mean().item()
+        values[f"probe/{kind}_accuracy_effectful"] = right[test_effectful].mean().item()
+    restore_random_states(states)
+    return values

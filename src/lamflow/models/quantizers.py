@@ -1,0 +1,110 @@
+"""Vector quantisation with exponential-moving-average codebooks (van den Oord et al. 2017, appendix A.1; LAPO section 3.1).
+
+Shapes: B batch, G codebooks, T tokens a codebook, C codes a codebook, W code width; the latent is [B, G * T * W].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamflow.config import QuantizerSettings
+
+
+class Quantized(NamedTuple):
+    """``latents`` [B, D] with the straight-through gradient; ``codes`` int64 [B, G * T]; ``commitment_loss`` scalar (unweighted)."""
+
+    latents: Tensor
+    codes: Tensor
+    commitment_loss: Tensor
+
+
+class IdentityQuantizer(nn.Module):
+    """No quantiser: a continuous latent, with no codes (int64 [B, 0])."""
+
+    def forward(self, latents_BD: Tensor) -> Quantized:
+        return Quantized(latents_BD, latents_BD.new_zeros(len(latents_BD), 0, dtype=torch.long), latents_BD.new_zeros(()))
+
+
+class VectorQuantizerEma(nn.Module):
+    """Nearest code of each token, codebooks learnt as moving averages of the vectors they stand for.
+
+    Always float32, also under autocast. Buffers change in training mode only. The straight-through estimator passes the
+    gradient of the quantised latent to the latent as it is.
+    """
+
+    def __init__(self, settings: QuantizerSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        shape = (settings.codebooks, settings.codes, settings.code_dim)
+        bound = 5.0 / settings.codes
+        self.register_buffer("codebook", torch.empty(shape).uniform_(-bound, bound))
+        self.register_buffer("cluster_size", torch.ones(shape[:2]))
+        self.register_buffer("cluster_sum", self.codebook.clone())
+
+    def forward(self, latents_BD: Tensor) -> Quantized:
+        """Quantise latents float [B, D]."""
+        with torch.autocast(latents_BD.device.type, enabled=False):
+            vectors = self._split(latents_BD.float())
+            codes = self.nearest(vectors)
+            one_hot = functional.one_hot(codes, self.settings.codes).to(vectors.dtype)
+            if self.training:
+                self._update(vectors.detach(), one_hot)
+            quantized = torch.einsum("gnc,gcw->gnw", one_hot, self.codebook)
+            commitment = functional.mse_loss(vectors, quantized)
+            passed = vectors + (quantized - vectors).detach()
+            return Quantized(self._join(passed), self._codes_by_row(codes), commitment)
+
+    def nearest(self, vectors_GNW: Tensor) -> Tensor:
+        """Index of the nearest code by Euclidean distance, int64 [G, N]."""
+        squared = self.codebook.square().sum(-1)[:, None, :] - 2 * torch.bmm(vectors_GNW, self.codebook.transpose(1, 2))
+        return squared.argmin(-1)
+
+    def decode(self, codes_BK: Tensor) -> Tensor:
+        """Codes int64 [B, G * T] to the latents they stand for, float32 [B, D]."""
+        codes_GN = codes_BK.view(-1, self.settings.codebooks, self.settings.tokens).transpose(0, 1).flatten(1)
+        vectors = torch.stack([book[codes] for book, codes in zip(self.codebook, codes_GN, strict=True)])
+        return self._join(vectors)
+
+    def _split(self, latents_BD: Tensor) -> Tensor:
+        settings = self.settings
+        vectors = latents_BD.view(-1, settings.codebooks, settings.tokens, settings.code_dim)
+        return vectors.transpose(0, 1).flatten(1, 2)
+
+    def _join(self, vectors_GNW: Tensor) -> Tensor:
+        settings = self.settings
+        return vectors_GNW.unflatten(1, (-1, settings.tokens)).transpose(0, 1).flatten(1)
+
+    def _codes_by_row(self, codes_GN: Tensor) -> Tensor:
+        return codes_GN.unflatten(1, (-1, self.settings.tokens)).transpose(0, 1).flatten(1)
+
+    @torch.no_grad()
+    def _update(self, vectors_GNW: Tensor, one_hot_GNC: Tensor) -> None:
+        settings = self.settings
+        self.cluster_size.lerp_(one_hot_GNC.sum(1), 1 - settings.decay)
+        self.cluster_sum.lerp_(torch.bmm(one_hot_GNC.transpose(1, 2), vectors_GNW), 1 - settings.decay)
+        total = self.cluster_size.sum(-1, keepdim=True)
+        smoothed = (self.cluster_size + settings.epsilon) / (total + settings.codes * settings.epsilon) * total
+        self.codebook.copy_(self.cluster_sum / smoothed[..., None])
+        if settings.revive_below > 0:
+            self._revive(vectors_GNW)
+
+    def _revive(self, vectors_GNW: Tensor) -> None:
+        """Codes that hardly any vector uses move onto random vectors of the batch (Dhariwal et al. 2020, Jukebox)."""
+        dead_GC = self.cluster_size < self.settings.revive_below
+        if not bool(dead_GC.any()):
+            return
+        picks = torch.randint(vectors_GNW.shape[1], dead_GC.shape, device=vectors_GNW.device)
+        drawn = torch.gather(vectors_GNW, 1, picks[..., None].expand(-1, -1, vectors_GNW.shape[-1]))
+        self.codebook.copy_(torch.where(dead_GC[..., None], drawn, self.codebook))
+        size = torch.full_like(self.cluster_size, self.settings.revive_below)
+        self.cluster_size.copy_(torch.where(dead_GC, size, self.cluster_size))
+        self.cluster_sum.copy_(torch.where(dead_GC[..., None], drawn * size[..., None], self.cluster_sum))
+
+
+def build_quantizer(settings: QuantizerSettings) -> VectorQuantizerEma | IdentityQuantizer:
+    """The quantiser that the settings name."""
+    return VectorQuantizerEma(settings) if settings.kind == "vq_ema" else IdentityQuantizer()

@@ -1,0 +1,51 @@
+"""Lines of metrics over training steps: thin lines are seeds, thick lines their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a panel: the metric ``name`` of ``split``, how it is called and how it looks."""
+
+    name: str
+    split: str
+    label: str
+    color: str
+    dashes: tuple[float, ...] = ()
+
+
+def mean_over_seeds(runs: Mapping[int, pd.Series]) -> pd.Series:
+    """Mean over the seeds at the steps that all of them have."""
+    return pd.concat(runs.values(), axis=1, join="inner").sort_index().mean(axis=1)
+
+
+def draw_series(panel: Axes, table: pd.DataFrame, lines: Sequence[Series]) -> None:
+    """Draw ``lines`` from ``table`` (columns seed, step, split, name, value); values that are not finite are left out."""
+    for series in lines:
+        rows = table[(table["name"] == series.name) & (table["split"] == series.split) & np.isfinite(table["value"])]
+        runs = {int(seed): run.groupby("step")["value"].last() for seed, run in rows.groupby("seed")}
+        if not runs:
+            continue
+        for run in runs.values():
+            if len(runs) > 1:
+                panel.plot(run.index, run, color=series.color, linewidth=0.7, alpha=0.45)
+        mean = mean_over_seeds(runs)
+        (line,) = panel.plot(mean.index, mean, color=series.color, linewidth=1.9, zorder=3)
+        if series.dashes:
+            line.set_dashes(series.dashes)
+
+
+def legend_handle(series: Series) -> Line2D:
+    """What stands for a series in a legend."""
+    handle = Line2D([], [], color=series.color, linewidth=1.9, label=series.label)
+    if series.dashes:
+        handle.set_dashes(series.dashes)
+    return handle

@@ -1,0 +1,88 @@
+"""Learning curves of latent action models: what they predict, what their latents tell, how much of the codebook they use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lamflow.plots import style
+from lamflow.plots.curves import Series, draw_series, legend_handle
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of panels that share an axis."""
+
+    ylabel: str
+    series: tuple[Series, ...]
+    log: bool = False
+    limits: tuple[float, float] | None = None
+
+
+_LAM_ROWS = (
+    _Row(
+        "loss (nats a frame)",
+        (
+            Series("loss/reconstruction", "train", "reconstruction,\ntrain", style.SKY),
+            Series("fdm/loss", "validation", "reconstruction,\nvalidation", style.BLUE),
+            Series("fdm/loss_shuffled_latent", "validation", "shuffled latent", style.VERMILLION, (4, 1.5)),
+            Series("fdm/loss_copy_last_frame", "validation", "copy last frame", style.MUTED, (1.2, 1.5)),
+        ),
+        log=True,
+    ),
+    _Row(
+        "accuracy",
+        (
+            Series("probe/mlp_accuracy_effectful", "validation", "action probe,\nMLP", style.GREEN),
+            Series("probe/linear_accuracy_effectful", "validation", "action probe,\nlinear", style.ORANGE),
+            Series("fdm/changed_cell_accuracy", "validation", "changed cells\npredicted", style.PURPLE, (4, 1.5)),
+        ),
+        limits=(0, 1.02),
+    ),
+    _Row(
+        "codebook perplexity",
+        (Series("codebook/perplexity", "validation", "codes in use\n(perplexity)", style.BLUE),),
+    ),
+)
+
+
+def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
+    """Losses with their references, probe and prediction accuracy, and codebook perplexity over the steps; a column a LAM.
+
+    ``metrics``: columns lam, seed, step, split, name, value (see ``evaluation.metrics.read_runs``) of one environment.
+    Metrics that a LAM does not have are left out. ValueError when no ``loss/reconstruction`` was logged.
+    """
+    if metrics[metrics["name"] == "loss/reconstruction"].empty:
+        raise ValueError("the metrics have no loss/reconstruction: these are no metrics of a latent action model")
+    lams = sorted(metrics["lam"].unique())
+    with style.in_style():
+        figure = style.new_figure(0.6 + 1.9 * len(_LAM_ROWS))
+        grid = figure.subplots(len(_LAM_ROWS), len(lams), sharex=True, sharey="row", squeeze=False)
+        for row, panels in zip(_LAM_ROWS, grid, strict=True):
+            for panel, lam in zip(panels, lams, strict=True):
+                draw_series(panel, metrics[metrics["lam"] == lam], row.series)
+                if not panel.lines:
+                    panel.text(0.5, 0.5, "none logged", transform=panel.transAxes, ha="center", color=style.MUTED)
+            _finish_panel(panels[0], row)
+            panels[0].set_ylabel(row.ylabel)
+            handles = [legend_handle(series) for series in row.series if series.name in set(metrics["name"])]
+            panels[-1].legend(
+                handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.8, labelspacing=0.8
+            )
+        for panel, lam in zip(grid[0], lams, strict=True):
+            style.set_title(panel, lam, len(lams))
+        figure.supxlabel("training step", fontsize=9)
+    return figure
+
+
+def _finish_panel(panel: Axes, row: _Row) -> None:
+    style.thousands(panel)
+    if row.log:
+        style.log_scale(panel)
+    elif row.limits:
+        panel.set_ylim(*row.limits)
+    else:
+        panel.set_ylim(bottom=0)

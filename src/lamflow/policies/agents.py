@@ -1,0 +1,130 @@
+"""Agents: what rollouts call. One agent holds M members (label counts x label draws) that share a policy or have their own.
+
+Shapes: B batch (rows of all members mixed), K context frames, A actions, S recurrent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from lamflow.envs.interface import Observation
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
+
+
+@dataclass
+class AgentState:
+    """What an agent remembers of B running episodes: its context and, if recurrent, its state float32 [B, S]."""
+
+    frames: Tensor
+    proprioception: Tensor
+    begun: Tensor
+    recurrent: Tensor
+
+    def __getitem__(self, rows: Tensor) -> AgentState:
+        return AgentState(self.frames[rows], self.proprioception[rows], self.begun[rows], self.recurrent[rows])
+
+    def put(self, rows: Tensor, part: AgentState) -> None:
+        """Write the states of some rows back."""
+        for name in ("frames", "proprioception", "begun", "recurrent"):
+            getattr(self, name)[rows] = getattr(part, name)
+
+
+class Agent(Protocol):
+    """Batched: ``act`` answers one action for each row, by the member that the row belongs to."""
+
+    num_members: int
+
+    def initial_state(self, observation: Observation) -> AgentState:
+        """The state before the first action of B episodes that begin with ``observation``."""
+        ...
+
+    def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+        """Actions int64 [B] for the present observations, and the state to pass with the next ones."""
+        ...
+
+
+Decode = Callable[[Tensor, int], Tensor]
+"""(policy outputs [B, O], member) to action probabilities [B, A]."""
+
+
+class PolicyAgent:
+    """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities."""
+
+    def __init__(
+        self,
+        *,
+        networks: Sequence[PolicyNetwork],
+        num_members: int,
+        decode: Decode,
+        action_selection: Literal["argmax", "sample"],
+        seed: int,
+    ) -> None:
+        assert len(networks) in (1, num_members)
+        self.networks = [network.eval() for network in networks]
+        self.num_members = num_members
+        self.decode = decode
+        self.action_selection = action_selection
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def initial_state(self, observation: Observation) -> AgentState:
+        settings = self.networks[0].settings
+        batch = len(observation)
+        context = 1 if settings.recurrent else settings.context
+        frames = torch.from_numpy(observation.frames)[:, None].repeat_interleave(context, dim=1)
+        proprioception = torch.from_numpy(observation.proprioception)[:, None].repeat_interleave(context, dim=1)
+        recurrent = torch.zeros(batch, settings.network.hidden_width if settings.recurrent else 0)
+        return AgentState(frames, proprioception, torch.zeros(batch, context, dtype=torch.bool), recurrent)
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+        state = AgentState(
+            torch.cat([state.frames[:, 1:], torch.from_numpy(observation.frames)[:, None]], dim=1),
+            torch.cat([state.proprioception[:, 1:], torch.from_numpy(observation.proprioception)[:, None]], dim=1),
+            torch.cat([state.begun[:, 1:], torch.ones(len(members), 1, dtype=torch.bool)], dim=1),
+            state.recurrent.clone(),
+        )
+        inputs = PolicyInputs(state.frames, state.begun, state.proprioception, torch.from_numpy(observation.task))
+        shared = self._run(self.networks[0], inputs, state, slice(None)) if len(self.networks) == 1 else None
+        probabilities = torch.empty(0)
+        for member in members.unique().tolist():
+            rows = torch.nonzero(members == member)[:, 0]
+            outputs = shared[rows] if shared is not None else self._run(self.networks[member], inputs, state, rows)
+            decoded = self.decode(outputs, member)
+            if not len(probabilities):
+                probabilities = torch.empty(len(members), decoded.shape[1])
+            probabilities[rows] = decoded
+        return self._select(probabilities), state
+
+    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, state: AgentState, rows: Tensor | slice) -> Tensor:
+        chosen = PolicyInputs(*(part[rows] for part in inputs))
+        if not network.settings.recurrent:
+            return network(chosen)
+        outputs, state.recurrent[rows] = network.step(chosen, state.recurrent[rows])
+        return outputs
+
+    def _select(self, probabilities_BA: Tensor) -> Tensor:
+        if self.action_selection == "argmax":
+            return probabilities_BA.argmax(-1)
+        return torch.multinomial(probabilities_BA, 1, generator=self.generator)[:, 0]
+
+
+class RandomAgent:
+    """Uniformly random actions."""
+
+    num_members = 1
+
+    def __init__(self, *, num_actions: int, seed: int) -> None:
+        self.num_actions = num_actions
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def initial_state(self, observation: Observation) -> AgentState:
+        empty = torch.zeros(len(observation), 0)
+        return AgentState(empty, empty, empty, empty)
+
+    def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+        return torch.randint(self.num_actions, (len(members),), generator=self.generator), state

@@ -1,0 +1,52 @@
+"""Action decoders: from a latent action to the true action, learnt from a few labels.
+
+Shapes: B batch, D latent width, C codes, A actions, M members (one a label count and label draw).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamflow.config import DecoderSettings
+from lamflow.data.windows import TransitionStream
+from lamflow.models.perceptron import mlp
+from lamflow.training.checkpoint import seed_everything
+from lamflow.training.loop import Loss, train
+from lamflow.training.metrics import MetricsLog
+
+
+def fit_mlp_decoder(
+    inputs_ND: Tensor, actions_N: Tensor, *, num_actions: int, settings: DecoderSettings, seed: int
+) -> nn.Sequential:
+    """Train a decoder on N labelled inputs (latents, or one-hot codes) float32 [N, D] and their actions int64 [N]."""
+    seed_everything(seed)
+    network = mlp(inputs_ND.shape[1], settings.hidden_widths, num_actions)
+    stream = TransitionStream(torch.arange(len(inputs_ND)), settings.training.batch_size, seed)
+
+    def loss_at(step: int) -> Loss:
+        rows = stream.batch(step)
+        return Loss(functional.cross_entropy(network(inputs_ND[rows]), actions_N[rows]))
+
+    train(module=network, loss_at=loss_at, settings=settings.training, metrics=MetricsLog(), title="")
+    return network
+
+
+def code_one_hot(codes_NT: Tensor, num_codes: int) -> Tensor:
+    """Codes int64 [N, T] as concatenated one-hot vectors, float32 [N, T * C]."""
+    return functional.one_hot(codes_NT, num_codes).flatten(1).float()
+
+
+def code_action_table(
+    codes_N: Tensor, actions_N: Tensor, *, num_codes: int, num_actions: int, smoothing: float
+) -> Tensor:
+    """P(action | code) float32 [C, A] from labelled codes: counts smoothed towards the labels' own action frequencies.
+
+    p(a | c) = (n_ca + s * p(a)) / (n_c + s), with p(a) = (n_a + 1) / (N + A): a code without labels gets p(a).
+    Decoding codes by a table is Genie's way (Bruce et al. 2024).
+    """
+    counts = torch.zeros(num_codes, num_actions)
+    counts.index_put_((codes_N, actions_N), torch.ones(len(codes_N)), accumulate=True)
+    prior = (counts.sum(0) + 1) / (len(codes_N) + num_actions)
+    return (counts + smoothing * prior) / (counts.sum(1, keepdim=True) + smoothing)

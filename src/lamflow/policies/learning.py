@@ -1,0 +1,97 @@
+"""Behaviour cloning: one procedure for true actions, latent actions and codes.
+
+Shapes: B batch, M rows, A actions, D latent width, T codes a transition, C codes a codebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import PolicySettings
+from lamflow.data.windows import TransitionStream
+from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.network import PolicyNetwork
+from lamflow.training.checkpoint import seed_everything
+from lamflow.training.loop import Loss, train
+from lamflow.training.metrics import MetricsLog
+
+INFERENCE_BATCH = 2048
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""(outputs [B, O], targets [B, ...]) to a mean loss."""
+
+
+def action_objective(logits_BA: Tensor, actions_B: Tensor) -> Tensor:
+    """Cross-entropy of the true or pseudo-labelled action, nats."""
+    return functional.cross_entropy(logits_BA.float(), actions_B)
+
+
+def latent_objective(predicted_BD: Tensor, latents_BD: Tensor) -> Tensor:
+    """Mean squared error against the pre-quantisation latent (LAPO)."""
+    return functional.mse_loss(predicted_BD.float(), latents_BD)
+
+
+def code_objective(logits_BTC: Tensor, codes_BT: Tensor) -> Tensor:
+    """Cross-entropy of the codes, nats, averaged over the tokens; logits [B, T * C]."""
+    logits = logits_BTC.float().unflatten(1, (codes_BT.shape[1], -1))
+    return functional.cross_entropy(logits.flatten(0, 1), codes_BT.flatten())
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows int64 [M] of a split and a target for each, [M, ...]."""
+
+    data: EpisodeTensors
+    rows: Tensor
+    targets: Tensor
+
+
+def clone(
+    *,
+    spec: EnvironmentSpec,
+    settings: PolicySettings,
+    output_dim: int,
+    objective: Objective,
+    train_examples: Examples,
+    validation_examples: Examples | None,
+    seed: int,
+    metrics: MetricsLog,
+    state_dir: Path | None,
+    identity: str,
+    title: str,
+) -> PolicyNetwork:
+    """Train a policy network on examples; deterministic in its arguments."""
+    seed_everything(seed)
+    network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim)
+    stream = TransitionStream(torch.arange(len(train_examples.rows)), settings.training.batch_size, seed)
+
+    def loss_of(examples: Examples, picks: Tensor) -> Tensor:
+        inputs = examples.data.policy_inputs(examples.rows[picks], settings)
+        return objective(network(inputs), examples.targets[picks])
+
+    def loss_at(step: int) -> Loss:
+        return Loss(loss_of(train_examples, stream.batch(step)))
+
+    def validate() -> dict[str, float]:
+        assert validation_examples is not None
+        picks = torch.arange(len(validation_examples.rows)).split(INFERENCE_BATCH)
+        total = sum(loss_of(validation_examples, part).item() * len(part) for part in picks)
+        return {"loss/total": total / len(validation_examples.rows)}
+
+    train(
+        module=network,
+        loss_at=loss_at,
+        settings=settings.training,
+        metrics=metrics,
+        validate=validate if validation_examples is not None else None,
+        state_dir=state_dir,
+        identity=identity,
+        title=title,
+    )
+    return network

@@ -1,0 +1,86 @@
+"""Files of several networks of one shape: one member a label count and label draw, or a single one for all.
+
+A member's tensors are stored under ``<index>.<name>``; the header's ``members`` lists [labels, label draw] in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LabelCount, PolicySettings, parse_label_count
+from lamflow.data.labels import draw_labels
+from lamflow.data.store import EpisodeArrays
+from lamflow.policies.network import PolicyNetwork
+from lamflow.training.checkpoint import load_weights, read_model, save_model
+
+ALL_LABELS = "all"
+NO_LABELS = "0"
+
+
+@dataclass(frozen=True)
+class Member:
+    """The label budget of one member, as text ('64', '500 trajectories', 'all', '0'), and which random draw of it."""
+
+    labels: str
+    label_draw: int
+
+
+def label_members(labels: Sequence[LabelCount], label_draws: int) -> list[Member]:
+    """Every label count with every draw, in the order of the members of all files."""
+    return [Member(str(count), draw) for count in labels for draw in range(label_draws)]
+
+
+def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int) -> Tensor:
+    """int64 rows of the transitions whose action this member may see."""
+    count, unit = parse_label_count(member.labels)
+    return draw_labels(arrays, count=count, unit=unit, draw=member.label_draw, seed=seed)
+
+
+def member_seed(seed: int, member: Member) -> int:
+    """A seed of the member's own, from the run's."""
+    count, unit = (0, "none") if not member.labels[0].isdigit() or member.labels == NO_LABELS else parse_label_count(member.labels)
+    return ((seed * 101 + member.label_draw) * 1_000_003 + count * 2 + (unit == "trajectories")) % 2**31
+
+
+def save_members(
+    path: Path, members: Sequence[Member], weights: Sequence[dict[str, Tensor]], metadata: dict[str, Any]
+) -> None:
+    """Write all members to one safetensors file."""
+    assert len(members) == len(weights)
+    tensors = {f"{index}.{name}": tensor for index, part in enumerate(weights) for name, tensor in part.items()}
+    save_model(path, tensors, {**metadata, "members": [[member.labels, member.label_draw] for member in members]})
+
+
+def read_members(path: Path, *, env: str, method: str) -> tuple[list[Member], list[dict[str, Tensor]], dict[str, Any]]:
+    """The members, their tensors, and the header; ValueError when the file is damaged or of another environment or method."""
+    tensors, metadata = read_model(path)
+    for key, expected in (("env", env), ("method", method)):
+        if metadata.get(key) != expected:
+            raise ValueError(f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}")
+    members = [Member(labels, draw) for labels, draw in metadata["members"]]
+    weights: list[dict[str, Tensor]] = [{} for _ in members]
+    for name, tensor in tensors.items():
+        index, _, rest = name.partition(".")
+        weights[int(index)][rest] = tensor
+    return members, weights, metadata
+
+
+def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], list[PolicyNetwork]]:
+    """The policy networks of a file; ValueError when it is of another environment, method or architecture."""
+    members, weights, metadata = read_members(path, env=env, method=method)
+    networks = []
+    for tensors in weights:
+        network = PolicyNetwork(
+            settings=PolicySettings.model_validate(metadata["settings"]),
+            spec=environment_spec(env),
+            output_dim=metadata["output_dim"],
+        )
+        load_weights(network, tensors, path)
+        networks.append(network.eval())
+    return members, networks

@@ -1,0 +1,107 @@
+"""The policy network over grid observations, with the inputs that a frame hides as settings.
+
+Shapes: B batch, K context frames, H and W grid sides, P proprioceptive entries, G task entries, O outputs, S state width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import PolicySettings
+from lamflow.models.grids import CategoryEmbedding, GridEncoder
+from lamflow.models.symmetry import face_up
+
+
+class PolicyInputs(NamedTuple):
+    """``frames`` uint8 [B, K, H, W, 2] and ``proprioception`` uint8 [B, K, P], the last one the present; ``begun`` bool [B, K],
+    False where the episode had not begun (frame and proprioception then repeat the first); ``task`` uint8 [B, G]."""
+
+    frames: Tensor
+    begun: Tensor
+    proprioception: Tensor
+    task: Tensor
+
+
+def match_planes(frames_BHW2: Tensor, task_BG: Tensor) -> Tensor:
+    """Where the grid shows the goal's first and second object: float32 [B, H, W, 2]."""
+    objects = (task_BG[:, None, None, 1:3], task_BG[:, None, None, 3:5])
+    return torch.stack([(frames_BHW2 == entry).all(-1) for entry in objects], dim=-1).float()
+
+
+def carried_matches(proprioception_BP: Tensor, task_BG: Tensor) -> Tensor:
+    """Whether the agent carries the goal's first or second object: float32 [B, 2]."""
+    carried = proprioception_BP[:, 1:3]
+    return torch.stack([(carried == task_BG[:, 1:3]).all(-1), (carried == task_BG[:, 3:5]).all(-1)], dim=-1).float()
+
+
+class PolicyNetwork(nn.Module):
+    """Grid encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task."""
+
+    def __init__(self, *, settings: PolicySettings, spec: EnvironmentSpec, output_dim: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.has_task = settings.task and bool(spec.task_sizes)
+        extra_dim = 0
+        if settings.proprioception:
+            self.proprioception = CategoryEmbedding(spec.proprioception_sizes, settings.network.embedding_dim)
+            extra_dim += self.proprioception.output_dim
+        if self.has_task:
+            self.goal = CategoryEmbedding(spec.task_sizes[:1], settings.network.embedding_dim)
+            extra_dim += self.goal.output_dim + (2 if settings.proprioception else 0)
+        hidden = settings.network.hidden_width
+        self.encoder = GridEncoder(
+            settings=settings.network,
+            num_frames=1 if settings.recurrent else settings.context,
+            frame_shape=spec.frame_shape,
+            category_sizes=spec.category_sizes,
+            output_dim=hidden if settings.recurrent else output_dim,
+            extra_dim=extra_dim,
+            extra_planes=2 if self.has_task else 0,
+        )
+        if settings.recurrent:
+            self.cell = nn.GRUCell(hidden, hidden)
+            self.output = nn.Linear(hidden, output_dim)
+
+    def forward(self, inputs: PolicyInputs) -> Tensor:
+        """Outputs float [B, O] for a batch of contexts; a recurrent policy starts from a zero state."""
+        if not self.settings.recurrent:
+            inputs = self._canonical(inputs)
+            return self.encoder(inputs.frames, *self._extras(inputs, -1))
+        state = inputs.frames.new_zeros((len(inputs.frames), self.settings.network.hidden_width), dtype=torch.float32)
+        for index in range(inputs.frames.shape[1]):
+            state = torch.where(inputs.begun[:, index, None], self._advance(inputs, index, state), state)
+        return self.output(state)
+
+    def step(self, inputs: PolicyInputs, state_BS: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of a recurrent policy: outputs [B, O] and the next state [B, S]."""
+        state_BS = self._advance(inputs, -1, state_BS)
+        return self.output(state_BS), state_BS
+
+    def _canonical(self, inputs: PolicyInputs) -> PolicyInputs:
+        if self.settings.symmetry == "none":
+            return inputs
+        return inputs._replace(frames=face_up(inputs.frames, present=-1))
+
+    def _advance(self, inputs: PolicyInputs, index: int, state_BS: Tensor) -> Tensor:
+        frames = inputs.frames[:, index : index + 1] if index >= 0 else inputs.frames[:, index:]
+        proprioception = inputs.proprioception[:, index : index + 1] if index >= 0 else inputs.proprioception[:, index:]
+        inputs = self._canonical(inputs._replace(frames=frames, proprioception=proprioception))
+        features = torch.relu(self.encoder(inputs.frames, *self._extras(inputs, -1)))
+        next_state: Tensor = self.cell(features.float(), state_BS)
+        return next_state
+
+    def _extras(self, inputs: PolicyInputs, index: int) -> tuple[Tensor | None, Tensor | None]:
+        parts = []
+        planes = None
+        if self.settings.proprioception:
+            parts.append(self.proprioception(inputs.proprioception[:, index]))
+        if self.has_task:
+            parts.append(self.goal(inputs.task[:, :1]))
+            planes = match_planes(inputs.frames[:, index], inputs.task)
+            if self.settings.proprioception:
+                parts.append(carried_matches(inputs.proprioception[:, index], inputs.task))
+        return (torch.cat(parts, dim=-1) if parts else None), planes

@@ -1,0 +1,178 @@
+"""Atomic files, digests of code and data, and the JSON neighbour that says how an artefact came to be."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
+UNDIGESTED_MODULES = frozenset({"lamflow", "lamflow.catalogue", "lamflow.config", "lamflow.provenance"})
+"""Modules that code digests leave out, since every stage imports them: a new default, a new environment or another line in
+the provenance file would otherwise invalidate everything. What they decide reaches a stage as values, and these are among
+its params: the settings that it reads, and its environment's entry in the catalogue."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that is renamed to it when the block ends well and removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+@cache
+def _source_of(module: str) -> Path | None:
+    """The file of a lamflow module, found without importing it."""
+    root = Path(__file__).parent
+    parts = module.split(".")[1:]
+    for candidate in (
+        root.joinpath(*parts).with_suffix(".py") if parts else root,
+        root.joinpath(*parts, "__init__.py"),
+    ):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops docstrings, which like comments change nothing that runs."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [
+                s
+                for s in body
+                if not (
+                    isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str)
+                )
+            ]
+            node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
+        return node
+
+
+@cache
+def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of one module's syntax tree, and the lamflow modules it imports (also inside functions)."""
+    path = _source_of(module)
+    assert path is not None, module
+    tree = ast.parse(path.read_text())
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    ours = tuple(sorted(n for n in imported - UNDIGESTED_MODULES if n.split(".")[0] == "lamflow" and _source_of(n)))
+    digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
+    return digest, ours
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Digest of a lamflow module and all lamflow modules it imports, except ``UNDIGESTED_MODULES``.
+
+    It is taken over syntax trees without docstrings: comments and layout do not count. ValueError when there is no such
+    module, SyntaxError when one does not parse.
+    """
+    if _source_of(module) is None:
+        expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
+    seen: dict[str, str] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        digest, imported = _parsed(name)
+        seen[name] = digest
+        pending.extend(imported)
+    joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def settings_digest(settings: Any) -> str:
+    """Digest of a JSON-able value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, or of a directory's file names and contents in order."""
+    digest = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(str(part.relative_to(path)).encode())
+        with part.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
+
+
+def record_provenance(
+    artefact: Path,
+    *,
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    seed: int | None,
+    wall_seconds: float,
+    device: str = "cpu",
+) -> None:
+    """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be."""
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        if importlib.util.find_spec(package):
+            versions[package] = importlib.metadata.version(package)
+    write_text(
+        artefact.with_suffix(".json"),
+        json.dumps(
+            {
+                "artefact": artefact.name,
+                "stage": stage,
+                "settings": dict(settings),
+                "seed": seed,
+                "inputs": {name: {"path": str(path), "sha256": file_digest(path)} for name, path in inputs.items()},
+                "code_digest": code_digest(stage),
+                "commit": _commit(),
+                "packages": versions,
+                "wall_seconds": round(wall_seconds, 3),
+                "device": device,
+            },
+            indent=2,
+        )
+        + "\n",
+    )

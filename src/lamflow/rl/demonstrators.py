@@ -1,0 +1,111 @@
+"""Demonstrators: what collects episodes. A PPO expert or the planner, noise on top, and the random policy.
+
+An act function maps (params, timesteps, key) to actions int32 [B]; see ``lamflow.envs.xland.Act``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
+from lamflow.envs.xland import Act, Timesteps
+from lamflow.provenance import atomic_path
+from lamflow.rl.actor_critic import check_shapes, sample_action
+from lamflow.rl.planner import plan
+
+EXPERT_FORMAT = "lamflow-expert"
+EXPERT_FORMAT_VERSION = 1
+_HEADER = "lamflow"
+"""The one metadata key of an expert file: with several, safetensors writes them in an order that varies."""
+
+
+def act_randomly(_params: Any, timesteps: Timesteps, key: jax.Array) -> jax.Array:
+    """Uniformly random actions; the parameters are not used."""
+    return jax.random.randint(key, timesteps.reward.shape, 0, len(MINIGRID_ACTIONS))
+
+
+@cache
+def with_random_actions(act: Act) -> Act:
+    """``act`` with a uniformly random action with probability epsilon at each step; its parameters are (params, epsilon)."""
+
+    def noisy(params: tuple[Any, Any], timesteps: Timesteps, key: jax.Array) -> jax.Array:
+        inner, epsilon = params
+        act_key, random_key, coin_key = jax.random.split(key, 3)
+        random_actions = act_randomly(None, timesteps, random_key)
+        actions = jax.lax.cond(epsilon < 1, lambda: act(inner, timesteps, act_key), lambda: random_actions)
+        coin = jax.random.uniform(coin_key, actions.shape) < epsilon
+        return jnp.where(coin, random_actions, actions)
+
+    return noisy
+
+
+def save_expert(path: Path, env: str, params: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+    """Write a demonstrator atomically: weights (none for a planner) and, in the header, what it is.
+
+    The same arguments give the same bytes.
+    """
+    spec = environment_spec(env)
+    header = {
+        "format": EXPERT_FORMAT,
+        "format_version": EXPERT_FORMAT_VERSION,
+        "env": env,
+        "demonstrator": spec.demonstrator,
+        **details,
+    }
+    tensors: dict[str, NDArray[np.float32]] = {name: np.asarray(value, np.float32) for name, value in params.items()}
+    if not tensors:
+        tensors = {"planner": np.zeros(1, np.float32)}  # some readers refuse a file without tensors
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+
+
+def load_demonstrator(env: str, path: Path) -> tuple[Act, Any]:
+    """The act function and parameters of the demonstrator in ``path``; the PPO expert samples from its policy.
+
+    ValueError when the file is missing, damaged, of another environment or of another network.
+    """
+    spec = environment_spec(env)
+    header, tensors = _read_expert(path)
+    if header["env"] != env:
+        raise ValueError(f"{path}: found the demonstrator of {header['env']!r}, expected that of {env!r}")
+    if header["demonstrator"] != spec.demonstrator:
+        raise ValueError(
+            f"{path}: found a {header['demonstrator']!r} demonstrator, expected {spec.demonstrator!r} for {env}; run "
+            "train_expert again"
+        )
+    if spec.demonstrator == "planner":
+        return plan, None
+    try:
+        check_shapes(tensors, spec.num_actions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; run train_expert again") from None
+    return sample_action, tensors
+
+
+def _read_expert(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+    """Header and weights of an expert file."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: found no expert file; run train_expert first")
+    try:
+        with safe_open(str(path), framework="np") as opened:
+            header = json.loads((opened.metadata() or {})[_HEADER])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: no readable expert file ({error}); delete it and run train_expert again") from error
+    if (header["format"], header["format_version"]) != (EXPERT_FORMAT, EXPERT_FORMAT_VERSION):
+        raise ValueError(
+            f"{path}: found format {header['format']} {header['format_version']}, expected {EXPERT_FORMAT} "
+            f"{EXPERT_FORMAT_VERSION}; run train_expert again"
+        )
+    return header, tensors

@@ -1,0 +1,69 @@
+"""How a workflow script runs its stage: threads limited before torch and JAX start, output in the log, errors in a line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
+"""Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, and XLA's thread pool on the CPU (``NPROC``)."""
+
+
+def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
+    """Call ``lamflow.stages.<stage>`` ('module' for its function of the same name, or 'module.function') with ``arguments``.
+
+    ``snakemake`` is the object that Snakemake gives its scripts. The process gets as many threads as the rule has. Everything
+    that is printed, by C libraries too, goes to the rule's log, if it has one; so does the traceback of a failure, of which
+    the terminal gets the message. Exits with status 1 then.
+    """
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(snakemake.threads)
+    module, _, function = stage.partition(".")
+    terminal = os.dup(2)
+    try:
+        with _output_to(Path(snakemake.log[0]) if snakemake.log else None):
+            try:
+                getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)(**arguments)
+            except Exception as error:
+                traceback.print_exc()
+                os.write(terminal, f"{stage}: {_message(error)}\n".encode())
+                sys.exit(1)
+    finally:
+        os.close(terminal)
+
+
+def _message(error: Exception) -> str:
+    """What to show of an error: ValueErrors and missing files are written for people, others need their type."""
+    return str(error) if isinstance(error, (ValueError, FileNotFoundError)) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _output_to(log: Path | None) -> Iterator[None]:
+    """Point the file descriptors of stdout and stderr at ``log``; None leaves them alone."""
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    before = [os.dup(1), os.dup(2)]
+    with log.open("wb") as opened:
+        _flush()
+        for descriptor in (1, 2):
+            os.dup2(opened.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        _flush()
+        for descriptor, saved in zip((1, 2), before, strict=True):
+            os.dup2(saved, descriptor)
+            os.close(saved)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

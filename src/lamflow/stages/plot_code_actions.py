@@ -1,0 +1,40 @@
+"""The rule ``plot_code_actions``: which true actions stand behind each code of one LAM."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from lamflow.catalogue import environment_spec
+from lamflow.data.latents import LatentStore
+from lamflow.data.store import EpisodeStore
+from lamflow.data.windows import effectful
+from lamflow.evaluation.codes import count_codes
+from lamflow.plots.code_actions import draw_code_actions
+from lamflow.plots.style import save_figure
+from lamflow.provenance import record_provenance
+
+
+def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
+    """Draw the codes of the effectful transitions; ValueError when the LAM of ``latents`` has no codebook."""
+    started = time.monotonic()
+    store = EpisodeStore.open(episodes)
+    latent_store = LatentStore.open(latents, episodes=store)
+    codes = latent_store.load().codes
+    lam, seed = latent_store.attributes["lam"], latent_store.attributes["seed"]
+    if codes is None:
+        raise ValueError(f"{latents}: LAM {lam!r} has no codebook, so there are no codes to draw")
+    arrays, spec = store.load(), environment_spec(store.env)
+    rows = effectful(arrays).numpy()
+    if not rows.any():
+        raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")
+    table = count_codes(codes[rows], arrays.actions[rows], num_actions=spec.num_actions)
+    save_figure(draw_code_actions(table, spec.action_names, title=f"{store.env}, {lam}, seed {seed}"), Path(output))
+    record_provenance(
+        Path(output),
+        stage=__name__,
+        settings={},
+        inputs={"episodes": Path(episodes), "latents": Path(latents)},
+        seed=int(seed),
+        wall_seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,103 @@
+"""The rule ``plot_film_strip``: what one LAM's forward model predicts under each code for one frame."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lamflow.catalogue import environment_spec
+from lamflow.data.latents import LatentStore
+from lamflow.data.store import EpisodeArrays, EpisodeStore
+from lamflow.data.windows import effectful
+from lamflow.envs.rendering import render_frame
+from lamflow.lam.learning import load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action
+from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
+from lamflow.plots.style import save_figure
+from lamflow.provenance import record_provenance
+
+
+def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
+    """Draw the forward model's predictions from one frame of ``episodes`` under the most frequent codes of ``latents``,
+    grouped by the true action that each code goes with most; ValueError when the LAM has no codebook."""
+    started = time.monotonic()
+    store = EpisodeStore.open(episodes)
+    spec = environment_spec(store.env)
+    latent_store = LatentStore.open(latents, env=store.env, episodes=store)
+    lam, seed = latent_store.attributes["lam"], int(latent_store.attributes["seed"])
+    codes, arrays = latent_store.load().codes, store.load()
+    if codes is None:
+        raise ValueError(f"{latents}: LAM {lam!r} has no codebook, so there are no codes to draw")
+    changes = np.flatnonzero(effectful(arrays).numpy())
+    if not len(changes):
+        raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")
+    table = count_codes(codes[changes], arrays.actions[changes], num_actions=spec.num_actions)
+    order = group_by_action(table, MOST_PREDICTIONS)
+    row = start_row(arrays, changes)
+    start_frames = arrays.observations[[max(row - 1, _episode_start(arrays, row)), row]]
+    network = load_latent_action_model(Path(model), spec=spec)
+    figure = draw_film_strip(
+        start_frame=arrays.observations[row],
+        true_next=arrays.observations[row + 1],
+        true_action=spec.action_names[arrays.actions[row]],
+        predictions=predict_codes(network, start_frames, table.codes[order]),
+        captions=[_caption(table, code, spec.action_names) for code in order],
+        render=partial(render_prediction, full=spec.view == "full"),
+        title=f"{store.env}, {lam}, seed {seed}",
+    )
+    save_figure(figure, Path(output))
+    record_provenance(
+        Path(output),
+        stage=__name__,
+        settings={"row": row},
+        inputs={"model": Path(model), "episodes": Path(episodes), "latents": Path(latents)},
+        seed=seed,
+        wall_seconds=time.monotonic() - started,
+    )
+
+
+def start_row(arrays: EpisodeArrays, changes: NDArray[np.int64]) -> int:
+    """The middle one of the ``changes`` (rows of effectful transitions) whose action is the most frequent one among them."""
+    actions = arrays.actions[changes]
+    common = changes[actions == np.bincount(actions).argmax()]
+    return int(common[len(common) // 2])
+
+
+@torch.no_grad()
+def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The next frame uint8 [C, H, W, 2] after ``frames`` uint8 [2, H, W, 2] under each of ``codes`` int64 [C, K]."""
+    assert isinstance(model.quantizer, VectorQuantizerEma), "a latent store has codes only where the LAM has a codebook"
+    latents = model.quantizer.decode(torch.from_numpy(codes))
+    repeated = torch.from_numpy(frames).expand(len(codes), *frames.shape)
+    predicted: NDArray[np.uint8] = model.predict(repeated, latents).numpy()
+    return predicted
+
+
+def render_prediction(frame: NDArray[np.uint8], *, full: bool) -> NDArray[np.uint8]:
+    """The picture of a frame uint8 [H, W, 2] that may have been predicted: in a full view the agent may have been lost."""
+    tile_size = max(12, 240 // frame.shape[0])
+    if not full:
+        return render_frame(frame, tile_size)
+    # A frame without agent is taken for an egocentric one, whose agent is drawn in the last row: in this one, cut off again.
+    return render_frame(np.pad(frame, ((0, 1), (0, 0), (0, 0))), tile_size)[:-tile_size]
+
+
+def _episode_start(arrays: EpisodeArrays, row: int) -> int:
+    return int(arrays.episode_starts[np.searchsorted(arrays.episode_starts, row, side="right") - 1])
+
+
+def _caption(table: CodeTable, code: int, action_names: tuple[str, ...]) -> str:
+    """Code and its share of the transitions; the true action it goes with most, and how often it does."""
+    counts = table.counts[code]
+    name = table.names[code]
+    number = f"code {name}" if len(name) <= 5 else f"#{code + 1}"
+    return (
+        f"{number} ({table.frequencies[code]:.0%})\n{action_names[counts.argmax()]} {counts.max() / counts.sum():.0%}"
+    )

@@ -1,0 +1,42 @@
+"""The rule ``plot_label_curve``: normalised return against the number of labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lamflow.data.store import EpisodeStore
+from lamflow.evaluation.results import EVERY_ENV, read_aggregate
+from lamflow.plots.label_curve import draw_label_curve
+from lamflow.plots.style import save_figure
+from lamflow.provenance import record_provenance
+
+
+def plot_label_curve(
+    *, aggregate: Path | str, output: Path | str, statistic: str = "mean", episodes: Sequence[Path | str] = ()
+) -> None:
+    """Draw ``summary/aggregate.csv`` as ``output`` (.svg or .png); ``statistic``: mean, iqm or success.
+
+    ``episodes``: train stores, whose mean episode lengths place budgets in trajectories on the axis of transitions; without
+    them such budgets are a category at the right.
+    """
+    started = time.monotonic()
+    lengths = {}
+    for path in episodes:
+        store = EpisodeStore.open(path)
+        lengths[store.env] = store.num_transitions / store.num_episodes
+    if lengths:
+        lengths[EVERY_ENV] = float(np.exp(np.mean(np.log(list(lengths.values())))))
+    figure = draw_label_curve(read_aggregate(Path(aggregate)), statistic=statistic, trajectory_lengths=lengths)
+    save_figure(figure, Path(output))
+    record_provenance(
+        Path(output),
+        stage=__name__,
+        settings={"statistic": statistic, "trajectory_lengths": lengths},
+        inputs={"aggregate": Path(aggregate)},
+        seed=None,
+        wall_seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,119 @@
+"""Stop 5: action decoders of a latent method, or the supervised inverse dynamics models of VPT: one a label count and draw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, VptMethodSettings
+from lamflow.data.latents import LatentArrays, LatentStore
+from lamflow.data.store import EpisodeArrays, EpisodeStore
+from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
+from lamflow.policies.inverse_dynamics import fit_action_labeller
+from lamflow.policies.members import label_members, labelled_rows, member_seed, save_members
+from lamflow.provenance import record_provenance
+
+
+def train_action_decoders(
+    *,
+    env: str,
+    method: str,
+    settings: Mapping[str, Any],
+    labels: Sequence[LabelCount],
+    label_draws: int,
+    seed: int,
+    train: Path | str,
+    latents: Path | str | None,
+    output: Path | str,
+) -> None:
+    """Train one decoder for each label count and draw on the labelled transitions of ``train``; all go to one file."""
+    started = time.monotonic()
+    spec = environment_spec(env)
+    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
+    store = EpisodeStore.open(train, env=env)
+    arrays = store.load()
+    members = label_members(labels, label_draws)
+    rows = [labelled_rows(arrays, member, seed) for member in members]
+    seeds = [member_seed(seed, member) for member in members]
+    metadata: dict[str, Any] = {"kind": "decoders", "env": env, "method": method, "seed": seed}
+    inputs = {"train": Path(train)}
+    if isinstance(typed, LatentMethodSettings):
+        if latents is None:
+            raise ValueError(f"{output}: decoders of method {method!r} need the latents of the train split; none were given")
+        latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
+        metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
+        weights = _latent_decoders(typed, spec, arrays, latent_store.load(), metadata["num_codes"], rows, seeds)
+        inputs["latents"] = Path(latents)
+    elif isinstance(typed, VptMethodSettings):
+        data = EpisodeTensors(arrays)
+        weights = [
+            fit_action_labeller(
+                settings=typed.inverse_dynamics,
+                symmetry=typed.symmetry,
+                training=typed.decoder.training,
+                spec=spec,
+                data=data,
+                rows=part,
+                seed=member,
+            ).state_dict()
+            for part, member in zip(rows, seeds, strict=True)
+        ]
+        metadata["symmetry"] = typed.symmetry
+        metadata["network"] = typed.inverse_dynamics.model_dump(mode="json")
+    else:
+        raise ValueError(f"method {method!r} of kind {typed.kind!r} has no decoders")
+    save_members(Path(output), members, weights, metadata)
+    record_provenance(
+        Path(output),
+        stage=__name__,
+        settings={**typed.model_dump(mode="json"), "labels": list(labels), "label_draws": label_draws},
+        inputs=inputs,
+        seed=seed,
+        wall_seconds=time.monotonic() - started,
+    )
+
+
+def _latent_decoders(
+    settings: LatentMethodSettings,
+    spec: EnvironmentSpec,
+    arrays: EpisodeArrays,
+    latents: LatentArrays,
+    num_codes: int,
+    rows: Sequence[Tensor],
+    seeds: Sequence[int],
+) -> list[dict[str, Tensor]]:
+    actions = torch.from_numpy(arrays.actions)
+    if settings.decoder.kind == "dictionary":
+        assert latents.codes is not None and latents.codes.shape[1] == 1
+        codes = torch.from_numpy(latents.codes)[:, 0]
+        return [
+            {
+                "table": code_action_table(
+                    codes[part],
+                    actions[part],
+                    num_codes=num_codes,
+                    num_actions=spec.num_actions,
+                    smoothing=settings.decoder.smoothing,
+                )
+            }
+            for part in rows
+        ]
+    if settings.target == "codes":
+        assert latents.codes is not None
+        inputs = [code_one_hot(torch.from_numpy(latents.codes)[part], num_codes) for part in rows]
+    else:
+        inputs = [torch.from_numpy(latents.latents)[part] for part in rows]
+    return [
+        fit_mlp_decoder(
+            values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member
+        ).state_dict()
+        for values, part, member in zip(inputs, rows, seeds, strict=True)
+    ]

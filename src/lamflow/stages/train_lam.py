@@ -1,0 +1,66 @@
+"""Stop 3: train a latent action model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings, LoggingSettings
+from lamflow.data.store import EpisodeStore
+from lamflow.lam.learning import fit_latent_action_model
+from lamflow.provenance import code_digest, record_provenance, settings_digest
+from lamflow.training.checkpoint import save_model
+from lamflow.training.metrics import MetricsLog
+
+
+def train_lam(
+    *,
+    env: str,
+    lam: str,
+    settings: Mapping[str, Any],
+    logging: Mapping[str, Any],
+    seed: int,
+    train: Path | str,
+    validation: Path | str,
+    output: Path | str,
+    metrics: Path | str,
+    state_dir: Path | str,
+) -> None:
+    """Train the LAM ``lam`` of ``env`` on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
+    seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value)."""
+    started = time.monotonic()
+    spec = environment_spec(env)
+    typed = LamSettings.model_validate(settings)
+    train_store, validation_store = EpisodeStore.open(train, env=env), EpisodeStore.open(validation, env=env)
+    identity = settings_digest(
+        [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, code_digest(__name__)]
+    )
+    log = MetricsLog(
+        LoggingSettings.model_validate(logging), run_name=f"{env}/lam/{lam}/seed{seed}", directory=Path(state_dir)
+    )
+    model = fit_latent_action_model(
+        spec=spec,
+        settings=typed,
+        train_arrays=train_store.load(),
+        validation_arrays=validation_store.load(),
+        seed=seed,
+        metrics=log,
+        state_dir=Path(state_dir),
+        identity=identity,
+        title=f"{lam} on {env}, seed {seed}",
+    )
+    log.write(Path(metrics))
+    log.finish()
+    metadata = {"kind": "lam", "env": env, "lam": lam, "seed": seed, "settings": typed.model_dump(mode="json")}
+    save_model(Path(output), model.state_dict(), metadata)
+    record_provenance(
+        Path(output),
+        stage=__name__,
+        settings=metadata["settings"],
+        inputs={"train": Path(train), "validation": Path(validation)},
+        seed=seed,
+        wall_seconds=time.monotonic() - started,
+    )

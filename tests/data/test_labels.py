@@ -1,0 +1,53 @@
+"""Label draws are random, reproducible, nested and within what the data holds."""
+
+from __future__ import annotations
+
+import pytest
+from test_windows import arrays_of
+
+from lamflow.data.labels import draw_labels
+from lamflow.data.windows import transition_rows
+
+ARRAYS = arrays_of([5, 1, 7, 3, 4, 9])
+
+
+def test_labels_are_distinct_transitions() -> None:
+    rows = draw_labels(ARRAYS, count=29, unit="transitions", draw=0, seed=0)
+    assert sorted(rows.tolist()) == transition_rows(ARRAYS).tolist()
+    assert rows.tolist() != sorted(rows.tolist())
+
+
+@pytest.mark.parametrize("unit", ["transitions", "trajectories"])
+def test_a_smaller_draw_is_the_beginning_of_a_larger_one(unit: str) -> None:
+    small = draw_labels(ARRAYS, count=2, unit=unit, draw=1, seed=3)  # type: ignore[arg-type]
+    large = draw_labels(ARRAYS, count=5, unit=unit, draw=1, seed=3)  # type: ignore[arg-type]
+    assert large[: len(small)].tolist() == small.tolist()
+    assert len(large) > len(small)
+
+
+def test_trajectories_are_whole_episodes() -> None:
+    rows = draw_labels(ARRAYS, count=3, unit="trajectories", draw=0, seed=0)
+    starts = ARRAYS.episode_starts
+    lengths = {0: 5, 1: 1, 2: 7, 3: 3, 4: 4, 5: 9}
+    episodes = list(dict.fromkeys(int((starts <= row).sum()) - 1 for row in rows.tolist()))
+    assert len(episodes) == 3
+    assert rows.tolist() == [row for e in episodes for row in range(starts[e], starts[e] + lengths[e])]
+
+
+def test_draws_and_seeds_differ_and_repeat() -> None:
+    drawn = [
+        draw_labels(ARRAYS, count=8, unit="transitions", draw=draw, seed=seed).tolist()
+        for draw, seed in ((0, 0), (1, 0), (0, 1), (0, 0))
+    ]
+    assert drawn[0] == drawn[3]
+    assert len({tuple(rows) for rows in drawn}) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "held"), [(30, "transitions", 29), (7, "trajectories", 6), (0, "transitions", 29)]
+)
+def test_asking_for_more_than_the_data_holds_is_refused(count: int, unit: str, held: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"label count {count} {unit}: the episodes hold {held} {unit}, expected 1 to {held}"
+    ):
+        draw_labels(ARRAYS, count=count, unit=unit, draw=0, seed=0)  # type: ignore[arg-type]

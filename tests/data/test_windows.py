@@ -1,0 +1,125 @@
+"""Windows stay inside their episode, and every transition is drawn equally often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lamflow.data.store import EpisodeArrays
+from lamflow.data.windows import (
+    TransitionStream,
+    action_rows,
+    effectful,
+    gather_context,
+    gather_windows,
+    starts_of_rows,
+    transition_rows,
+)
+
+
+def arrays_of(lengths: list[int], *, final: bool = True) -> EpisodeArrays:
+    """Episodes of ``lengths`` actions whose frames say (episode, step)."""
+    rows = [length + final for length in lengths]
+    starts = np.cumsum([0, *rows[:-1]])
+    frames = np.concatenate([[[episode, t] for t in range(n)] for episode, n in enumerate(rows)])
+    actions = np.concatenate([[*range(length), *([-1] * final)] for length in lengths])
+    num_rows = sum(rows)
+    return EpisodeArrays(
+        observations=frames.astype(np.uint8)[:, None, None, :],
+        proprioception=np.zeros((num_rows, 3), np.uint8),
+        task=np.zeros((num_rows, 0), np.uint8),
+        actions=actions.astype(np.int64),
+        rewards=np.zeros(num_rows, np.float32),
+        terminated=np.zeros(num_rows, np.bool_),
+        truncated=np.zeros(num_rows, np.bool_),
+        episode_starts=starts.astype(np.int64),
+        level_seeds=np.arange(len(lengths)),
+    )
+
+
+def random_lengths(seed: int) -> list[int]:
+    generator = np.random.default_rng(seed)
+    return [int(n) for n in generator.integers(1, 1 + generator.integers(1, 9), generator.integers(1, 12))]
+
+
+@pytest.mark.parametrize("final", [True, False])
+@pytest.mark.parametrize("seed", range(25))
+def test_windows_never_cross_an_episode(seed: int, final: bool) -> None:
+    lengths = random_lengths(seed)
+    arrays = arrays_of(lengths, final=final)
+    frames, starts, rows = torch.from_numpy(arrays.observations), starts_of_rows(arrays), transition_rows(arrays)
+    previous, current, following = (x.flatten(1).long() for x in gather_windows(frames, rows, starts))
+    episode, t = current.T
+    expected = [(e, s) for e, length in enumerate(lengths) for s in range(length - (not final))]
+    assert current.tolist() == [list(pair) for pair in expected]
+    assert torch.equal(following, torch.stack([episode, t + 1], 1))
+    assert torch.equal(previous, torch.stack([episode, (t - 1).clamp(min=0)], 1))
+    assert len(rows) == arrays.num_transitions
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(10))
+def test_context_never_reaches_before_the_episode(seed: int, num_frames: int) -> None:
+    arrays = arrays_of(random_lengths(seed))
+    frames, starts = torch.from_numpy(arrays.observations), starts_of_rows(arrays)
+    rows = torch.from_numpy(np.random.default_rng(seed).permutation(arrays.num_rows))
+    context = gather_context(frames, rows, starts, num_frames)
+    assert context.shape == (len(rows), num_frames, 1, 1, 2)
+    for row, window in zip(rows.tolist(), context.flatten(2).tolist(), strict=True):
+        episode, t = arrays.observations[row].reshape(2).tolist()
+        assert window == [[episode, max(0, t - back)] for back in reversed(range(num_frames))]
+
+
+def test_context_of_vectors_and_of_scalars() -> None:
+    arrays = arrays_of([2, 1])
+    starts, rows = starts_of_rows(arrays), torch.tensor([1, 3])
+    assert gather_context(torch.from_numpy(arrays.actions), rows, starts, 2).tolist() == [[0, 1], [0, 0]]
+    assert gather_context(torch.from_numpy(arrays.proprioception), rows, starts, 3).shape == (2, 3, 3)
+
+
+def test_rows_of_transitions_and_actions() -> None:
+    arrays = arrays_of([2, 1])
+    assert starts_of_rows(arrays).tolist() == [0, 0, 0, 3, 3]
+    assert transition_rows(arrays).tolist() == action_rows(arrays).tolist() == [0, 1, 3]
+    without_final = arrays_of([2, 1], final=False)
+    assert transition_rows(without_final).tolist() == [0]
+    assert action_rows(without_final).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("block", [2, 65_536])
+def test_effectful_transitions_change_the_frame_within_the_episode(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamflow.data.windows._COMPARED_ROWS", block)
+    arrays = arrays_of([3, 1, 2])
+    assert effectful(arrays).tolist() == [True, True, True, False, True, False, True, True, False]
+    arrays.observations[1] = arrays.observations[0]
+    arrays.observations[5] = arrays.observations[4]
+    assert effectful(arrays).tolist() == [False, True, True, False, False, False, True, True, False]
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(10, 3), (12, 4), (3, 8), (1, 1)])
+def test_every_transition_is_drawn_equally_often_in_an_epoch(num_rows: int, batch_size: int) -> None:
+    rows = torch.arange(num_rows) * 2 + 1
+    stream = TransitionStream(rows, batch_size, seed=0)
+    epochs = 3 * batch_size
+    drawn = torch.cat([stream.batch(step) for step in range(epochs * num_rows // batch_size)])
+    assert drawn.unique().tolist() == rows.tolist()
+    for epoch in drawn.split(num_rows):
+        assert epoch.sort().values.tolist() == rows.tolist()
+    if num_rows > 3:
+        assert drawn[:num_rows].tolist() != drawn[num_rows : 2 * num_rows].tolist()
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    rows = torch.arange(100)
+    straight = TransitionStream(rows, 16, seed=1)
+    batches = [straight.batch(step) for step in range(20)]
+    resumed = TransitionStream(rows, 16, seed=1)
+    for step in (19, 3, 7, 0):
+        assert torch.equal(resumed.batch(step), batches[step])
+    assert not torch.equal(TransitionStream(rows, 16, seed=2).batch(0), batches[0])
+
+
+def test_a_stream_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="found 0 rows and batch size 4, expected at least one of each"):
+        TransitionStream(torch.arange(0), 4, seed=0)

@@ -1,0 +1,63 @@
+"""Levels: deterministic draws, splits that share no initial state."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from lamflow.envs.levels import SPLITS, draw_levels, initial_state_digests, split_of_digest
+from lamflow.envs.rulesets import split_bounds
+from lamflow.envs.xland import make_simulator
+
+DOORKEY = "xland-doorkey-5x5"
+XLAND = "xland-r1-9x9"
+
+
+def test_splits_share_no_initial_state_although_small_grids_have_few() -> None:
+    states = {}
+    for split in SPLITS:
+        levels = draw_levels(DOORKEY, split, 600, seed=0)
+        states[split] = set(initial_state_digests(make_simulator(DOORKEY), levels))
+    assert len(states["train"]) < 600, "this grid has few layouts, so seeds repeat them"
+    assert not states["train"] & states["test"]
+    assert not states["train"] & states["validation"]
+    assert not states["validation"] & states["test"]
+
+
+def test_the_same_arguments_give_the_same_levels() -> None:
+    for env in (DOORKEY, XLAND):
+        first, again = draw_levels(env, "train", 300, seed=3), draw_levels(env, "train", 300, seed=3)
+        np.testing.assert_array_equal(first, again)
+        assert first.dtype == np.int64
+        assert (first != draw_levels(env, "train", 300, seed=4)).any()
+        np.testing.assert_array_equal(draw_levels(env, "train", 100, seed=3), first[:100])
+
+
+def test_levels_of_both_views_are_the_same() -> None:
+    np.testing.assert_array_equal(draw_levels(DOORKEY, "test", 50, seed=1), draw_levels(f"{DOORKEY}-full", "test", 50, seed=1))
+
+
+def test_xland_splits_share_no_ruleset() -> None:
+    bounds = split_bounds(100)
+    for split in SPLITS:
+        levels = draw_levels(XLAND, split, 500, seed=0, num_rulesets=100)
+        assert set((levels >> 32).tolist()) == set(bounds[split])
+        assert len(np.unique(levels)) == 500
+
+
+def test_eight_tenths_of_the_states_are_for_training() -> None:
+    shares = Counter(split_of_digest(np.random.default_rng(seed).bytes(8)) for seed in range(2000))
+    assert abs(shares["train"] / 2000 - 0.8) < 0.03
+    assert abs(shares["test"] / 2000 - 0.1) < 0.02
+
+
+def test_unknown_splits_and_environments_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown split 'dev'; known: train, validation, test"):
+        draw_levels(DOORKEY, "dev", 1, seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown environment"):
+        draw_levels("xland-nowhere", "train", 1, seed=0)
+
+
+def test_a_level_of_an_unknown_ruleset_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a ruleset below 10; use the num_rulesets"):
+        make_simulator(XLAND, 10).reset_levels(np.array([10 << 32 | 7]))

@@ -1,0 +1,46 @@
+"""Pictures of frames."""
+
+import numpy as np
+import pytest
+from xminigrid.rendering.rgb_render import render_tile
+
+from lamflow.catalogue import AGENT_TILE
+from lamflow.envs.rendering import render_frame
+
+FLOOR = (1, 7)
+
+
+def floor(side: int) -> np.ndarray:
+    return np.tile(np.array(FLOOR, np.uint8), (side, side, 1))
+
+
+def test_tiles_are_drawn_as_xminigrid_draws_them() -> None:
+    frame = floor(6)
+    frame[0, 0], frame[5, 5] = (AGENT_TILE + 1, 0), (7, 5)
+    image = render_frame(frame, tile_size=16)
+    assert image.shape == (96, 96, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image[80:, 80:], render_tile((7, 5), tile_size=16))
+    np.testing.assert_array_equal(image[:16, :16], render_tile(FLOOR, agent_direction=1, tile_size=16))
+
+
+def test_the_carried_colour_and_the_direction_show() -> None:
+    pictures = []
+    for agent in ((AGENT_TILE, 0), (AGENT_TILE + 2, 0), (AGENT_TILE, 5)):
+        frame = floor(3)
+        frame[1, 1] = agent
+        pictures.append(render_frame(frame).tobytes())
+    assert len(set(pictures)) == 3
+
+
+def test_an_egocentric_view_has_its_agent_at_the_bottom_looking_up() -> None:
+    image = render_frame(floor(5), tile_size=16)
+    np.testing.assert_array_equal(image[64:, 32:48], render_tile(FLOOR, agent_direction=0, tile_size=16))
+    np.testing.assert_array_equal(image[:16, :16], render_tile(FLOOR, tile_size=16))
+
+
+def test_frames_with_unknown_categories_are_refused() -> None:
+    frame = floor(3)
+    frame[0, 0, 0] = AGENT_TILE + 4
+    with pytest.raises(ValueError, match=r"tiles below 17"):
+        render_frame(frame)

@@ -1,0 +1,160 @@
+"""The simulator: views that agree, episodes that stop where they end, rollouts and vector environments that agree."""
+
+from itertools import count
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lamflow.catalogue import AGENT_TILE, ENVIRONMENTS
+from lamflow.envs.interface import Episode
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.registry import make_vector_environment
+from lamflow.envs.rollouts import rollout
+from lamflow.envs.xland import Timesteps, make_simulator
+
+ENV = "xland-doorkey-5x5"
+BATCH = 32
+
+
+def act_by_state(_: None, timesteps: Timesteps, __: jax.Array) -> jax.Array:
+    """Pseudo-random actions that depend on the state alone, so that vector environments can be driven the same way."""
+    state = timesteps.state
+    mixed = state.step_num * 7 + state.agent.position.sum(axis=1) * 3 + state.agent.direction + state.key[:, 1].astype(int) % 97
+    return jnp.abs(mixed * 31) % 11 % 6
+
+
+@pytest.fixture(scope="module")
+def levels() -> np.ndarray:
+    return draw_levels(ENV, "train", BATCH, seed=5)
+
+
+@pytest.fixture(scope="module")
+def episodes(levels: np.ndarray) -> dict[str, list[Episode]]:
+    return {
+        view: list(rollout(make_simulator(view), act_by_state, None, levels, seed=0, batch=BATCH)) for view in (ENV, f"{ENV}-full")
+    }
+
+
+def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(episodes: dict[str, list[Episode]]) -> None:
+    assert len(episodes[ENV]) == BATCH
+    solved = [episode for episode in episodes[f"{ENV}-full"] if episode.terminated]
+    for episode in episodes[f"{ENV}-full"]:
+        assert len(episode.frames) == len(episode.proprioception) == len(episode.task) == episode.length + 1
+        assert episode.terminated != episode.truncated
+        assert episode.length <= 250
+        assert (episode.length == 250) or episode.terminated
+        assert not episode.rewards[:-1].any(), "the reward comes with the last transition"
+        assert (episode.rewards[-1] > 0) == episode.terminated
+    for episode in solved:
+        before, after = episode.frames[-2:, ..., 0]
+        assert (before == 6).any(), "the goal tile is visible before the last action"
+        assert after[3, 3] >= AGENT_TILE, "and the agent stands on it afterwards"
+        assert episode.actions[-1] == 0
+
+
+def test_the_egocentric_view_can_be_cut_out_of_the_full_grid(episodes: dict[str, list[Episode]]) -> None:
+    for egocentric, full in zip(episodes[ENV], episodes[f"{ENV}-full"], strict=True):
+        np.testing.assert_array_equal(egocentric.actions, full.actions)
+        np.testing.assert_array_equal(egocentric.proprioception, full.proprioception)
+        for frame, grid in zip(egocentric.frames[:40], full.frames[:40], strict=True):
+            rows, columns = np.nonzero(grid[..., 0] >= AGENT_TILE)
+            assert len(rows) == 1, "there is one agent"
+            direction = int(grid[rows[0], columns[0], 0]) - AGENT_TILE
+            padded = np.pad(grid, ((5, 5), (5, 5), (0, 0)))
+            top, left = {0: (-4, -2), 1: (-2, 0), 2: (0, -2), 3: (-2, -4)}[direction]
+            row, column = rows[0] + 5 + top, columns[0] + 5 + left
+            cut = np.rot90(padded[row : row + 5, column : column + 5], direction)
+            elsewhere = np.ones((5, 5), bool)
+            elsewhere[4, 2] = False  # the agent hides the tile that it stands on
+            np.testing.assert_array_equal(cut[elsewhere], frame[elsewhere])
+
+
+def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, list[Episode]]) -> None:
+    carried = set()
+    for episode in episodes[f"{ENV}-full"]:
+        for grid, (direction, tile, color) in zip(episode.frames, episode.proprioception, strict=True):
+            agent = grid[grid[..., 0] >= AGENT_TILE][0]
+            assert tuple(agent) == (AGENT_TILE + direction, color)
+            carried.add((int(tile), int(color)))
+    assert carried == {(0, 0), (7, 5)}, "nothing or the yellow key"
+
+
+def test_the_same_seed_gives_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
+    again = list(rollout(make_simulator(ENV), act_by_state, None, levels, seed=0, batch=BATCH))
+    for first, second in zip(episodes[ENV], again, strict=True):
+        np.testing.assert_array_equal(first.frames, second.frames)
+        np.testing.assert_array_equal(first.actions, second.actions)
+    fewer = list(rollout(make_simulator(ENV), act_by_state, None, levels[:5], seed=0, batch=BATCH))
+    assert [episode.level_id for episode in fewer] == levels[:5].tolist()
+    np.testing.assert_array_equal(fewer[4].frames, episodes[ENV][4].frames)
+
+
+def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
+    environment = make_vector_environment(ENV, BATCH)
+    observation = environment.reset(levels)
+    expected = episodes[ENV]
+    np.testing.assert_array_equal(observation.frames, [episode.frames[0] for episode in expected])
+    lengths = np.array([episode.length for episode in expected])
+    for step in range(int(lengths.max())):
+        actions = np.array([e.actions[min(step, e.length - 1)] for e in expected], np.int64)
+        result = environment.step(actions)
+        assert result.final_observation is not None
+        for slot, episode in enumerate(expected):
+            if step < episode.length:
+                np.testing.assert_array_equal(result.final_observation.frames[slot], episode.frames[step + 1])
+                np.testing.assert_array_equal(result.final_observation.proprioception[slot], episode.proprioception[step + 1])
+                assert result.rewards[slot] == episode.rewards[step]
+                assert result.terminated[slot] == (episode.terminated and step == episode.length - 1)
+                assert result.truncated[slot] == (episode.truncated and step == episode.length - 1)
+            if step == episode.length - 1:
+                np.testing.assert_array_equal(result.observation.frames[slot], episode.frames[0])
+                assert result.level_ids[slot] == levels[slot], "without a stream a slot repeats its level"
+            elif step < episode.length:
+                np.testing.assert_array_equal(result.observation.frames[slot], episode.frames[step + 1])
+    environment.close()
+
+
+def test_a_level_stream_gives_later_episodes_their_levels(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
+    stream = draw_levels(ENV, "validation", BATCH + 1, seed=0)
+    environment = make_vector_environment(ENV, BATCH, level_stream=iter(stream.tolist()))
+    environment.reset(levels)
+    order: list[int] = []
+    for step in range(min(250, 1 + max(e.length for e in episodes[ENV]))):
+        result = environment.step(np.array([e.actions[min(step, e.length - 1)] for e in episodes[ENV]]))
+        for slot in np.flatnonzero(result.terminated | result.truncated):
+            if episodes[ENV][slot].length == step + 1:
+                order.append(slot)
+                assert result.level_ids[slot] == stream[slot], "the stream was dealt out to the slots in order"
+                first = make_simulator(ENV).reset_levels(stream[[slot]])
+                np.testing.assert_array_equal(result.observation.frames[slot], first.observation[0])
+    assert sorted(order) == list(range(BATCH))
+
+
+def test_every_environment_resets_and_steps_as_its_spec_says() -> None:
+    for name, spec in ENVIRONMENTS.items():
+        environment = make_vector_environment(name, 3, num_rulesets=20, level_stream=count(1))
+        observation = environment.reset(np.array([1, 2, 3]))
+        result = environment.step(np.array([0, 1, 5]))
+        for part in (observation, result.observation, result.final_observation):
+            assert part is not None
+            assert part.frames.shape == (3, *spec.frame_shape)
+            assert part.frames.dtype == part.proprioception.dtype == part.task.dtype == np.uint8
+            assert part.proprioception.shape == (3, len(spec.proprioception_sizes))
+            assert part.task.shape == (3, len(spec.task_sizes))
+            assert (part.frames < np.array(spec.category_sizes)).all()
+            assert (part.task < np.array(spec.task_sizes or 1)).all()
+
+
+def test_misuse_is_refused_with_what_was_expected() -> None:
+    environment = make_vector_environment(ENV, BATCH)
+    with pytest.raises(RuntimeError, match="step before reset"):
+        environment.step(np.zeros(BATCH, np.int64))
+    with pytest.raises(ValueError, match=r"found level ids of shape \(2,\), expected \(32,\)"):
+        environment.reset(np.zeros(2, np.int64))
+    environment.reset(np.zeros(BATCH, np.int64))
+    with pytest.raises(ValueError, match=r"in 0\.\.5"):
+        environment.step(np.full(BATCH, 6))
+    with pytest.raises(ValueError, match="num_envs: found 0"):
+        make_vector_environment(ENV, 0)

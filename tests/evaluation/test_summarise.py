@@ -1,0 +1,163 @@
+"""The summary stages: tables with the promised columns and numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lamflow.evaluation.results import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, read_aggregate
+from lamflow.stages.summarise import summarise, summarise_agents
+from lamflow.stages.summarise_lams import summarise_lams
+
+WriteReturns = Callable[..., Path]
+ENVS = ("xland-doorkey-6x6", "xland-r1-9x9")
+
+
+def run(paths: list[Path], folder: Path, samples: int = 200) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    outputs = [folder / name for name in ("returns.csv", "aggregate.csv", "improvement.csv")]
+    summarise(
+        returns=paths,
+        output_returns=outputs[0],
+        output_aggregate=outputs[1],
+        output_improvement=outputs[2],
+        bootstrap_samples=samples,
+    )
+    agents, aggregate, improvement = (pd.read_csv(path, dtype={"labels": str}) for path in outputs)
+    return agents, aggregate, improvement
+
+
+@pytest.fixture
+def paths(write_returns: WriteReturns) -> list[Path]:
+    """Two environments, three seeds; oracle BC and random beside a method with labels and one in a single environment."""
+    found = []
+    for env in ENVS:
+        for seed in range(3):
+            found.append(write_returns(env, "lapo", seed))
+            found.append(write_returns(env, "bc", seed, {"16": 0.1, "64": 0.2}))
+            found.append(write_returns(env, "oracle_bc", seed, {"all": 0.9}, draws=1))
+            found.append(write_returns(env, "random", seed, {"0": 0.0}, draws=1))
+    found += [write_returns(ENVS[0], "vpt", seed) for seed in range(3)]
+    return found
+
+
+def test_tables_have_the_promised_columns_and_rows(paths: list[Path], tmp_path: Path) -> None:
+    agents, aggregate, improvement = run(paths, tmp_path)
+    assert tuple(agents.columns) == AGENT_COLUMNS
+    assert tuple(aggregate.columns) == AGGREGATE_COLUMNS
+    assert tuple(improvement.columns) == IMPROVEMENT_COLUMNS
+    assert len(agents) == 2 * 3 * (2 * 2 * 2 + 1 + 1) + 3 * 2 * 2
+    assert aggregate.groupby("env").size().to_dict() == {ENVS[0]: 8, ENVS[1]: 6, "all": 6}
+    assert set(agents["split"]) == {"test"}
+
+
+def test_numbers_are_those_of_the_episodes(paths: list[Path], tmp_path: Path) -> None:
+    agents, aggregate, _ = run(paths, tmp_path)
+    agent = agents.query(
+        "env == @ENVS[0] and method == 'lapo' and labels == '64' and seed == 1 and label_draw == 0"
+    ).iloc[0]
+    assert agent["episodes"] == 10
+    assert agent["return_mean"] == pytest.approx(0.1 + 0.8 * 0.8)
+    assert agent["return_std"] == pytest.approx(0.8 * 0.4)
+    assert agent["normalized_return"] == pytest.approx(0.8)
+    assert agent["success_rate"] == pytest.approx(0.8)
+    row = aggregate.query("env == 'all' and method == 'bc' and labels == '64'").iloc[0]
+    assert (row["num_seeds"], row["num_draws"], row["episodes"]) == (3, 2, 2 * 3 * 2 * 10)
+    assert row["mean"] == pytest.approx(0.2) == row["iqm"]
+    assert row["success_rate"] == pytest.approx(0.2)
+    assert row["mean_low"] < 0.2 < row["mean_high"]
+    assert row["success_low"] < 0.2 < row["success_high"]
+
+
+def test_a_method_that_lacks_an_environment_is_left_out_of_all(paths: list[Path], tmp_path: Path) -> None:
+    _, aggregate, _ = run(paths, tmp_path)
+    assert "vpt" not in set(aggregate.query("env == 'all'")["method"])
+    assert "vpt" in set(aggregate.query("env == @ENVS[0]")["method"])
+
+
+def test_one_environment_has_no_rows_for_all(write_returns: WriteReturns, tmp_path: Path) -> None:
+    _, aggregate, _ = run([write_returns()], tmp_path)
+    assert set(aggregate["env"]) == {ENVS[0]}
+
+
+def test_improvement_compares_methods_of_equal_labels(paths: list[Path], tmp_path: Path) -> None:
+    _, _, improvement = run(paths, tmp_path)
+    assert set(improvement["labels"]) == {"16", "64"}
+    at_64 = improvement.query("env == 'all' and labels == '64'").set_index(["method", "baseline"])["probability"]
+    assert at_64["lapo", "bc"] == 1
+    assert at_64["bc", "lapo"] == 0
+
+
+def test_another_method_leaves_the_intervals_as_they_were(
+    paths: list[Path], write_returns: WriteReturns, tmp_path: Path
+) -> None:
+    _, before, _ = run(paths, tmp_path / "before")
+    _, after, _ = run([write_returns(method="aaa"), *reversed(paths)], tmp_path / "after")
+    kept = after[after["method"] != "aaa"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(before, kept)
+
+
+def test_tables_of_one_environment_have_the_columns_of_all(paths: list[Path], tmp_path: Path) -> None:
+    agents, _, _ = run(paths, tmp_path)
+    chosen = [path for path in paths if ENVS[0] in str(path) and "seed1" in str(path)]
+    summarise_agents(returns=chosen, output=tmp_path / "seed1.csv")
+    expected = agents.query("env == @ENVS[0] and seed == 1").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "seed1.csv", dtype={"labels": str}), expected)
+
+
+def test_the_aggregate_can_be_read_again(paths: list[Path], tmp_path: Path) -> None:
+    run(paths, tmp_path)
+    table = read_aggregate(tmp_path / "aggregate.csv")
+    assert table["labels"].iloc[0] == "16"
+    assert table["mean"].dtype == float
+
+
+def test_tables_come_with_their_provenance(paths: list[Path], tmp_path: Path) -> None:
+    run(paths, tmp_path)
+    found = json.loads((tmp_path / "aggregate.json").read_text())
+    assert found["settings"] == {"bootstrap_samples": 200}
+    assert len(found["inputs"]) == len(paths)
+
+
+def test_a_missing_agent_is_named_and_nothing_is_written(write_returns: WriteReturns, tmp_path: Path) -> None:
+    paths = [write_returns(seed=0), write_returns(seed=1, draws=1)]
+    with pytest.raises(ValueError, match=r"lapo, labels 16: every seed needs the same label draws.*seed 1 draw 0: 10"):
+        run(paths, tmp_path / "summary")
+    assert not (tmp_path / "summary").exists()
+
+
+def test_equal_references_are_refused_by_environment(write_returns: WriteReturns, tmp_path: Path) -> None:
+    path = write_returns()
+    pd.read_csv(path).assign(return_expert=0.1).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"environment xland-doorkey-6x6: .*nothing to normalise by"):
+        run([path], tmp_path)
+
+
+def test_lam_table_has_the_last_validation_value_of_each_metric(
+    write_metrics: Callable[..., Path], tmp_path: Path
+) -> None:
+    first = write_metrics(
+        "a",
+        [
+            (50, "train", "loss/total", 3.0),
+            (100, "validation", "fdm/loss", 2.0),
+            (200, "validation", "fdm/loss", 1.0),
+            (200, "validation", "codebook/perplexity", 5.0),
+        ],
+    )
+    second = write_metrics("b", [(200, "validation", "fdm/loss", 0.5)])
+    runs = [{"env": ENVS[0], "lam": lam, "seed": 0} for lam in ("lapo", "continuous")]
+    summarise_lams(metrics=[first, second], runs=runs, output=tmp_path / "lams.csv")
+    table = pd.read_csv(tmp_path / "lams.csv").set_index("lam")
+    assert list(table.columns) == ["env", "seed", "step", "codebook/perplexity", "fdm/loss"]
+    assert table.loc["lapo", ["step", "codebook/perplexity", "fdm/loss"]].tolist() == [200, 5.0, 1.0]
+    assert pd.isna(table.loc["continuous", "codebook/perplexity"])
+
+
+def test_lam_without_validation_is_named(write_metrics: Callable[..., Path], tmp_path: Path) -> None:
+    path = write_metrics("a", [(50, "train", "loss/total", 3.0)])
+    with pytest.raises(ValueError, match=r"a/metrics\.csv: no rows of split 'validation'"):
+        summarise_lams(metrics=[path], runs=[{"env": "e", "lam": "l", "seed": 0}], output=tmp_path / "lams.csv")

@@ -1,0 +1,175 @@
+"""The plotting stages: files in, figure and provenance out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lamflow import plots
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings
+from lamflow.data.latents import LatentWriter
+from lamflow.data.store import EpisodeStore, EpisodeWriter
+from lamflow.envs.interface import Episode
+from lamflow.lam.model import LatentActionModel
+from lamflow.stages.plot_code_actions import plot_code_actions
+from lamflow.stages.plot_film_strip import plot_film_strip, render_prediction, start_row
+from lamflow.stages.plot_label_curve import plot_label_curve
+from lamflow.stages.plot_lam_curves import plot_lam_curves
+from lamflow.stages.plot_latent_space import plot_latent_space
+from lamflow.stages.plot_method_comparison import plot_method_comparison
+from lamflow.stages.plot_policy_curves import plot_policy_curves
+from lamflow.training.checkpoint import save_model
+
+MakeMetrics = Callable[..., pd.DataFrame]
+ENV = "xland-doorkey-6x6"
+
+
+@pytest.fixture
+def episodes(tmp_path: Path) -> Path:
+    """A store of three episodes of ten random transitions."""
+    spec, rng = environment_spec(ENV), np.random.default_rng(0)
+    path = tmp_path / "validation.zarr"
+    attributes = {"source": "test", "licence": "MIT"}
+    with EpisodeWriter(path, spec=spec, split="validation", attributes=attributes) as writer:
+        for level in range(3):
+            writer.append(
+                Episode(
+                    frames=rng.integers(0, spec.category_sizes, (11, *spec.frame_shape)).astype(np.uint8),
+                    proprioception=rng.integers(0, spec.proprioception_sizes, (11, 3)).astype(np.uint8),
+                    task=np.zeros((11, 0), np.uint8),
+                    actions=rng.integers(0, spec.num_actions, 10),
+                    rewards=np.zeros(10, np.float32),
+                    terminated=True,
+                    truncated=False,
+                    level_id=level,
+                )
+            )
+    return path
+
+
+@pytest.fixture
+def write_latents(tmp_path: Path, episodes: Path) -> Callable[..., Path]:
+    """A function that writes a latent store of ``episodes``."""
+
+    def write(lam: str, tokens: int) -> Path:
+        path, store, rng = tmp_path / f"{lam}.zarr", EpisodeStore.open(episodes), np.random.default_rng(1)
+        size = 8 if tokens else None
+        with LatentWriter(
+            path, episodes=store, lam=lam, seed=0, latent_dim=4, num_tokens=tokens, codebook_size=size
+        ) as writer:
+            latents = rng.normal(size=(store.num_rows, 4)).astype(np.float32)
+            codes = rng.integers(0, 8, (store.num_rows, tokens))
+            writer.append(latents, codes if tokens else None)
+        return path
+
+    return write
+
+
+def check(path: Path, stage: str, *words: str) -> dict[str, object]:
+    """The SVG holds the words; returns the provenance beside it."""
+    text = path.read_text()
+    for word in words:
+        assert word in text, word
+    found: dict[str, object] = json.loads(path.with_suffix(".json").read_text())
+    assert found["stage"] == f"lamflow.stages.{stage}"
+    return found
+
+
+def test_result_figures(aggregate: pd.DataFrame, episodes: Path, tmp_path: Path) -> None:
+    table = tmp_path / "aggregate.csv"
+    aggregate.to_csv(table, index=False)
+    plot_label_curve(aggregate=table, output=tmp_path / "label_curve.svg", episodes=[episodes])
+    found = check(tmp_path / "label_curve.svg", "plot_label_curve", "500 traj.", "oracle BC")
+    assert found["settings"] == {"statistic": "mean", "trajectory_lengths": {ENV: 10.0, "all": pytest.approx(10.0)}}
+    plot_method_comparison(aggregate=table, labels=64, output=tmp_path / "method_comparison.svg")
+    check(tmp_path / "method_comparison.svg", "plot_method_comparison", "with 64 labels")
+
+
+def test_a_broken_aggregate_is_named_and_leaves_no_figure(tmp_path: Path) -> None:
+    table = tmp_path / "aggregate.csv"
+    table.write_text("env,method\na,b\n")
+    with pytest.raises(ValueError, match=r"aggregate\.csv: missing column\(s\): labels"):
+        plot_label_curve(aggregate=table, output=tmp_path / "label_curve.svg")
+    assert not (tmp_path / "label_curve.svg").exists()
+
+
+def test_learning_curves(metrics: MakeMetrics, tmp_path: Path) -> None:
+    names = (("train", "loss/reconstruction"), ("train", "loss/total"), ("validation", "fdm/loss"))
+    runs, paths = [], []
+    for seed in range(2):
+        path = tmp_path / f"metrics{seed}.csv"
+        metrics(names, seed).drop(columns="seed").to_csv(path, index=False)
+        paths.append(path)
+        runs.append({"env": ENV, "lam": "lapo", "method": "bc", "seed": seed})
+    plot_lam_curves(metrics=paths, runs=runs, output=tmp_path / "lam_curves.svg")
+    found = check(tmp_path / "lam_curves.svg", "plot_lam_curves", ">lapo<")
+    assert set(found["inputs"]) == {"lam lapo, seed 0", "lam lapo, seed 1"}
+    plot_policy_curves(metrics=paths, runs=runs, output=tmp_path / "policy_curves.svg")
+    check(tmp_path / "policy_curves.svg", "plot_policy_curves", ">BC<")
+
+
+def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
+    latents = [write_latents("lapo", 2), write_latents("continuous", 0)]
+    plot_latent_space(episodes=episodes, latents=latents, output=tmp_path / "latent_space.svg")
+    check(tmp_path / "latent_space.svg", "plot_latent_space", "lapo, seed 0", "continuous, seed 0", "toggle")
+    plot_code_actions(episodes=episodes, latents=latents[0], output=tmp_path / "code_actions.svg")
+    check(tmp_path / "code_actions.svg", "plot_code_actions", f"{ENV}, lapo, seed 0")
+    with pytest.raises(ValueError, match=r"continuous\.zarr: LAM 'continuous' has no codebook"):
+        plot_code_actions(episodes=episodes, latents=latents[1], output=tmp_path / "code_actions.svg")
+
+
+def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
+    settings = LamSettings.model_validate({"quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 2, "codes": 8}})
+    network = LatentActionModel(settings=settings, spec=environment_spec(ENV))
+    metadata = {"kind": "lam", "env": ENV, "lam": "lapo", "seed": 0, "settings": settings.model_dump(mode="json")}
+    save_model(tmp_path / "model.safetensors", network.state_dict(), metadata)
+    plot_film_strip(
+        model=tmp_path / "model.safetensors",
+        episodes=episodes,
+        latents=write_latents("lapo", 2),
+        output=tmp_path / "film_strip.svg",
+    )
+    check(tmp_path / "film_strip.svg", "plot_film_strip", "start frame", "what followed:", f"{ENV}, lapo, seed 0")
+
+
+def test_a_predicted_full_view_without_agent_shows_none() -> None:
+    walls = np.zeros((5, 5, 2), np.uint8)
+    walls[..., 0] = 2
+    picture = render_prediction(walls, full=True)
+    tiles = picture.reshape(5, 48, 5, 48, 3).swapaxes(1, 2)
+    assert (tiles == tiles[0, 0]).all()
+    assert (render_prediction(walls, full=False) != picture).any()
+
+
+def test_the_start_frame_is_one_of_the_most_frequent_action(episodes: Path) -> None:
+    arrays = EpisodeStore.open(episodes).load()
+    changes = np.flatnonzero(arrays.actions >= 0)
+    row = start_row(arrays, changes)
+    assert arrays.actions[row] == np.bincount(arrays.actions[changes]).argmax()
+
+
+def test_latents_of_other_episodes_are_refused(write_latents: Callable[..., Path], tmp_path: Path) -> None:
+    latents = write_latents("lapo", 2)
+    spec, other = environment_spec(ENV), tmp_path / "other.zarr"
+    with EpisodeWriter(other, spec=spec, split="test", attributes={"source": "test", "licence": "MIT"}) as writer:
+        frames = np.zeros((2, *spec.frame_shape), np.uint8)
+        zeros = np.zeros((2, 3), np.uint8)
+        actions, rewards = np.zeros(1, np.int64), np.zeros(1, np.float32)
+        writer.append(Episode(frames, zeros, zeros[:, :0], actions, rewards, True, False, 0))
+    with pytest.raises(ValueError, match=r"lapo\.zarr"):
+        plot_latent_space(episodes=other, latents=[latents], output=tmp_path / "latent_space.svg")
+
+
+def test_a_change_of_one_figure_leaves_the_code_digests_of_the_others() -> None:
+    """A figure's stage imports its own drawing module and what all share, so the workflow draws only that figure again."""
+    shared = {"style", "curves"}
+    for stage in Path(plots.__file__).parents[1].joinpath("stages").glob("plot_*.py"):
+        drawn = set(re.findall(r"^from lamflow\.plots\.(\w+) import", stage.read_text(), flags=re.MULTILINE)) - shared
+        assert drawn == {stage.stem.removeprefix("plot_")}

@@ -1,0 +1,55 @@
+"""How a script's process runs its stage: threads, log and errors."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys, types
+from types import SimpleNamespace
+from lamflow.stages.entry import run_stage
+
+def work(*, value):
+    import os
+    print("out", os.environ["OMP_NUM_THREADS"], os.environ["NPROC"])
+    os.write(2, b"from C\\n")
+    if isinstance(value, Exception):
+        raise value
+
+module = types.ModuleType("lamflow.stages.fake")
+module.fake = module.other = work
+sys.modules["lamflow.stages.fake"] = module
+run_stage({stage!r}, SimpleNamespace(threads=3, log={log!r}), value={value})
+print("back")
+"""
+
+
+def run(tmp_path: Path, *, stage: str = "fake", value: str = "1", log: bool = True) -> subprocess.CompletedProcess[str]:
+    logs = [str(tmp_path / "logs" / "job.log")] if log else []
+    program = PROGRAM.format(stage=stage, log=logs, value=value)
+    source = Path(__file__).parents[2] / "src"
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_output_of_python_and_of_libraries_goes_to_the_log_and_threads_are_the_rules(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "back\n", "")
+    assert sorted(tmp_path.joinpath("logs", "job.log").read_text().splitlines()) == ["from C", "out 3 3"]
+
+
+def test_without_a_log_output_goes_to_the_terminal(tmp_path: Path) -> None:
+    result = run(tmp_path, stage="fake.other", log=False)
+    assert (result.stdout, result.stderr) == ("out 3 3\nback\n", "from C\n")
+
+
+def test_a_failure_shows_its_message_logs_its_traceback_and_exits_with_1(tmp_path: Path) -> None:
+    result = run(tmp_path, value="ValueError('train.zarr: truncated')")
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "fake: train.zarr: truncated\n")
+    log = tmp_path.joinpath("logs", "job.log").read_text()
+    assert "Traceback" in log and "ValueError: train.zarr: truncated" in log
+
+
+def test_a_failure_that_was_not_foreseen_shows_its_type(tmp_path: Path) -> None:
+    assert run(tmp_path, value="KeyError('codes')").stderr == "fake: KeyError: 'codes'\n"

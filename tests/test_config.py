@@ -1,0 +1,198 @@
+"""What a configuration may say, and what people read when it says something else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamflow.catalogue import ENVIRONMENTS, environment_spec
+from lamflow.config import (
+    Experiment,
+    LatentMethodSettings,
+    PolicySettings,
+    load_experiment,
+    parse_label_count,
+    read_experiment,
+)
+
+FILES = sorted(Path(__file__).parents[1].joinpath("config").glob("*.yaml"))
+
+
+def minimal(**changes: Any) -> dict[str, Any]:
+    """A configuration as YAML gives it, with a LAM and two methods."""
+    return {
+        "experiment": "test",
+        "envs": ["xland-doorkey-5x5"],
+        "seeds": [0, 1],
+        "lams": {"plain": {}},
+        "methods": {"lapo": {"kind": "latent", "lam": "plain"}, "random": {"kind": "random"}},
+    } | changes
+
+
+def latent(**changes: Any) -> dict[str, Any]:
+    return {"lapo": {"kind": "latent", "lam": "plain"} | changes}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_configurations_in_the_repository_are_valid(path: Path) -> None:
+    assert read_experiment(path).envs
+
+
+def test_numbers_that_arrive_as_text_are_coerced() -> None:
+    experiment = load_experiment(
+        minimal(
+            seeds=["0", "1"], labels=["16", "5 trajectories"], lams={"plain": {"training": {"learning_rate": "3e-4"}}}
+        )
+    )
+    assert experiment.seeds == (0, 1)
+    assert experiment.labels == (16, "5 trajectories")
+    assert experiment.lams["plain"].training.learning_rate == 3e-4
+
+
+def test_a_group_given_in_part_keeps_the_rest_of_its_own_default() -> None:
+    assert PolicySettings.model_validate({"network": {"width": 8}}).network.pooling == "flatten"
+    method = LatentMethodSettings.model_validate({"lam": "plain", "decoder": {"training": {"batch_size": 8}}})
+    assert (method.decoder.training.steps, method.decoder.training.batch_size) == (300, 8)
+
+
+def test_settings_survive_the_way_through_a_rules_params() -> None:
+    experiment = load_experiment(minimal(labels=[16, "5 trajectories"]))
+    assert Experiment.model_validate(experiment.model_dump(mode="json")) == experiment
+
+
+def test_only_restricts_a_method_and_its_lam_to_some_environments() -> None:
+    envs = ["xland-doorkey-5x5", "xland-fourrooms"]
+    experiment = load_experiment(minimal(envs=envs, only={"lapo": ["xland-doorkey-5x5"]}))
+    assert [experiment.methods_of(env) for env in envs] == [("lapo", "random"), ("random",)]
+    assert [experiment.lams_of(env) for env in envs] == [("plain",), ()]
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [(16, (16, "transitions")), ("16", (16, "transitions")), ("500 trajectories", (500, "trajectories"))],
+)
+def test_label_counts_are_transitions_or_trajectories(text: int | str, parsed: tuple[int, str]) -> None:
+    assert parse_label_count(text) == parsed
+
+
+BAD_KEYS: list[tuple[dict[str, Any], str]] = [
+    ({"sedes": [0]}, "sedes: unknown key; known here: experiment, envs, seeds, labels, .* (found [0])"),
+    ({"experiment": "My results"}, "experiment: String should match pattern .* (found 'My results')"),
+    ({"envs": ["xland-dorkey-6x6"]}, "envs: unknown environment 'xland-dorkey-6x6'; known: .*xland-doorkey-6x6"),
+    ({"envs": []}, "envs: .* at least 1 item"),
+    ({"envs": ["xland-doorkey-5x5"] * 2}, "envs: environment 'xland-doorkey-5x5' is listed twice"),
+    ({"seeds": ["one"]}, "seeds: seed 'one' is no non-negative integer"),
+    ({"seeds": [0.5]}, "seeds: seed 0.5 is no non-negative integer"),
+    ({"seeds": [-1]}, "seeds: seed -1 is no non-negative integer"),
+    ({"seeds": [True]}, "seeds: seed True is no non-negative integer"),
+    ({"seeds": [1, "1"]}, "seeds: seed 1 is listed twice"),
+    ({"seeds": 3}, "seeds: expected a list (found 3)"),
+    ({"labels": [0]}, "labels: label count 0: expected a positive integer or '<n> trajectories'"),
+    (
+        {"labels": ["16 episodes"]},
+        "labels: label count '16 episodes': expected a positive integer or '<n> trajectories'",
+    ),
+    ({"labels": [16, "16"]}, "labels: label count 16 is listed twice"),
+    (
+        {"labels": ["3000 trajectories"]},
+        "labels: 3000 trajectories exceeds the train split of xland-doorkey-5x5: 2000 episodes",
+    ),
+    (
+        {"labels": [500_001]},
+        "labels: 500001 exceeds the train split of xland-doorkey-5x5: .* at most 500000 transitions",
+    ),
+    ({"label_draws": 0}, "label_draws: Input should be greater than 0 (found 0)"),
+    ({"collection": {"epsilon": 1.5}}, "collection.epsilon: Input should be less than or equal to 1 (found 1.5)"),
+    ({"collection": {"episodes": 9}}, "collection.episodes: unknown key; known here: train_episodes, .* (found 9)"),
+    ({"collection": 9}, "collection: expected a mapping of keys to values (found 9)"),
+    (
+        {"lams": {"plain": {"quantiser": {}}}},
+        "lams.plain.quantiser: unknown key; known here: inverse_dynamics, .*quantizer",
+    ),
+    (
+        {"lams": {"plain": {"training": {"steps": "1k"}}}},
+        "lams.plain.training.steps: Input should be a valid integer, .* '1k'",
+    ),
+    (
+        {"lams": {"plain": {"symmetry": "rotation"}}},
+        "lams.plain.symmetry: rotation needs a full view, and xland-doorkey-5x5",
+    ),
+    ({"methods": {}}, "methods: .* at least 1 item"),
+    (
+        {"methods": {"lapo": {"lam": "plain"}}},
+        "methods.lapo: kind is missing; expected one of latent, bc, vpt, oracle_bc, random",
+    ),
+    (
+        {"methods": {"x": {"kind": "lapo"}}},
+        "methods.x.kind: expected one of latent, bc, vpt, oracle_bc, random (found 'lapo')",
+    ),
+    ({"methods": {"lapo": {"kind": "latent"}}}, "methods.lapo.lam: missing; it has no default"),
+    ({"methods": latent(lam="plane")}, "methods.lapo.lam: unknown LAM 'plane'; known: plain"),
+    (
+        {"methods": latent(decodr={})},
+        "methods.lapo.decodr: unknown key; known here: kind, lam, target, policy, decoder",
+    ),
+    (
+        {"methods": latent(policy={"network": {"depth": 3}})},
+        "methods.lapo.policy.network.depth: unknown key; known here: width",
+    ),
+    (
+        {"methods": latent(decoder={"kind": "dictionary"})},
+        "methods.lapo: a dictionary decodes codes; set target: codes",
+    ),
+    (
+        {"methods": latent(target="codes", decoder={"kind": "dictionary"})},
+        "methods.lapo: a dictionary needs a LAM with one codebook of one token; 'plain' has 2 x 4",
+    ),
+    (
+        {"methods": latent(target="codes"), "lams": {"plain": {"quantizer": {"kind": "none"}}}},
+        "methods.lapo: codes need a quantiser, and LAM 'plain' has none",
+    ),
+    ({"only": {"lap": ["xland-doorkey-5x5"]}}, "only.lap: unknown method; known: lapo, random"),
+    ({"only": {"lapo": ["xland-doorkey-6x6"]}}, "only.lapo: environment 'xland-doorkey-6x6' is not among envs"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_KEYS, ids=[message[:60] for _, message in BAD_KEYS])
+def test_a_bad_key_is_named_with_what_was_found_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        load_experiment(minimal(**change), source="my.yaml")
+    parts = message.split(".*")
+    text = str(raised.value)
+    assert text.startswith("my.yaml: 1 problem(s)\n")
+    for part in parts:
+        assert part.strip() in text
+        text = text[text.index(part.strip()) :]
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    with pytest.raises(
+        ValueError, match=r"(?s)3 problem.*experiment: missing.*envs: unknown environment.*sedes: unknown key"
+    ):
+        load_experiment({"envs": ["nowhere"], "seeds": [0], "sedes": [1], "methods": {"random": {"kind": "random"}}})
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "", "just text\n"])
+def test_a_file_that_holds_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"list.yaml: 1 problem\(s\)\n  the whole file: expected a mapping"):
+        read_experiment(path)
+
+
+def test_a_missing_file_and_broken_yaml_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere.yaml: not readable as YAML: .*No such file"):
+        read_experiment(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("envs: [a\nseeds: 3")
+    with pytest.raises(ValueError, match=r"broken.yaml: not readable as YAML"):
+        read_experiment(tmp_path / "broken.yaml")
+
+
+def test_an_unknown_environment_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown environment 'pong'; known: .*xland-fourrooms"):
+        environment_spec("pong")
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_environment_may_stand_in_a_configuration(name: str) -> None:
+    assert load_experiment(minimal(envs=[name])).envs == (name,)

@@ -1,0 +1,143 @@
+"""Digests of code and data, atomic files, and the JSON neighbour of an artefact."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lamflow import provenance
+from lamflow.provenance import atomic_path, code_digest, file_digest, record_provenance, settings_digest, write_text
+
+STAGE = '''"""A stage."""
+
+from lamflow.config import Settings
+from lamflow.room.middle import double
+
+
+def stage(x: int) -> int:
+    """Doubles."""
+    return double(x)  # with help
+'''
+MIDDLE = """def double(x):
+    from lamflow.room import leaf
+
+    return leaf.TWO * x
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small package in the place of lamflow: stages.stage imports room.middle, which imports room.leaf in a function."""
+    root = tmp_path / "lamflow"
+    files = {
+        "provenance.py": "",
+        "config.py": "class Settings: ...\n",
+        "stages/stage.py": STAGE,
+        "room/middle.py": MIDDLE,
+        "room/leaf.py": "TWO = 2\n",
+        "room/other.py": "THREE = 3\n",
+    }
+    for name, text in files.items():
+        root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        root.joinpath(name).write_text(text)
+    for folder in (root, root / "stages", root / "room"):
+        folder.joinpath("__init__.py").write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(root / "provenance.py"))
+    forget()
+    yield root
+    forget()
+
+
+def forget() -> None:
+    """A process reads each module once."""
+    for cached in (provenance._source_of, provenance._parsed, provenance.code_digest):
+        cached.cache_clear()
+
+
+def digest_after(root: Path, name: str, old: str, new: str) -> str:
+    path = root / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    forget()
+    return code_digest("lamflow.stages.stage")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("stages/stage.py", "# with help", "# another comment\n\n"),
+        ("stages/stage.py", '"""Doubles."""', '"""Twice as much."""'),
+        ("stages/stage.py", '"""A stage."""', ""),
+        ("room/middle.py", "leaf.TWO * x", "(leaf.TWO\n        * x)"),
+        ("room/leaf.py", "TWO = 2", '# why\nTWO = 2\n"""Documented."""'),
+        ("room/other.py", "THREE = 3", "THREE = 4"),
+        ("config.py", "...", "x = 1"),
+    ],
+    ids=[
+        "comment",
+        "docstring",
+        "module docstring",
+        "layout",
+        "text behind a constant",
+        "unused module",
+        "configuration",
+    ],
+)
+def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, name: str, old: str, new: str) -> None:
+    before = code_digest("lamflow.stages.stage")
+    assert digest_after(package, name, old, new) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("stages/stage.py", "double(x)", "double(x) + 1"), ("room/middle.py", "* x", "+ x"), ("room/leaf.py", "2", "2.0")],
+    ids=["the stage", "a module that it imports", "a module imported in a function of that"],
+)
+def test_a_code_edit_anywhere_below_the_stage_changes_its_digest(package: Path, name: str, old: str, new: str) -> None:
+    before = code_digest("lamflow.stages.stage")
+    assert digest_after(package, name, old, new) != before
+
+
+def test_the_digest_of_a_missing_module_names_the_expected_file() -> None:
+    with pytest.raises(
+        ValueError, match=r"code digest of lamflow.stages.nothing: no such module; expected .*stages/nothing.py"
+    ):
+        code_digest("lamflow.stages.nothing")
+
+
+def test_settings_digests_ignore_the_order_of_keys() -> None:
+    assert settings_digest({"a": 1, "b": [2]}) == settings_digest({"b": [2], "a": 1})
+    assert settings_digest({"a": 1}) != settings_digest({"a": 2})
+
+
+def test_a_directorys_digest_depends_on_names_and_contents(tmp_path: Path) -> None:
+    digests = set()
+    for index, (name, text) in enumerate([("a", "x"), ("b", "x"), ("a", "y")]):
+        folder = tmp_path / str(index)
+        write_text(folder / name, text)
+        digests.add(file_digest(folder))
+    assert len(digests) == 3
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text() == "old"
+
+
+def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
+    source, artefact = tmp_path / "in.csv", tmp_path / "model.safetensors"
+    for path in (source, artefact):
+        path.write_text("x")
+    record_provenance(
+        artefact, stage="lamflow.config", settings={"steps": 3}, inputs={"train": source}, seed=1, wall_seconds=0.25
+    )
+    record = json.loads((tmp_path / "model.json").read_text())
+    assert (record["settings"], record["seed"], record["device"]) == ({"steps": 3}, 1, "cpu")
+    assert record["inputs"]["train"] == {"path": str(source), "sha256": file_digest(source)}
+    assert record["code_digest"] == code_digest("lamflow.config")
+    assert record["packages"]["torch"].startswith("2.")

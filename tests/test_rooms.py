@@ -1,0 +1,76 @@
+"""Which module may import which: dependencies point one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import lamflow
+
+ROOT = Path(lamflow.__file__).parent
+ORDER = [
+    {"catalogue"},
+    {"config_errors"},
+    {"config"},
+    {"provenance"},
+    {"config_docs", "envs", "models", "training"},
+    {"data"},
+    {"lam", "policies"},
+    {"rl"},
+    {"evaluation"},
+    {"plots"},
+    {"stages"},
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in imports_of(path):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif node.module == "lamflow":
+            names |= {f"lamflow.{alias.name}" for alias in node.names}
+        elif node.module:
+            names.add(node.module)
+    return {name.split(".")[1] for name in names if name.startswith("lamflow.")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_rooms_to_its_left(path: Path) -> None:
+    room = room_of(path)
+    assert room in RANK, f"{path} is in no known room; known: {', '.join(RANK)}"
+    for imported in imported_rooms(path) - {room}:
+        assert RANK[imported] < RANK[room], f"{path}: {room} imports {imported}, which is not to its left"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_are_absolute_so_that_code_digests_can_follow_them(path: Path) -> None:
+    assert all(isinstance(node, ast.Import) or node.level == 0 for node in imports_of(path))
+
+
+def test_package_files_are_empty_so_that_code_digests_follow_only_what_is_used() -> None:
+    for path in ROOT.rglob("__init__.py"):
+        statements = ast.parse(path.read_text()).body
+        assert path.parent == ROOT or not statements, f"{path} must stay empty"
+        assert all(isinstance(statement, ast.Expr | ast.Assign) for statement in statements), (
+            f"{path} must import nothing"
+        )
+
+
+def test_only_the_room_of_environments_imports_simulators() -> None:
+    simulators = {"xminigrid", "procgen", "gym3", "mujoco", "metaworld"}
+    for path in MODULES:
+        for node in imports_of(path):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            found = {module.split(".")[0] for module in modules} & simulators
+            assert not found or room_of(path) == "envs", f"{path} imports {found}; only lamflow.envs may"

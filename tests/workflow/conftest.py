@@ -1,0 +1,107 @@
+"""Snakemake itself, run on copies of this checkout: no test touches the checkout's own results."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config", "envs", "src", "workflow")
+TINY = ("--configfile=config/tiny.yaml",)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Without a PYTHONPATH: the Snakefile itself must find the package of its checkout."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def copy_checkout(target: Path) -> Path:
+    target.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, target / part)
+    return target
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> Run:
+    """Runs ``snakemake <arguments>`` in a checkout; stdout and stderr come together, as on a terminal."""
+
+    def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            cwd=checkout,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start_snakemake() -> Callable[..., subprocess.Popen[bytes]]:
+    """Starts ``snakemake <arguments>`` in a checkout and does not wait for it."""
+
+    def start(checkout: Path, *arguments: str) -> subprocess.Popen[bytes]:
+        output = checkout.joinpath("snakemake.out").open("wb")
+        return subprocess.Popen(
+            command(*arguments), cwd=checkout, env=environment(), stdout=output, stderr=output, start_new_session=True
+        )
+
+    return start
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A fresh copy of this checkout without results."""
+    return copy_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
+    """A checkout in which config/tiny.yaml ran from nothing to the report, once a session. Copy it before changing it."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("tiny") / "checkout")
+    report = ("--report", "results/tiny/report.html", "--report-after-run")
+    result = snakemake(checkout, *TINY, *report, "--show-failed-logs")
+    assert result.returncode == 0, result.stdout[-6000:]
+    return checkout
+
+
+@pytest.fixture
+def finished(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished tiny run, with its times of change, that a test may edit."""
+    target = tmp_path / "checkout"
+    shutil.copytree(tiny_run, target, symlinks=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def planned(snakemake: Run) -> Callable[..., list[str]]:
+    """The messages of the jobs that a dry run plans; [] when nothing is to be done."""
+
+    def plan(checkout: Path, *arguments: str) -> list[str]:
+        result = snakemake(checkout, "--dry-run", *arguments)
+        assert result.returncode == 0, result.stdout[-3000:]
+        jobs = re.findall(r"^Job \d+: (.*)$", result.stdout, flags=re.MULTILINE)
+        assert bool(jobs) != ("Nothing to be done" in result.stdout), result.stdout[-3000:]
+        return jobs
+
+    return plan

@@ -1,0 +1,111 @@
+"""What Snakemake plans for a configuration, and what it says to a wrong one."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lamflow.config import read_experiment
+
+CONFIG = Path(__file__).parents[2] / "config"
+CONFIGURATIONS = sorted(path.name for path in CONFIG.glob("*.yaml"))
+TINY = ("--configfile=config/tiny.yaml",)
+
+Plan = Callable[..., list[str]]
+
+
+def count(jobs: list[str], start: str) -> int:
+    return sum(job.startswith(start) for job in jobs)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, checkout: Path, planned: Plan) -> None:
+    experiment = read_experiment(CONFIG / name)
+    jobs = planned(checkout, "--configfile", f"config/{name}")
+    seeds = len(experiment.seeds)
+    kinds = Counter(experiment.methods[method].kind for env in experiment.envs for method in experiment.methods_of(env))
+    assert count(jobs, "Demonstrator of") == len(experiment.envs)
+    assert count(jobs, "Episodes of") == 3 * len(experiment.envs)
+    assert count(jobs, "Latent action model ") == seeds * sum(len(experiment.lams_of(env)) for env in experiment.envs)
+    assert count(jobs, "Action decoders of") == seeds * (kinds["latent"] + kinds["vpt"])
+    assert count(jobs, "Policy of") == seeds * (kinds.total() - kinds["random"])
+    assert count(jobs, "Rollouts of") == seeds * kinds.total()
+    assert len(jobs) == len(set(jobs))
+
+
+def test_the_default_configuration_is_the_quickstart(checkout: Path, planned: Plan) -> None:
+    assert sorted(planned(checkout)) == sorted(planned(checkout, "--configfile", "config/config.yaml"))
+
+
+def test_a_configuration_file_replaces_the_default_one(checkout: Path, planned: Plan) -> None:
+    checkout.joinpath("config", "only_random.yaml").write_text(
+        "experiment: floor\nenvs: [xland-fourrooms]\nseeds: [4]\nmethods: {nothing: {kind: random}}\n"
+    )
+    jobs = planned(checkout, "--configfile", "config/only_random.yaml")
+    assert count(jobs, "Rollouts of") == count(jobs, "Rollouts of nothing on xland-fourrooms, seed 4") == 1
+    assert not count(jobs, "Policy of") and not count(jobs, "Latent action model ")
+
+
+def test_values_on_the_command_line_are_typed_like_those_of_a_file(checkout: Path, planned: Plan) -> None:
+    jobs = planned(checkout, *TINY, "--config", "seeds=[5]", "label_draws=1", "labels=[8, 2 trajectories]")
+    assert count(jobs, "Rollouts of lapo on xland-doorkey-5x5-full, seed 5") == 1
+    assert not any("seed 0" in job for job in jobs)
+
+
+def test_a_per_seed_target_plans_that_environment_and_seed_only(checkout: Path, planned: Plan) -> None:
+    jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9/seed1.csv")
+    assert count(jobs, "Rollouts of") == 3
+    assert not any("doorkey" in job or "seed 0" in job for job in jobs)
+
+
+def test_a_per_environment_target_plans_all_its_seeds(checkout: Path, planned: Plan) -> None:
+    jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9.csv")
+    assert count(jobs, "Rollouts of") == 6
+    assert not any("doorkey" in job for job in jobs)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "results/tiny/summary/xland-nowhere.csv",
+        "results/tiny/summary/xland-r1-9x9/seed7.csv",
+        "results/tiny/policies/xland-r1-9x9/lapoo/seed0/policy.safetensors",
+        "results/tiny/policies/xland-r1-9x9/random/seed0/policy.safetensors",
+        "results/quickstart/summary/returns.csv",
+    ],
+)
+def test_a_target_that_the_configuration_does_not_name_is_refused(
+    target: str, checkout: Path, snakemake: Callable
+) -> None:
+    result = snakemake(checkout, "--dry-run", *TINY, target)
+    assert result.returncode != 0
+    assert f"No rule to produce {target}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sedes=[0]", "config/tiny.yaml: 1 problem(s)\n  sedes: unknown key; known here: experiment, envs, seeds"),
+        ("seeds=[0,one]", "seeds: seed 'one' is no non-negative integer"),
+        ("envs=[xland-dorkey-5x5]", "envs: unknown environment 'xland-dorkey-5x5'; known: xland-doorkey-5x5,"),
+        (
+            "labels=[25 trajectories]",
+            "labels: 25 trajectories exceeds the train split of xland-doorkey-5x5-full: 24 episodes",
+        ),
+        ("methods={lapo: {kind: latent, lam: laop}}", "methods.lapo.lam: unknown LAM 'laop'; known: lapo, single_code"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_job_is_planned(
+    change: str, message: str, checkout: Path, snakemake: Callable
+) -> None:
+    result = snakemake(checkout, *TINY, "--config", change)
+    assert result.returncode != 0
+    assert message in result.stdout
+    assert "Traceback" not in result.stdout and "Building DAG" not in result.stdout
+    assert not checkout.joinpath("results").exists()
+
+
+def test_no_two_configurations_share_a_folder_of_results() -> None:
+    experiments = [read_experiment(CONFIG / name).experiment for name in CONFIGURATIONS]
+    assert len(experiments) == len(set(experiments))

@@ -1,0 +1,113 @@
+"""What an edit re-runs: the stages that depend on it and what follows them, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+TINY = ("--configfile=config/tiny.yaml",)
+ENV = "xland-doorkey-5x5-full"
+TABLES_AND_PLOTS = ("Summary ", "Plot of returns", "Plot of methods")
+
+
+def edit_configuration(checkout: Path, edit: Callable[[dict], None]) -> None:
+    path = checkout / "config/tiny.yaml"
+    content = yaml.safe_load(path.read_text())
+    edit(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def edit_code(checkout: Path, module: str) -> None:
+    """A statement more, which changes no result."""
+    with checkout.joinpath("src/lamflow", module).open("a") as opened:
+        opened.write("\n_EDITED = True\n")
+
+
+def stages(jobs: list[str], *but: str) -> list[str]:
+    """The jobs other than those that start with one of ``but``."""
+    return [job for job in jobs if not job.startswith(but)]
+
+
+def test_a_decoders_learning_rate_reruns_decoders_rollouts_summaries_and_plots(
+    finished: Path, planned: Callable
+) -> None:
+    edit_configuration(finished, lambda c: c["methods"]["lapo"]["decoder"]["training"].update(learning_rate=0.002))
+    jobs = planned(finished, *TINY)
+    assert jobs
+    rest = stages(jobs, "Action decoders of lapo on", "Rollouts of lapo on", *TABLES_AND_PLOTS)
+    assert [job for job in rest if not job.startswith("Film of")] == []
+    assert not any("latent action models" in job for job in jobs)
+    assert sum(job.startswith("Action decoders of") for job in jobs) == 4
+
+
+def test_another_number_of_label_draws_leaves_latent_policies_alone(finished: Path, planned: Callable) -> None:
+    edit_configuration(finished, lambda c: c.update(label_draws=3))
+    jobs = planned(finished, *TINY)
+    policies = {job.split()[2] for job in jobs if job.startswith("Policy of")}
+    assert policies == {"bc", "vpt"}
+    assert not any(job.startswith(("Episodes", "Demonstrator", "Latent action")) for job in jobs)
+
+
+def test_more_test_episodes_leave_training_alone(finished: Path, planned: Callable) -> None:
+    edit_configuration(finished, lambda c: c["collection"].update(test_episodes=9))
+    jobs = planned(finished, *TINY)
+    assert {job for job in jobs if job.startswith("Episodes")} == {
+        f"Episodes of {env}, test split" for env in (ENV, "xland-r1-9x9")
+    }
+    assert not any(job.startswith(("Latent action", "Action decoders", "Policy", "Demonstrator")) for job in jobs)
+
+
+def test_logging_and_another_environment_rerun_nothing_that_is_there(finished: Path, planned: Callable) -> None:
+    edit_configuration(finished, lambda c: (c.update(logging={"wandb": True}), c["envs"].append("xland-doorkey-5x5")))
+    edit_configuration(finished, lambda c: c.update(only={name: [ENV] for name in c["methods"] if name != "random"}))
+    jobs = planned(finished, *TINY)
+    old = [job for job in jobs if ENV in job or "xland-r1-9x9" in job]
+    assert stages(old, "Summary ", "Plot ") == []
+
+
+def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
+    for path in finished.joinpath("src/lamflow").rglob("*.py"):
+        if path.read_text():
+            path.write_text(f"# A remark.\n{path.read_text()}\n# Another one.\n")
+    assert planned(finished, *TINY) == []
+
+
+def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Path, planned: Callable) -> None:
+    edit_code(finished, "models/forward_dynamics.py")
+    jobs = planned(finished, *TINY)
+    assert sum(job.startswith("Latent action model ") for job in jobs) == 6
+    assert any(job.startswith("Latent actions by") for job in jobs)
+    assert {job.split()[2] for job in jobs if job.startswith(("Policy of", "Rollouts of"))} == {"lapo", "lapo_codes"}
+    assert not any(job.startswith(("Demonstrator", "Episodes")) for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "spared"),
+    [
+        ("rl/ppo.py", "Demonstrator of", ()),
+        (
+            "evaluation/rollouts.py",
+            "Rollouts of",
+            ("Demonstrator", "Episodes", "Latent action", "Action decoders", "Policy"),
+        ),
+        (
+            "plots/label_curve.py",
+            "Plot of returns",
+            ("Demonstrator", "Episodes", "Latent", "Action", "Policy", "Rollouts", "Summary"),
+        ),
+    ],
+)
+def test_an_edit_reruns_its_stage_and_spares_those_before_it(
+    module: str, first: str, spared: tuple[str, ...], finished: Path, planned: Callable
+) -> None:
+    edit_code(finished, module)
+    jobs = planned(finished, *TINY)
+    assert any(job.startswith(first) for job in jobs)
+    assert not spared or not any(job.startswith(spared) for job in jobs)
+
+
+def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
+    for module in ("config.py", "catalogue.py", "provenance.py"):
+        edit_code(finished, module)
+    assert planned(finished, *TINY) == []

@@ -1,0 +1,234 @@
+"""Input functions, and the part of the configuration that each stage gets.
+
+A rule's `params` hold only what its stage depends on, so that a changed setting re-runs just the stages that it invalidates:
+the code digest of the stage's modules, the static facts of its environment, and its settings without those of other stages.
+Settings of logging are no params: they change no result, so scripts read them from the configuration.
+"""
+
+import re
+from dataclasses import asdict
+
+from lamflow.catalogue import environment_spec
+from lamflow.provenance import code_digest
+
+DATA_SEED = 0
+"""Seed of the demonstrator and its episodes, which all seeds of the learners share."""
+
+
+def any_of(names):
+    """A wildcard constraint that allows these names; with none of them it never matches."""
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
+
+
+def methods_of_kind(*kinds):
+    return [name for name, method in EXPERIMENT.methods.items() if method.kind in kinds]
+
+
+def paths_of(pattern, runs):
+    """The paths under this experiment's results that `pattern` gives for each of `runs`, which hold its values by name."""
+    return [f"results/{EXPERIMENT.experiment}/{pattern.format(**run)}" for run in runs]
+
+
+# What a stage's params hold of the configuration ---------------------------------------------------------------------
+
+
+def settings_of(group, without=()):
+    """A settings group as a plain dict, without the keys that its stage does not read."""
+    return {key: value for key, value in group.model_dump(mode="json").items() if key not in without}
+
+
+def environment_facts(wildcards):
+    """The catalogue's entry: code digests leave the catalogue out, or a new environment would re-run every stage."""
+    return asdict(environment_spec(wildcards.env))
+
+
+def expert_settings(wildcards):
+    """Planners are not trained, so no setting of PPO counts for them."""
+    planned = environment_spec(wildcards.env).demonstrator == "planner"
+    return {} if planned else settings_of(EXPERIMENT.expert)
+
+
+def collection_settings(wildcards):
+    """The numbers of episodes of other splits than the job's own do not count, nor that of rulesets where there are none."""
+    split = getattr(wildcards, "split", "test")
+    unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
+    if not environment_spec(wildcards.env).uses_rulesets:
+        unread.add("num_rulesets")
+    return settings_of(EXPERIMENT.collection, without=unread)
+
+
+def lam_settings(wildcards):
+    return settings_of(EXPERIMENT.lams[wildcards.lam])
+
+
+def decoder_settings(wildcards):
+    return settings_of(EXPERIMENT.methods[wildcards.method], without={"policy"})
+
+
+def policy_settings(wildcards):
+    return settings_of(EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics"})
+
+
+def sees_labels(wildcards):
+    """Whether a method's policy depends on the labels; latent policies and the oracle do not."""
+    return EXPERIMENT.methods[wildcards.method].kind in {"bc", "vpt"}
+
+
+def policy_labels(wildcards):
+    return list(EXPERIMENT.labels) if sees_labels(wildcards) else []
+
+
+def policy_label_draws(wildcards):
+    return EXPERIMENT.label_draws if sees_labels(wildcards) else 1
+
+
+def agent_settings(wildcards):
+    """The whole method: an agent is policy and decoder."""
+    return settings_of(EXPERIMENT.methods[wildcards.method])
+
+
+def rollout_settings(wildcards):
+    return settings_of(EXPERIMENT.evaluation, without={"bootstrap_samples"})
+
+
+# Input functions -----------------------------------------------------------------------------------------------------
+
+
+def decoder_inputs(wildcards):
+    """Episodes, and the latents of the method's LAM; VPT's decoders are inverse dynamics models on frames."""
+    inputs = {"train": "results/{experiment}/data/{env}/train.zarr"}
+    method = EXPERIMENT.methods[wildcards.method]
+    if method.kind == "latent":
+        inputs["latents"] = f"results/{{experiment}}/latents/{{env}}/{method.lam}/seed{{seed}}/train.zarr"
+    return inputs
+
+
+def policy_inputs(wildcards):
+    """Episodes, and what the policy imitates beside their actions: latents, or the labels of VPT's decoders."""
+    inputs = decoder_inputs(wildcards)
+    inputs["validation"] = "results/{experiment}/data/{env}/validation.zarr"
+    if "latents" in inputs:
+        inputs["validation_latents"] = inputs["latents"].replace("train.zarr", "validation.zarr")
+    if EXPERIMENT.methods[wildcards.method].kind == "vpt":
+        inputs["decoders"] = "results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors"
+    return inputs
+
+
+def agent_inputs(wildcards):
+    """The policy and, where it acts in latents, its decoders; random needs nothing but the reference returns in the store."""
+    kind = EXPERIMENT.methods[wildcards.method].kind
+    inputs = {"episodes": "results/{experiment}/data/{env}/test.zarr"}
+    if kind != "random":
+        inputs["policy"] = "results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors"
+    if kind == "latent":
+        inputs["decoders"] = "results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors"
+    return inputs
+
+
+def lam_runs(envs):
+    """Environment, LAM and seed of each LAM that some method needs on `envs`."""
+    return [
+        {"env": env, "lam": lam, "seed": seed}
+        for env in envs
+        for lam in EXPERIMENT.lams_of(env)
+        for seed in EXPERIMENT.seeds
+    ]
+
+
+def policy_runs(env):
+    """Method and seed of each policy on `env`; random has none."""
+    methods = [name for name in EXPERIMENT.methods_of(env) if EXPERIMENT.methods[name].kind != "random"]
+    return [{"env": env, "method": method, "seed": seed} for method in methods for seed in EXPERIMENT.seeds]
+
+
+def agent_returns(envs, seeds):
+    runs = [
+        {"env": env, "method": method, "seed": seed}
+        for env in envs
+        for method in EXPERIMENT.methods_of(env)
+        for seed in seeds
+    ]
+    return paths_of("evaluation/{env}/{method}/seed{seed}/returns.csv", runs)
+
+
+def all_returns(wildcards):
+    return agent_returns(EXPERIMENT.envs, EXPERIMENT.seeds)
+
+
+def env_returns(wildcards):
+    return agent_returns([wildcards.env], EXPERIMENT.seeds)
+
+
+def seed_returns(wildcards):
+    return agent_returns([wildcards.env], [wildcards.seed])
+
+
+def lam_metrics(wildcards):
+    return paths_of("lam/{env}/{lam}/seed{seed}/metrics.csv", lam_runs(EXPERIMENT.envs))
+
+
+def env_lam_runs(wildcards):
+    return lam_runs([wildcards.env])
+
+
+def env_lam_metrics(wildcards):
+    return paths_of("lam/{env}/{lam}/seed{seed}/metrics.csv", lam_runs([wildcards.env]))
+
+
+def env_policy_runs(wildcards):
+    return policy_runs(wildcards.env)
+
+
+def env_policy_metrics(wildcards):
+    return paths_of("policies/{env}/{method}/seed{seed}/metrics.csv", policy_runs(wildcards.env))
+
+
+def shown_lam(wildcards):
+    """The LAM of the first seed stands for all in what shows a single one."""
+    return f"results/{{experiment}}/lam/{{env}}/{{lam}}/seed{EXPERIMENT.seeds[0]}/model.safetensors"
+
+
+def shown_latents(wildcards):
+    """Its latents of the validation split."""
+    return f"results/{{experiment}}/latents/{{env}}/{{lam}}/seed{EXPERIMENT.seeds[0]}/validation.zarr"
+
+
+def env_latents(wildcards):
+    runs = [run for run in lam_runs([wildcards.env]) if run["seed"] == EXPERIMENT.seeds[0]]
+    return paths_of("latents/{env}/{lam}/seed{seed}/validation.zarr", runs)
+
+
+def train_stores(wildcards):
+    """Their mean episode lengths place budgets in trajectories on an axis of transitions."""
+    return paths_of("data/{env}/train.zarr", [{"env": env} for env in EXPERIMENT.envs])
+
+
+def compared_labels():
+    """The budget at which methods stand side by side: 64 labels, or the smallest if there are no 64."""
+    return 64 if 64 in EXPERIMENT.labels else EXPERIMENT.labels[0]
+
+
+def final_results(wildcards):
+    """Everything that people look at."""
+    runs = [dict(run, seed=seed) for run in ({"env": env} for env in EXPERIMENT.envs) for seed in EXPERIMENT.seeds]
+    envs = [{"env": env} for env in EXPERIMENT.envs]
+    with_lams = [run for run in envs if EXPERIMENT.lams_of(run["env"])]
+    coded = [
+        {"env": env, "lam": lam}
+        for env in EXPERIMENT.envs
+        for lam in EXPERIMENT.lams_of(env)
+        if EXPERIMENT.lams[lam].quantizer.kind != "none"
+    ]
+    return [
+        *paths_of("summary/{table}.csv", [{"table": table} for table in ("returns", "aggregate", "improvement")]),
+        *paths_of("summary/{env}.csv", envs),
+        *paths_of("summary/{env}/seed{seed}.csv", runs),
+        *paths_of("summary/lams.csv", with_lams[:1]),
+        *paths_of("plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "success")]),
+        *paths_of("plots/method_comparison.svg", [{}]),
+        *paths_of("plots/{env}/policy_curves.svg", [run for run in envs if policy_runs(run["env"])]),
+        *paths_of("plots/{env}/lam_curves.svg", with_lams),
+        *paths_of("plots/{env}/latent_space.svg", with_lams),
+        *paths_of("plots/{env}/{lam}/code_actions.svg", coded),
+        *paths_of("plots/{env}/{lam}/film_strip.png", coded),
+    ]

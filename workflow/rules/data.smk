@@ -1,0 +1,27 @@
+"""Stop 2: episodes."""
+
+
+rule collect_episodes:
+    input:
+        expert="results/{experiment}/experts/{env}/expert.safetensors",
+    output:
+        episodes=directory("results/{experiment}/data/{env}/{split}.zarr"),
+    log:
+        "results/{experiment}/logs/collect_episodes/{env}/{split}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/collect_episodes/{env}/{split}.jsonl"
+    conda:
+        "../../envs/simulation.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=collection_settings,
+        seed=DATA_SEED,
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.collect_episodes"),
+    message:
+        "Episodes of {wildcards.env}, {wildcards.split} split"
+    script:
+        "../scripts/collect_episodes.py"

@@ -1,0 +1,30 @@
+"""Stop 7: rollouts on held-out levels."""
+
+
+rule evaluate_agents:
+    input:
+        unpack(agent_inputs),
+    output:
+        returns="results/{experiment}/evaluation/{env}/{method}/seed{seed}/returns.csv",
+    log:
+        "results/{experiment}/logs/evaluate_agents/{env}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/evaluate_agents/{env}/{method}/seed{seed}.jsonl"
+    conda:
+        "../../envs/simulation.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=agent_settings,
+        evaluation=rollout_settings,
+        collection=collection_settings,
+        labels=list(EXPERIMENT.labels),
+        label_draws=EXPERIMENT.label_draws,
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.evaluate_agents"),
+    message:
+        "Rollouts of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate_agents.py"

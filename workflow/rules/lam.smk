@@ -1,0 +1,54 @@
+"""Stops 3 and 4: latent action models, and episodes relabelled with latent actions."""
+
+
+rule train_lam:
+    input:
+        train="results/{experiment}/data/{env}/train.zarr",
+        validation="results/{experiment}/data/{env}/validation.zarr",
+    output:
+        model="results/{experiment}/lam/{env}/{lam}/seed{seed}/model.safetensors",
+        metrics="results/{experiment}/lam/{env}/{lam}/seed{seed}/metrics.csv",
+    log:
+        "results/{experiment}/logs/train_lam/{env}/{lam}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/train_lam/{env}/{lam}/seed{seed}.jsonl"
+    conda:
+        "../../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        settings=lam_settings,
+        state_dir="results/{experiment}/state/lam/{env}/{lam}/seed{seed}",
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.train_lam"),
+    message:
+        "Latent action model {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_lam.py"
+
+
+rule relabel_episodes:
+    input:
+        model="results/{experiment}/lam/{env}/{lam}/seed{seed}/model.safetensors",
+        episodes="results/{experiment}/data/{env}/{split}.zarr",
+    output:
+        latents=directory("results/{experiment}/latents/{env}/{lam}/seed{seed}/{split}.zarr"),
+    log:
+        "results/{experiment}/logs/relabel_episodes/{env}/{lam}/seed{seed}/{split}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/relabel_episodes/{env}/{lam}/seed{seed}/{split}.jsonl"
+    conda:
+        "../../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.relabel_episodes"),
+    message:
+        "Latent actions by {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}, {wildcards.split} split"
+    script:
+        "../scripts/relabel_episodes.py"

@@ -1,0 +1,61 @@
+"""Stops 5 and 6: action decoders and policies."""
+
+
+rule train_action_decoders:
+    input:
+        unpack(decoder_inputs),
+    output:
+        decoders="results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors",
+    log:
+        "results/{experiment}/logs/train_action_decoders/{env}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/train_action_decoders/{env}/{method}/seed{seed}.jsonl"
+    wildcard_constraints:
+        method=any_of(methods_of_kind("latent", "vpt")),
+    conda:
+        "../../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        settings=decoder_settings,
+        labels=list(EXPERIMENT.labels),
+        label_draws=EXPERIMENT.label_draws,
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.train_action_decoders"),
+    message:
+        "Action decoders of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_action_decoders.py"
+
+
+rule train_policy:
+    input:
+        unpack(policy_inputs),
+    output:
+        policy="results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors",
+        metrics="results/{experiment}/policies/{env}/{method}/seed{seed}/metrics.csv",
+    log:
+        "results/{experiment}/logs/train_policy/{env}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/train_policy/{env}/{method}/seed{seed}.jsonl"
+    wildcard_constraints:
+        method=any_of(methods_of_kind("latent", "bc", "vpt", "oracle_bc")),
+    conda:
+        "../../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        settings=policy_settings,
+        labels=policy_labels,
+        label_draws=policy_label_draws,
+        state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.train_policy"),
+    message:
+        "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_policy.py"

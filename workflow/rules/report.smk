@@ -1,0 +1,304 @@
+"""Stop 8: tables and plots, which `snakemake --report` puts on a page."""
+
+
+rule summarise:
+    input:
+        returns=all_returns,
+    output:
+        returns="results/{experiment}/summary/returns.csv",
+        aggregate="results/{experiment}/summary/aggregate.csv",
+        improvement="results/{experiment}/summary/improvement.csv",
+    log:
+        "results/{experiment}/logs/summarise.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_digest("lamflow.stages.summarise"),
+    message:
+        "Summary over all agents"
+    script:
+        "../scripts/summarise.py"
+
+
+rule summarise_env:
+    input:
+        returns=env_returns,
+    output:
+        table="results/{experiment}/summary/{env}.csv",
+    log:
+        "results/{experiment}/logs/summarise_env/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_env/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("lamflow.stages.summarise"),
+    message:
+        "Summary of {wildcards.env}"
+    script:
+        "../scripts/summarise_agents.py"
+
+
+rule summarise_seed:
+    input:
+        returns=seed_returns,
+    output:
+        table="results/{experiment}/summary/{env}/seed{seed}.csv",
+    log:
+        "results/{experiment}/logs/summarise_seed/{env}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_seed/{env}/seed{seed}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("lamflow.stages.summarise"),
+    message:
+        "Summary of {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/summarise_agents.py"
+
+
+rule summarise_lams:
+    input:
+        metrics=lam_metrics,
+    output:
+        table="results/{experiment}/summary/lams.csv",
+    log:
+        "results/{experiment}/logs/summarise_lams.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_lams.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        runs=lam_runs(EXPERIMENT.envs),
+        code=code_digest("lamflow.stages.summarise_lams"),
+    message:
+        "Summary of the latent action models"
+    script:
+        "../scripts/summarise_lams.py"
+
+
+rule plot_label_curve:
+    input:
+        aggregate="results/{experiment}/summary/aggregate.csv",
+        episodes=train_stores,
+    output:
+        plot=report(
+            "results/{experiment}/plots/label_curve_{statistic}.svg",
+            caption="../report/label_curve.rst",
+            category="Returns",
+            labels={"plot": "return against labels", "statistic": "{statistic}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_label_curve/{statistic}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_label_curve/{statistic}.jsonl"
+    wildcard_constraints:
+        statistic="mean|iqm|success",
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("lamflow.stages.plot_label_curve"),
+    message:
+        "Plot of returns against labels, {wildcards.statistic}"
+    script:
+        "../scripts/plot_label_curve.py"
+
+
+rule plot_method_comparison:
+    input:
+        aggregate="results/{experiment}/summary/aggregate.csv",
+    output:
+        plot=report(
+            "results/{experiment}/plots/method_comparison.svg",
+            caption="../report/method_comparison.rst",
+            category="Returns",
+            labels={"plot": "methods at equal labels", "statistic": "mean"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_method_comparison.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_method_comparison.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        labels=compared_labels(),
+        code=code_digest("lamflow.stages.plot_method_comparison"),
+    message:
+        "Plot of methods at {params.labels} labels"
+    script:
+        "../scripts/plot_method_comparison.py"
+
+
+rule plot_lam_curves:
+    input:
+        metrics=env_lam_metrics,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/lam_curves.svg",
+            caption="../report/lam_curves.rst",
+            category="Learning curves",
+            labels={"plot": "latent action models", "environment": "{env}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_lam_curves/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_lam_curves/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        runs=env_lam_runs,
+        code=code_digest("lamflow.stages.plot_lam_curves"),
+    message:
+        "Plot of the learning curves of latent action models on {wildcards.env}"
+    script:
+        "../scripts/plot_lam_curves.py"
+
+
+rule plot_policy_curves:
+    input:
+        metrics=env_policy_metrics,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/policy_curves.svg",
+            caption="../report/policy_curves.rst",
+            category="Learning curves",
+            labels={"plot": "policies", "environment": "{env}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_policy_curves/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_policy_curves/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        runs=env_policy_runs,
+        code=code_digest("lamflow.stages.plot_policy_curves"),
+    message:
+        "Plot of the learning curves of policies on {wildcards.env}"
+    script:
+        "../scripts/plot_policy_curves.py"
+
+
+rule plot_latent_space:
+    input:
+        episodes="results/{experiment}/data/{env}/validation.zarr",
+        latents=env_latents,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/latent_space.svg",
+            caption="../report/latent_space.rst",
+            category="Latent actions",
+            labels={"plot": "latent space", "environment": "{env}", "LAM": "all"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_latent_space/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_latent_space/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("lamflow.stages.plot_latent_space"),
+    message:
+        "Plot of the latent space on {wildcards.env}"
+    script:
+        "../scripts/plot_latent_space.py"
+
+
+rule plot_code_actions:
+    input:
+        episodes="results/{experiment}/data/{env}/validation.zarr",
+        latents=shown_latents,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/{lam}/code_actions.svg",
+            caption="../report/code_actions.rst",
+            category="Latent actions",
+            labels={"plot": "codes and actions", "environment": "{env}", "LAM": "{lam}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_code_actions/{env}/{lam}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_code_actions/{env}/{lam}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("lamflow.stages.plot_code_actions"),
+    message:
+        "Plot of the codes of {wildcards.lam} and the true actions on {wildcards.env}"
+    script:
+        "../scripts/plot_code_actions.py"
+
+
+rule plot_film_strip:
+    input:
+        model=shown_lam,
+        episodes="results/{experiment}/data/{env}/validation.zarr",
+        latents=shown_latents,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/{lam}/film_strip.png",
+            caption="../report/film_strip.rst",
+            category="Latent actions",
+            labels={"plot": "predictions under each code", "environment": "{env}", "LAM": "{lam}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_film_strip/{env}/{lam}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_film_strip/{env}/{lam}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.plot_film_strip"),
+    message:
+        "Plot of the predictions of {wildcards.lam} under each code on {wildcards.env}"
+    script:
+        "../scripts/plot_film_strip.py"

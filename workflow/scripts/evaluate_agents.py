@@ -1,0 +1,14 @@
+"""Roll one method's agents out on test levels."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "evaluate_agents",
+        snakemake,
+        **{name: snakemake.wildcards[name] for name in ("env", "method")},
+        **{name: snakemake.params[name] for name in ("settings", "evaluation", "collection", "labels", "label_draws")},
+        **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders")},
+        seed=int(snakemake.wildcards.seed),
+        output=snakemake.output.returns,
+    )

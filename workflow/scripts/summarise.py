@@ -1,0 +1,14 @@
+"""Summarise all agents' episodes."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "summarise",
+        snakemake,
+        returns=snakemake.input.returns,
+        output_returns=snakemake.output.returns,
+        output_aggregate=snakemake.output.aggregate,
+        output_improvement=snakemake.output.improvement,
+        bootstrap_samples=snakemake.params.bootstrap_samples,
+    )

@@ -1,0 +1,18 @@
+"""Train one method's action decoders: one a label count and label draw."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "train_action_decoders",
+        snakemake,
+        env=snakemake.wildcards.env,
+        method=snakemake.wildcards.method,
+        settings=snakemake.params.settings,
+        labels=snakemake.params.labels,
+        label_draws=snakemake.params.label_draws,
+        seed=int(snakemake.wildcards.seed),
+        train=snakemake.input.train,
+        latents=snakemake.input.get("latents"),
+        output=snakemake.output.decoders,
+    )

@@ -1,0 +1,13 @@
+"""Train or set up the demonstrator of one environment."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "train_expert",
+        snakemake,
+        env=snakemake.wildcards.env,
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+        output=snakemake.output.expert,
+    )

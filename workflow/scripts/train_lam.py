@@ -1,0 +1,19 @@
+"""Train one latent action model."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "train_lam",
+        snakemake,
+        env=snakemake.wildcards.env,
+        lam=snakemake.wildcards.lam,
+        settings=snakemake.params.settings,
+        logging=snakemake.config.get("logging", {}),
+        seed=int(snakemake.wildcards.seed),
+        train=snakemake.input.train,
+        validation=snakemake.input.validation,
+        output=snakemake.output.model,
+        metrics=snakemake.output.metrics,
+        state_dir=snakemake.params.state_dir,
+    )

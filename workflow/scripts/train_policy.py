@@ -1,0 +1,16 @@
+"""Train one method's policy."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "train_policy",
+        snakemake,
+        **{name: snakemake.wildcards[name] for name in ("env", "method")},
+        **{name: snakemake.params[name] for name in ("settings", "labels", "label_draws", "state_dir")},
+        **{name: snakemake.input.get(name) for name in ("train", "validation", "latents", "validation_latents", "decoders")},
+        logging=snakemake.config.get("logging", {}),
+        seed=int(snakemake.wildcards.seed),
+        output=snakemake.output.policy,
+        metrics=snakemake.output.metrics,
+    )
