@@ -66,7 +66,7 @@ class ExpertSettings(Settings):
 
     total_steps: int = Field(2_000_000, gt=0, description="Environment steps of PPO training, at most.")
     target_return: float = Field(
-        0.965, description="Training stops early once the mean raw return of ten rollouts in a row has reached this."
+        0.96, description="Training stops early once the mean raw return of ten rollouts in a row has reached this."
     )
     num_envs: int = Field(256, gt=0, description="Parallel environments.")
     num_steps: int = Field(32, gt=0, description="Steps a rollout and environment.")
@@ -171,14 +171,29 @@ class PolicySettings(Settings):
     network: NetworkSettings = Field(
         default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
     )
-    context: int = Field(1, gt=0, description="Frames the policy sees: the current one and context - 1 before it.")
-    recurrent: bool = Field(False, description="A GRU over the episode instead of a context of frames.")
+    context: int = Field(
+        1,
+        gt=0,
+        description="Frames the policy sees: the current one and context - 1 before it. A recurrent policy sees them in training "
+        "and the whole episode in rollouts.",
+    )
+    recurrent: bool = Field(
+        False, description="A GRU over the episode instead of a context of frames; needs a context above 1."
+    )
     proprioception: bool = Field(
         True, description="Input of direction and carried object, which an egocentric view hides."
     )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
     task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+    @model_validator(mode="after")
+    def _recurrent_needs_history(self) -> PolicySettings:
+        if self.recurrent and self.context == 1:
+            raise ValueError(
+                "policy.recurrent: true needs a context above 1, the frames of history in training; found context: 1"
+            )
+        return self
 
 
 class DecoderSettings(Settings):
@@ -360,12 +375,21 @@ class Experiment(Settings):
                 if env not in self.envs:
                     raise ValueError(f"only.{name}: environment {env!r} is not among envs")
         for env in self.envs:
-            for lam in self.lams_of(env):
-                if self.lams[lam].symmetry == "rotation" and environment_spec(env).view != "full":
-                    raise ValueError(
-                        f"lams.{lam}.symmetry: rotation needs a full view, and {env} has an egocentric one"
-                    )
+            for key in self._rotated_on(env):
+                if environment_spec(env).view != "full":
+                    raise ValueError(f"{key}: rotation needs a full view, and {env} has an egocentric one")
         return self
+
+    def _rotated_on(self, env: str) -> list[str]:
+        """Keys of the symmetries that are set to rotation and used on ``env``."""
+        symmetries = {f"lams.{lam}.symmetry": self.lams[lam].symmetry for lam in self.lams_of(env)}
+        for name in self.methods_of(env):
+            method = self.methods[name]
+            if isinstance(method, VptMethodSettings):
+                symmetries[f"methods.{name}.symmetry"] = method.symmetry
+            if not isinstance(method, RandomMethodSettings):
+                symmetries[f"methods.{name}.policy.symmetry"] = method.policy.symmetry
+        return [key for key, symmetry in symmetries.items() if symmetry == "rotation"]
 
     @model_validator(mode="after")
     def _labels_within_data(self) -> Experiment:

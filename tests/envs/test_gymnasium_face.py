@@ -6,37 +6,48 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-from lamflow.envs.gymnasium_face import GymnasiumVectorEnv
+from lamflow.envs.gymnasium_face import GymnasiumVectorEnv, make_gymnasium
 from lamflow.envs.levels import draw_levels
-from lamflow.envs.registry import make_vector_environment
 
 NUM_ENVS = 32
 EASY = "xland-doorkey-5x5"
 
 
-def make(name: str = EASY, num_envs: int = NUM_ENVS, **options: str) -> GymnasiumVectorEnv:
-    levels = draw_levels(name, "train", 64, seed=0)
-    return GymnasiumVectorEnv(make_vector_environment(name, num_envs), levels, **options)
+def make(name: str = EASY, num_envs: int = NUM_ENVS, render_mode: str | None = None) -> GymnasiumVectorEnv:
+    return make_gymnasium(name, num_envs, num_levels=64, render_mode=render_mode)
+
+
+def test_episodes_take_levels_of_the_split_that_was_asked_for() -> None:
+    envs = make_gymnasium(EASY, NUM_ENVS, split="validation", num_levels=64)
+    allowed = set(draw_levels(EASY, "validation", 64, seed=0).tolist())
+    _, infos = envs.reset(seed=0)
+    first = infos["level_id"].copy()
+    for _ in range(250):
+        *_, infos = envs.step(np.zeros(NUM_ENVS, np.int64))
+    assert set(first.tolist()) | set(infos["level_id"].tolist()) <= allowed
+    assert (infos["level_id"] != first).any(), "the next episode has its own level"
 
 
 def test_observations_and_actions_belong_to_the_spaces() -> None:
-    for name in (EASY, "xland-r1-9x9-full"):
-        envs = make(name, 3)
-        observation, infos = envs.reset(seed=0)
-        assert observation in envs.observation_space
-        assert infos["level_id"].shape == (3,)
-        envs.action_space.seed(0)
-        actions = envs.action_space.sample()
-        assert actions in envs.action_space
-        observation, rewards, terminations, truncations, _ = envs.step(actions)
-        assert observation in envs.observation_space
-        assert rewards.shape == terminations.shape == truncations.shape == (3,)
-        envs.close()
+    envs = make()
+    observation, infos = envs.reset(seed=0)
+    assert observation in envs.observation_space
+    assert infos["level_id"].shape == (NUM_ENVS,)
+    envs.action_space.seed(0)
+    actions = envs.action_space.sample()
+    assert actions in envs.action_space
+    observation, rewards, terminations, truncations, _ = envs.step(actions)
+    assert observation in envs.observation_space
+    assert rewards.shape == terminations.shape == truncations.shape == (NUM_ENVS,)
+    envs.close()
 
 
 def test_task_stands_in_the_observation_only_where_it_varies() -> None:
     assert set(make().single_observation_space.spaces) == {"frame", "proprioception"}
-    assert set(make("xland-r1-9x9-full", 3).single_observation_space.spaces) == {"frame", "proprioception", "task"}
+    envs = make("xland-r1-9x9-full", 3)
+    assert set(envs.single_observation_space.spaces) == {"frame", "proprioception", "task"}
+    observation, _ = envs.reset(seed=0)
+    assert observation in envs.observation_space
 
 
 def test_reset_is_seeded_and_takes_levels() -> None:
@@ -73,16 +84,35 @@ def test_final_observations_are_given_as_same_step_autoreset_prescribes() -> Non
     assert ended >= NUM_ENVS, "each slot reached its step limit at least"
 
 
-def test_gymnasium_wrappers_work_on_it() -> None:
-    envs = RecordEpisodeStatistics(DictInfoToList(make()))
+def test_infos_have_the_form_that_gymnasium_gives_them() -> None:
+    reference = gymnasium.vector.SyncVectorEnv(
+        [lambda: gymnasium.make("CartPole-v1", max_episode_steps=2)] * 2, autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    reference.reset(seed=0)
+    reference.step(np.zeros(2, np.int64))
+    *_, expected = reference.step(np.zeros(2, np.int64))
+    envs = make()
     envs.reset(seed=0)
-    envs.action_space.seed(0)
-    lengths = []
-    for _ in range(251):
-        _, _, _, _, infos = envs.step(envs.action_space.sample())
-        if isinstance(infos, dict) and "episode" in infos:
-            lengths.extend(infos["episode"]["l"][infos["_episode"]].tolist())
-    assert isinstance(envs.unwrapped, gymnasium.vector.VectorEnv)
+    for _ in range(250):
+        *_, infos = envs.step(np.zeros(NUM_ENVS, np.int64))
+    assert set(expected) <= set(infos)
+    for name in expected:
+        assert type(infos[name]) is type(expected[name])
+    assert infos["final_obs"].dtype == expected["final_obs"].dtype == object
+    assert infos["_final_obs"].dtype == expected["_final_obs"].dtype == bool
+
+
+def test_gymnasium_wrappers_work_on_it() -> None:
+    envs = DictInfoToList(RecordEpisodeStatistics(make()))
+    envs.reset(seed=0)
+    for _ in range(250):  # walking into a wall until the step limit
+        _, _, terminations, truncations, infos = envs.step(np.zeros(NUM_ENVS, np.int64))
+    stuck = truncations & ~terminations
+    assert stuck.any()
+    for slot in np.flatnonzero(stuck):
+        assert infos[slot]["final_obs"] in envs.single_observation_space
+        assert infos[slot]["episode"]["r"] == 0
+        assert infos[slot]["episode"]["l"] == 250
 
 
 def test_rendering_gives_one_picture_a_slot() -> None:

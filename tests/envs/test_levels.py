@@ -34,7 +34,9 @@ def test_the_same_arguments_give_the_same_levels() -> None:
 
 
 def test_levels_of_both_views_are_the_same() -> None:
-    np.testing.assert_array_equal(draw_levels(DOORKEY, "test", 50, seed=1), draw_levels(f"{DOORKEY}-full", "test", 50, seed=1))
+    np.testing.assert_array_equal(
+        draw_levels(DOORKEY, "test", 50, seed=1), draw_levels(f"{DOORKEY}-full", "test", 50, seed=1)
+    )
 
 
 def test_xland_splits_share_no_ruleset() -> None:

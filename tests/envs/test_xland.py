@@ -1,7 +1,5 @@
 """The simulator: views that agree, episodes that stop where they end, rollouts and vector environments that agree."""
 
-from itertools import count
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,12 @@ BATCH = 32
 def act_by_state(_: None, timesteps: Timesteps, __: jax.Array) -> jax.Array:
     """Pseudo-random actions that depend on the state alone, so that vector environments can be driven the same way."""
     state = timesteps.state
-    mixed = state.step_num * 7 + state.agent.position.sum(axis=1) * 3 + state.agent.direction + state.key[:, 1].astype(int) % 97
+    mixed = (
+        state.step_num * 7
+        + state.agent.position.sum(axis=1) * 3
+        + state.agent.direction
+        + state.key[:, 1].astype(int) % 97
+    )
     return jnp.abs(mixed * 31) % 11 % 6
 
 
@@ -33,11 +36,14 @@ def levels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def episodes(levels: np.ndarray) -> dict[str, list[Episode]]:
     return {
-        view: list(rollout(make_simulator(view), act_by_state, None, levels, seed=0, batch=BATCH)) for view in (ENV, f"{ENV}-full")
+        view: list(rollout(make_simulator(view), act_by_state, None, levels, seed=0, batch=BATCH))
+        for view in (ENV, f"{ENV}-full")
     }
 
 
-def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(episodes: dict[str, list[Episode]]) -> None:
+def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(
+    episodes: dict[str, list[Episode]],
+) -> None:
     assert len(episodes[ENV]) == BATCH
     solved = [episode for episode in episodes[f"{ENV}-full"] if episode.terminated]
     for episode in episodes[f"{ENV}-full"]:
@@ -71,6 +77,13 @@ def test_the_egocentric_view_can_be_cut_out_of_the_full_grid(episodes: dict[str,
             np.testing.assert_array_equal(cut[elsewhere], frame[elsewhere])
 
 
+def test_categories_stay_below_the_sizes_of_the_spec(episodes: dict[str, list[Episode]]) -> None:
+    for name, played in episodes.items():
+        for episode in played:
+            assert (episode.frames < np.array(ENVIRONMENTS[name].category_sizes)).all()
+            assert (episode.proprioception < np.array(ENVIRONMENTS[name].proprioception_sizes)).all()
+
+
 def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, list[Episode]]) -> None:
     carried = set()
     for episode in episodes[f"{ENV}-full"]:
@@ -91,6 +104,23 @@ def test_the_same_seed_gives_the_same_episodes(levels: np.ndarray, episodes: dic
     np.testing.assert_array_equal(fewer[4].frames, episodes[ENV][4].frames)
 
 
+def test_an_episode_that_has_ended_stays_as_it_is_and_gives_no_more_reward(levels: np.ndarray) -> None:
+    simulator = make_simulator(ENV)
+    timesteps = simulator.reset_levels(levels)
+    ended = np.arange(BATCH) % 2 == 0
+    timesteps = timesteps.replace(
+        step_type=np.where(ended, 2, 1).astype(np.uint8),
+        reward=np.full(BATCH, 0.9, np.float32),
+        discount=~ended * np.float32(1),
+    )
+    stepped = jax.jit(simulator.step)(timesteps, np.full(BATCH, 1, np.int32))  # every agent turns
+    np.testing.assert_array_equal(stepped.last(), ended)
+    np.testing.assert_array_equal(stepped.reward, np.zeros(BATCH))
+    np.testing.assert_array_equal(stepped.state.agent.direction == timesteps.state.agent.direction, ended)
+    np.testing.assert_array_equal(stepped.state.step_num, np.where(ended, 0, 1))
+    np.testing.assert_array_equal(stepped.observation[ended], timesteps.observation[ended])
+
+
 def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
     environment = make_vector_environment(ENV, BATCH)
     observation = environment.reset(levels)
@@ -104,7 +134,9 @@ def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episod
         for slot, episode in enumerate(expected):
             if step < episode.length:
                 np.testing.assert_array_equal(result.final_observation.frames[slot], episode.frames[step + 1])
-                np.testing.assert_array_equal(result.final_observation.proprioception[slot], episode.proprioception[step + 1])
+                np.testing.assert_array_equal(
+                    result.final_observation.proprioception[slot], episode.proprioception[step + 1]
+                )
                 assert result.rewards[slot] == episode.rewards[step]
                 assert result.terminated[slot] == (episode.terminated and step == episode.length - 1)
                 assert result.truncated[slot] == (episode.truncated and step == episode.length - 1)
@@ -116,7 +148,9 @@ def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episod
     environment.close()
 
 
-def test_a_level_stream_gives_later_episodes_their_levels(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
+def test_a_level_stream_gives_later_episodes_their_levels(
+    levels: np.ndarray, episodes: dict[str, list[Episode]]
+) -> None:
     stream = draw_levels(ENV, "validation", BATCH + 1, seed=0)
     environment = make_vector_environment(ENV, BATCH, level_stream=iter(stream.tolist()))
     environment.reset(levels)
@@ -132,19 +166,16 @@ def test_a_level_stream_gives_later_episodes_their_levels(levels: np.ndarray, ep
     assert sorted(order) == list(range(BATCH))
 
 
-def test_every_environment_resets_and_steps_as_its_spec_says() -> None:
-    for name, spec in ENVIRONMENTS.items():
-        environment = make_vector_environment(name, 3, num_rulesets=20, level_stream=count(1))
-        observation = environment.reset(np.array([1, 2, 3]))
-        result = environment.step(np.array([0, 1, 5]))
-        for part in (observation, result.observation, result.final_observation):
-            assert part is not None
-            assert part.frames.shape == (3, *spec.frame_shape)
-            assert part.frames.dtype == part.proprioception.dtype == part.task.dtype == np.uint8
-            assert part.proprioception.shape == (3, len(spec.proprioception_sizes))
-            assert part.task.shape == (3, len(spec.task_sizes))
-            assert (part.frames < np.array(spec.category_sizes)).all()
-            assert (part.task < np.array(spec.task_sizes or 1)).all()
+@pytest.mark.parametrize("name", sorted(ENVIRONMENTS))
+def test_observations_have_the_shapes_and_types_of_the_spec(name: str) -> None:
+    """Traced, not compiled: that takes a tenth of the time."""
+    spec, simulator = ENVIRONMENTS[name], make_simulator(name, 20)
+    timesteps = jax.eval_shape(simulator.reset, jnp.zeros(3, jnp.int32), jnp.zeros(3, jnp.uint32))
+    frames, proprioception, task = jax.eval_shape(simulator.observe, timesteps)
+    assert frames.shape == (3, *spec.frame_shape)
+    assert proprioception.shape == (3, len(spec.proprioception_sizes))
+    assert task.shape == (3, len(spec.task_sizes))
+    assert frames.dtype == proprioception.dtype == task.dtype == np.uint8
 
 
 def test_misuse_is_refused_with_what_was_expected() -> None:

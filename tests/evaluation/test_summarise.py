@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lamflow.evaluation.results import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, read_aggregate
+from lamflow.evaluation.columns import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS
+from lamflow.evaluation.results import read_aggregate
 from lamflow.stages.summarise import summarise, summarise_agents
 from lamflow.stages.summarise_lams import summarise_lams
 

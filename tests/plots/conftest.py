@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lamflow.evaluation.results import AGGREGATE_COLUMNS
+from lamflow.evaluation.columns import AGGREGATE_COLUMNS
 from lamflow.plots.style import save_figure
 
 SvgTexts = Callable[[Figure], list[str]]

@@ -19,7 +19,7 @@ from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.lam.model import LatentActionModel
 from lamflow.stages.plot_code_actions import plot_code_actions
-from lamflow.stages.plot_film_strip import plot_film_strip, render_prediction, start_row
+from lamflow.stages.plot_film_strip import plot_film_strip, start_row
 from lamflow.stages.plot_label_curve import plot_label_curve
 from lamflow.stages.plot_lam_curves import plot_lam_curves
 from lamflow.stages.plot_latent_space import plot_latent_space
@@ -137,15 +137,6 @@ def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path
         output=tmp_path / "film_strip.svg",
     )
     check(tmp_path / "film_strip.svg", "plot_film_strip", "start frame", "what followed:", f"{ENV}, lapo, seed 0")
-
-
-def test_a_predicted_full_view_without_agent_shows_none() -> None:
-    walls = np.zeros((5, 5, 2), np.uint8)
-    walls[..., 0] = 2
-    picture = render_prediction(walls, full=True)
-    tiles = picture.reshape(5, 48, 5, 48, 3).swapaxes(1, 2)
-    assert (tiles == tiles[0, 0]).all()
-    assert (render_prediction(walls, full=False) != picture).any()
 
 
 def test_the_start_frame_is_one_of_the_most_frequent_action(episodes: Path) -> None:

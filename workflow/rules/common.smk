@@ -69,17 +69,23 @@ def policy_settings(wildcards):
     return settings_of(EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics"})
 
 
-def sees_labels(wildcards):
-    """Whether a method's policy depends on the labels; latent policies and the oracle do not."""
-    return EXPERIMENT.methods[wildcards.method].kind in {"bc", "vpt"}
-
-
 def policy_labels(wildcards):
-    return list(EXPERIMENT.labels) if sees_labels(wildcards) else []
+    """Latent policies and the oracle are trained once for all label budgets."""
+    return list(EXPERIMENT.labels) if EXPERIMENT.methods[wildcards.method].kind in {"bc", "vpt"} else []
 
 
 def policy_label_draws(wildcards):
-    return EXPERIMENT.label_draws if sees_labels(wildcards) else 1
+    return EXPERIMENT.label_draws if policy_labels(wildcards) else 1
+
+
+def agent_labels(wildcards):
+    """Random has no labels and the oracle all of them, so no budget counts for them."""
+    budgeted = EXPERIMENT.methods[wildcards.method].kind in {"latent", "bc", "vpt"}
+    return list(EXPERIMENT.labels) if budgeted else []
+
+
+def agent_label_draws(wildcards):
+    return EXPERIMENT.label_draws if agent_labels(wildcards) else 1
 
 
 def agent_settings(wildcards):
@@ -208,6 +214,31 @@ def compared_labels():
     return 64 if 64 in EXPERIMENT.labels else EXPERIMENT.labels[0]
 
 
+def film_methods(env):
+    """Who plays beside the demonstrator in an environment's film: the configuration's first method, and a baseline."""
+    methods = EXPERIMENT.methods_of(env)
+    kinds = ("bc", "vpt", "oracle_bc", "random")
+    baselines = [name for kind in kinds for name in methods[1:] if EXPERIMENT.methods[name].kind == kind]
+    return [*methods[:1], *baselines[:1]]
+
+
+def film_agents(wildcards):
+    methods = film_methods(wildcards.env)
+    return [{"method": name, "settings": settings_of(EXPERIMENT.methods[name])} for name in methods]
+
+
+def film_inputs(wildcards):
+    """The demonstrator's test episodes, and the agents' files in the order of `film_agents`; the first seed stands for all."""
+    runs = [{"env": wildcards.env, "method": name, "seed": EXPERIMENT.seeds[0]} for name in film_methods(wildcards.env)]
+    acting = [run for run in runs if run["method"] not in methods_of_kind("random")]
+    decoding = [run for run in runs if run["method"] in methods_of_kind("latent")]
+    return {
+        "episodes": "results/{experiment}/data/{env}/test.zarr",
+        "policies": paths_of("policies/{env}/{method}/seed{seed}/policy.safetensors", acting),
+        "decoders": paths_of("decoders/{env}/{method}/seed{seed}/decoders.safetensors", decoding),
+    }
+
+
 def final_results(wildcards):
     """Everything that people look at."""
     runs = [dict(run, seed=seed) for run in ({"env": env} for env in EXPERIMENT.envs) for seed in EXPERIMENT.seeds]
@@ -228,6 +259,7 @@ def final_results(wildcards):
         *paths_of("plots/method_comparison.svg", [{}]),
         *paths_of("plots/{env}/policy_curves.svg", [run for run in envs if policy_runs(run["env"])]),
         *paths_of("plots/{env}/lam_curves.svg", with_lams),
+        *paths_of("plots/{env}/episode_film.gif", envs),
         *paths_of("plots/{env}/latent_space.svg", with_lams),
         *paths_of("plots/{env}/{lam}/code_actions.svg", coded),
         *paths_of("plots/{env}/{lam}/film_strip.png", coded),

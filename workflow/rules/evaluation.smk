@@ -20,8 +20,8 @@ rule evaluate_agents:
         settings=agent_settings,
         evaluation=rollout_settings,
         collection=collection_settings,
-        labels=list(EXPERIMENT.labels),
-        label_draws=EXPERIMENT.label_draws,
+        labels=agent_labels,
+        label_draws=agent_label_draws,
         environment=environment_facts,
         code=code_digest("lamflow.stages.evaluate_agents"),
     message:

@@ -302,3 +302,38 @@ rule plot_film_strip:
         "Plot of the predictions of {wildcards.lam} under each code on {wildcards.env}"
     script:
         "../scripts/plot_film_strip.py"
+
+
+rule plot_episode_film:
+    input:
+        unpack(film_inputs),
+    output:
+        film=report(
+            "results/{experiment}/plots/{env}/episode_film.gif",
+            caption="../report/episode_film.rst",
+            category="Episodes",
+            labels={"plot": "demonstrator and agents", "environment": "{env}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_episode_film/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_episode_film/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        agents=film_agents,
+        labels=list(EXPERIMENT.labels),
+        label_draws=EXPERIMENT.label_draws,
+        shown_labels=compared_labels(),
+        action_selection=EXPERIMENT.evaluation.action_selection,
+        seed=EXPERIMENT.seeds[0],
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.plot_episode_film"),
+    message:
+        "Film of demonstrator and agents on {wildcards.env}"
+    script:
+        "../scripts/plot_episode_film.py"

@@ -8,7 +8,10 @@ if __name__ == "__main__":
         snakemake,
         **{name: snakemake.wildcards[name] for name in ("env", "method")},
         **{name: snakemake.params[name] for name in ("settings", "labels", "label_draws", "state_dir")},
-        **{name: snakemake.input.get(name) for name in ("train", "validation", "latents", "validation_latents", "decoders")},
+        **{
+            name: snakemake.input.get(name)
+            for name in ("train", "validation", "latents", "validation_latents", "decoders")
+        },
         logging=snakemake.config.get("logging", {}),
         seed=int(snakemake.wildcards.seed),
         output=snakemake.output.policy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import gymnasium
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Observation, VectorEnvironment
+from lamflow.envs.levels import Split, draw_levels
+from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
 
 Batch = dict[str, NDArray[np.uint8]]
@@ -21,11 +24,31 @@ def observation_space(spec: EnvironmentSpec) -> gymnasium.spaces.Dict:
     """One environment's observations: ``frame``, ``proprioception`` and, where the task varies, ``task``; all uint8."""
     shape = (*spec.frame_shape[:2], 1)
     highest = np.concatenate([np.full(shape, size - 1, np.uint8) for size in spec.category_sizes], axis=-1)
-    parts: dict[str, gymnasium.Space[Any]] = {"frame": gymnasium.spaces.Box(np.zeros_like(highest), highest, dtype=np.uint8)}
+    parts: dict[str, gymnasium.Space[Any]] = {
+        "frame": gymnasium.spaces.Box(np.zeros_like(highest), highest, dtype=np.uint8)
+    }
     for name, sizes in (("proprioception", spec.proprioception_sizes), ("task", spec.task_sizes)):
         if sizes:
             parts[name] = gymnasium.spaces.MultiDiscrete(np.array(sizes), dtype=np.uint8)
     return gymnasium.spaces.Dict(parts)
+
+
+def make_gymnasium(
+    name: str,
+    num_envs: int,
+    *,
+    split: Split = "train",
+    num_levels: int = 1024,
+    seed: int = 0,
+    render_mode: str | None = None,
+) -> GymnasiumVectorEnv:
+    """The environment ``name`` as Gymnasium knows it; every episode takes a random one of ``num_levels`` levels of ``split``."""
+    levels = draw_levels(name, split, num_levels, seed)
+    generator = np.random.default_rng((seed, 1))  # not the generator of reset, which would deal out the same levels
+    stream = (int(generator.choice(levels)) for _ in count())
+    return GymnasiumVectorEnv(
+        make_vector_environment(name, num_envs, level_stream=stream), levels, render_mode=render_mode
+    )
 
 
 class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
@@ -36,13 +59,17 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
     levels from ``options={"level_ids": int64 [num_envs]}``, else draws them from the seed among ``level_ids``.
     """
 
-    def __init__(self, environment: VectorEnvironment, level_ids: NDArray[np.int64], *, render_mode: str | None = None) -> None:
+    def __init__(
+        self, environment: VectorEnvironment, level_ids: NDArray[np.int64], *, render_mode: str | None = None
+    ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode: found {render_mode!r}, expected None or 'rgb_array'")
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"], "render_fps": 8}
         self.render_mode = render_mode
         self.num_envs = environment.num_envs
-        self.single_observation_space = observation_space(environment.spec)
+        single_space = observation_space(environment.spec)
+        self.single_observation_space = single_space
+        self._part_names = tuple(single_space)
         self.single_action_space = gymnasium.spaces.Discrete(environment.spec.num_actions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -55,7 +82,9 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
     ) -> tuple[Batch, dict[str, Any]]:
         """Start one episode a slot; a list of seeds is refused (ValueError): a level id says more than a seed."""
         if isinstance(seed, list):
-            raise ValueError("reset: found a list of seeds, expected one seed; name levels by options={'level_ids': ...}")
+            raise ValueError(
+                "reset: found a list of seeds, expected one seed; name levels by options={'level_ids': ...}"
+            )
         super().reset(seed=seed, options=options)
         levels = (options or {}).get("level_ids")
         if levels is None:
@@ -87,14 +116,14 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
             return None
         if self._frames is None:
             raise RuntimeError("render before reset")
-        return tuple(render_frame(frame) for frame in self._frames)
+        return tuple(render_frame(frame, view=self._environment.spec.view) for frame in self._frames)
 
     def close_extras(self, **kwargs: Any) -> None:
         self._environment.close()
 
     def _parts(self, observation: Observation) -> Batch:
         named = {"frame": observation.frames, "proprioception": observation.proprioception, "task": observation.task}
-        return {name: named[name] for name in self.single_observation_space.spaces}
+        return {name: named[name] for name in self._part_names}
 
     def _batch(self, observation: Observation) -> Batch:
         self._frames = observation.frames

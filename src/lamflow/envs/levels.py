@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
-from lamflow.envs.rulesets import split_bounds
-from lamflow.envs.xland import DEFAULT_NUM_RULESETS, SEED_BITS, XlandSimulator, make_simulator
+from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS, split_bounds
+from lamflow.envs.xland import SEED_BITS, XlandSimulator, make_simulator
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -41,7 +41,7 @@ def split_of_digest(digest: bytes) -> Split:
 def draw_levels(
     env: str, split: Split, count: int, seed: int, num_rulesets: int = DEFAULT_NUM_RULESETS
 ) -> NDArray[np.int64]:
-    """``count`` level ids int64 of a split, the same for the same arguments.
+    """``count`` level ids int64 of a split, the same for the same arguments; a longer draw starts with a shorter one.
 
     Repeats are possible (EmptyRandom has only some hundred levels). ValueError for an unknown environment or split.
     """
@@ -51,12 +51,14 @@ def draw_levels(
     generator = np.random.default_rng((seed, SPLITS.index(split)))
     if spec.uses_rulesets:
         bounds = split_bounds(num_rulesets)[split]
-        rulesets = generator.integers(bounds.start, bounds.stop, count)
-        return rulesets << SEED_BITS | generator.integers(2**31, size=count)
+        draws = generator.integers(2**31, size=(count, 2))
+        return (bounds.start + draws[:, 0] % len(bounds)) << SEED_BITS | draws[:, 1]
     simulator = make_simulator(env, num_rulesets)
     kept: list[int] = []
     while len(kept) < count:
         candidates = generator.integers(2**31, size=_CANDIDATES)
         digests = initial_state_digests(simulator, candidates)
-        kept.extend(int(level) for level, digest in zip(candidates, digests, strict=True) if split_of_digest(digest) == split)
+        kept.extend(
+            int(level) for level, digest in zip(candidates, digests, strict=True) if split_of_digest(digest) == split
+        )
     return np.array(kept[:count], np.int64)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import VectorEnvironment
-
-DEFAULT_NUM_RULESETS = 1000
+from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 
 
 def make_vector_environment(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import AGENT_TILE, NUM_COLORS
+from lamflow.catalogue import AGENT_TILE, NUM_COLORS, View
 from lamflow.envs.jax_setup import configure_jax
 
 _EMPTY_TILE, _FLOOR_TILE, _BLACK, _UP = 0, 1, 7, 0
@@ -18,27 +18,31 @@ _CARRIED_SHARE = 0.3
 """Side of the small picture of the carried colour, as a share of the tile's."""
 
 
-def render_frame(frame: NDArray[np.uint8], tile_size: int = 16) -> NDArray[np.uint8]:
-    """An RGB image uint8 [H * tile_size, W * tile_size, 3] of a frame uint8 [H, W, 2] of either view.
+def render_frame(frame: NDArray[np.uint8], *, view: View, tile_size: int = 16) -> NDArray[np.uint8]:
+    """An RGB image uint8 [H * tile_size, W * tile_size, 3] of a frame uint8 [H, W, 2] of a view.
 
     The full view has the agent in it (tiles ``AGENT_TILE`` + direction), drawn as a triangle on the floor with a dot in the
-    colour of what it carries. A frame without agent is egocentric: the agent stands in the middle of the last row and looks
-    up. Categories that do not exist (a model's prediction may hold some) raise a ValueError.
+    colour of what it carries; a predicted one may have lost it. In the egocentric view the agent stands in the middle of the last
+    row and looks up. Categories that do not exist raise a ValueError.
     """
-    if frame.ndim != 3 or frame.shape[2] != 2 or frame[..., 0].max() >= AGENT_TILE + 4 or frame[..., 1].max() >= NUM_COLORS:
+    if (
+        frame.ndim != 3
+        or frame.shape[2] != 2
+        or frame[..., 0].max() >= AGENT_TILE + 4
+        or frame[..., 1].max() >= NUM_COLORS
+    ):
         raise ValueError(
             f"found a frame of shape {frame.shape} with categories up to {frame.reshape(-1, frame.shape[-1]).max(axis=0)}, "
             f"expected [H, W, 2] with tiles below {AGENT_TILE + 4} and colours below {NUM_COLORS}"
         )
     height, width = frame.shape[:2]
-    has_agent = (frame[..., 0] >= AGENT_TILE).any()
+    agent_cell = (height - 1, width // 2) if view == "egocentric" else None
     image = np.empty((height * tile_size, width * tile_size, 3), np.uint8)
     for row in range(height):
         for column in range(width):
-            egocentric_agent = not has_agent and (row, column) == (height - 1, width // 2)
             tile, color = int(frame[row, column, 0]), int(frame[row, column, 1])
             area = np.s_[row * tile_size : (row + 1) * tile_size, column * tile_size : (column + 1) * tile_size]
-            image[area] = _tile_picture(tile, color, egocentric_agent, tile_size)
+            image[area] = _tile_picture(tile, color, (row, column) == agent_cell, tile_size)
     return image
 
 

@@ -44,7 +44,7 @@ def _empty_trace(observation: DeviceObservation, max_steps: int) -> _Trace:
 
 @cache
 def _rollout_program(simulator: XlandSimulator, act: Act) -> Any:
-    """The compiled rollout: (params, ruleset indices, seeds, key) -> _Trace."""
+    """The compiled rollout: (params, first timesteps, seed, first level) -> _Trace."""
 
     def one_step(carry: tuple[jax.Array, Timesteps, _Trace], params: Any, key: jax.Array) -> Any:
         step, timesteps, trace = carry
@@ -61,11 +61,13 @@ def _rollout_program(simulator: XlandSimulator, act: Act) -> Any:
         )
         return step + 1, stepped, trace
 
-    def run(params: Any, ruleset_indices: jax.Array, seeds: jax.Array, key: jax.Array) -> _Trace:
-        timesteps = simulator.reset(ruleset_indices, seeds)
+    def run(params: Any, timesteps: Timesteps, seed: jax.Array, first: jax.Array) -> _Trace:
+        key = jax.random.fold_in(jax.random.PRNGKey(seed), first)
         trace = _empty_trace(simulator.observe(timesteps), simulator.spec.max_steps)
         trace_at_end: _Trace = jax.lax.while_loop(
-            lambda carry: ~carry[1].last().all(), lambda carry: one_step(carry, params, key), (jnp.int32(0), timesteps, trace)
+            lambda carry: ~carry[1].last().all(),
+            lambda carry: one_step(carry, params, key),
+            (jnp.int32(0), timesteps, trace),
         )[2]
         return trace_at_end
 
@@ -76,8 +78,8 @@ def _episodes_of(trace: _Trace, level_ids: NDArray[np.int64]) -> list[Episode]:
     """Cut the trace into episodes (copies), one for each of ``level_ids``, which may be fewer than the trace has."""
     lengths, ended_by_task = np.asarray(trace.lengths), np.asarray(trace.terminated)
     longest = int(lengths.max())
-    frames, proprioception, task = (np.asarray(part[: longest + 1]) for part in trace.observations)
-    actions, rewards = np.asarray(trace.actions[:longest]).astype(np.int64), np.asarray(trace.rewards[:longest])
+    frames, proprioception, task = (np.asarray(part)[: longest + 1] for part in trace.observations)
+    actions, rewards = np.asarray(trace.actions)[:longest].astype(np.int64), np.asarray(trace.rewards)[:longest]
     return [
         Episode(
             frames=frames[: length + 1, index].copy(),
@@ -94,7 +96,12 @@ def _episodes_of(trace: _Trace, level_ids: NDArray[np.int64]) -> list[Episode]:
 
 
 def rollout(
-    simulator: XlandSimulator, act: Act, params: Any, level_ids: NDArray[np.int64], seed: int, batch: int = ROLLOUT_BATCH
+    simulator: XlandSimulator,
+    act: Act,
+    params: Any,
+    level_ids: NDArray[np.int64],
+    seed: int,
+    batch: int = ROLLOUT_BATCH,
 ) -> Iterator[Episode]:
     """One episode a level, in the order of ``level_ids`` int64 [N], each with its true last observation.
 
@@ -105,5 +112,4 @@ def rollout(
     for start in range(0, len(level_ids), batch):
         levels = level_ids[start : start + batch]
         padded = np.resize(levels, batch)  # repeats levels: one shape, one compiled program
-        key = jax.random.fold_in(jax.random.PRNGKey(seed), start)
-        yield from _episodes_of(program(params, *simulator.split_ids(padded), key), levels)
+        yield from _episodes_of(program(params, simulator.reset_levels(padded), seed, start), levels)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.envs.jax_setup import configure_jax
-from lamflow.envs.rulesets import Rulesets, generate_rulesets
+from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS, Rulesets, generate_rulesets
 
 Timesteps = Any
 """xminigrid.types.TimeStep, which has no stubs."""
@@ -27,8 +27,9 @@ Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
 """``act(params, timesteps, key) -> actions`` int32 [B]: a traceable policy that may look at the whole state."""
 
 VIEW_SIZE = 5
+RESET_CHUNK = 256
+"""Levels that one call of the compiled reset makes."""
 SEED_BITS = 32
-DEFAULT_NUM_RULESETS = 1000
 
 
 def draw_agent(grids: jax.Array, positions: jax.Array, directions: jax.Array, pockets: jax.Array) -> jax.Array:
@@ -66,8 +67,17 @@ class XlandSimulator:
         self._reset = jax.jit(self.reset)
 
     def reset_levels(self, level_ids: NDArray[np.int64]) -> Timesteps:
-        """The first timesteps of levels int64 [B], compiled; ValueError for a ruleset that does not exist."""
-        return self._reset(*self.split_ids(level_ids))
+        """The first timesteps of levels int64 [B], on the host; ValueError for a ruleset that does not exist."""
+        chunks = [
+            jax.tree.map(np.asarray, self.reset_chunk(level_ids[start : start + RESET_CHUNK]))
+            for start in range(0, len(level_ids), RESET_CHUNK)
+        ]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(level_ids)], *chunks)
+
+    def reset_chunk(self, level_ids: NDArray[np.int64]) -> Timesteps:
+        """The first timesteps of at most ``RESET_CHUNK`` levels, on the device, repeated to ``RESET_CHUNK`` rows, so that one
+        compiled program serves all."""
+        return self._reset(*self.split_ids(np.resize(level_ids, RESET_CHUNK)))
 
     def split_ids(self, level_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
         """Ruleset indices int32 [B] and reset seeds uint32 [B] of level ids; ValueError for a ruleset that does not exist."""
@@ -93,7 +103,9 @@ class XlandSimulator:
             rules=jnp.asarray(self.rulesets.rules)[ruleset_indices],
             init_tiles=jnp.asarray(self.rulesets.init_tiles)[ruleset_indices],
         )
-        return jax.vmap(lambda ruleset, key: self._environment.reset(self._params.replace(ruleset=ruleset), key))(chosen, keys)
+        return jax.vmap(lambda ruleset, key: self._environment.reset(self._params.replace(ruleset=ruleset), key))(
+            chosen, keys
+        )
 
     def step(self, timesteps: Timesteps, actions: jax.Array) -> Timesteps:
         """One step with actions int32 [B]; episodes that have ended stay as they are, with reward 0."""

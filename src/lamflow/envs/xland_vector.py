@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import Observation, StepResult
-from lamflow.envs.xland import DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
-
-_REFILL = 64
-"""Slots whose next episode is prepared in one call (one compiled shape, whatever the number of episodes that ended)."""
+from lamflow.envs.xland import RESET_CHUNK, DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
 
 
 class XlandVectorEnvironment:
@@ -38,7 +35,9 @@ class XlandVectorEnvironment:
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         """Start one episode a slot on ``level_ids`` [num_envs]; ValueError for another number of levels."""
         if level_ids.shape != (self.num_envs,):
-            raise ValueError(f"{self.spec.name}: found level ids of shape {level_ids.shape}, expected ({self.num_envs},)")
+            raise ValueError(
+                f"{self.spec.name}: found level ids of shape {level_ids.shape}, expected ({self.num_envs},)"
+            )
         self._level_ids, self._next_ids = level_ids.copy(), level_ids.copy()
         self._timesteps = self._next = self._simulator.reset_levels(level_ids)
         self._prepare_next(np.arange(self.num_envs))
@@ -80,9 +79,10 @@ class XlandVectorEnvironment:
         slots = slots[: len(drawn)]
         self._next_ids[slots] = drawn
         refill = _programs(self._simulator)[2]
-        for start in range(0, len(slots), _REFILL):
-            rows = np.resize(slots[start : start + _REFILL], _REFILL)
-            self._next = refill(self._next, rows, *self._simulator.split_ids(self._next_ids[rows]))
+        for start in range(0, len(slots), RESET_CHUNK):
+            rows = slots[start : start + RESET_CHUNK]
+            fresh = self._simulator.reset_chunk(self._next_ids[rows])
+            self._next = refill(self._next, np.resize(rows, RESET_CHUNK), fresh)
 
 
 @cache
@@ -96,8 +96,7 @@ def _programs(simulator: XlandSimulator) -> tuple[Any, Any, Any]:
         outcome = (stepped.reward, by_task, ended & ~by_task)
         return restarted, simulator.observe(restarted), simulator.observe(stepped), outcome
 
-    def refill(upcoming: Timesteps, rows: jax.Array, ruleset_indices: jax.Array, seeds: jax.Array) -> Timesteps:
-        fresh = simulator.reset(ruleset_indices, seeds)
+    def refill(upcoming: Timesteps, rows: jax.Array, fresh: Timesteps) -> Timesteps:
         return jax.tree.map(lambda old, new: old.at[rows].set(new), upcoming, fresh)
 
     return jax.jit(simulator.observe), jax.jit(advance), jax.jit(refill)

@@ -1,4 +1,4 @@
-"""The results tables: columns, reading and checking of agents' ``returns.csv``, and the order of label budgets."""
+"""The results tables: reading and checking of agents' ``returns.csv``, and the order of label budgets."""
 
 from __future__ import annotations
 
@@ -9,23 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-RETURNS_COLUMNS = (
-    "env", "method", "seed", "labels", "label_draw", "episode", "level_seed", "return", "length", "success", "return_random",
-    "return_expert",
-)  # fmt: skip
-"""Columns of an agent's ``returns.csv``: one row an episode."""
-AGENT_COLUMNS = (
-    "env", "method", "labels", "label_draw", "seed", "split", "episodes", "return_mean", "return_std", "normalized_return",
-    "success_rate",
-)  # fmt: skip
-"""Columns of ``summary/returns.csv``: one row an agent."""
-AGGREGATE_COLUMNS = (
-    "env", "method", "labels", "num_seeds", "num_draws", "episodes", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high",
-    "success_rate", "success_low", "success_high",
-)  # fmt: skip
-"""Columns of ``summary/aggregate.csv``: one row an environment, method and label budget."""
-IMPROVEMENT_COLUMNS = ("env", "labels", "method", "baseline", "probability", "low", "high")
-"""Columns of ``summary/improvement.csv``: the chance that ``method`` beats ``baseline`` with the same labels."""
+from lamflow.evaluation.columns import AGGREGATE_COLUMNS, RETURNS_COLUMNS
 
 EVERY_ENV = "all"
 """Stands in the column ``env`` for the aggregate over all environments."""

@@ -37,7 +37,7 @@ def add_normalized(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def agent_rows(episodes: pd.DataFrame) -> list[Row]:
-    """Columns ``results.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form)."""
+    """Columns ``columns.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form)."""
     keys = ["env", "method", "labels", "label_draw", "seed"]
     rows = []
     for values, agent in episodes.groupby(keys, sort=False):
@@ -107,7 +107,7 @@ def _order(method: str, labels: str) -> tuple[str, tuple[int, int]]:
 
 
 def aggregate_rows(strata: Strata) -> list[Row]:
-    """Columns ``results.AGGREGATE_COLUMNS``; ``episodes`` is the number of all episodes behind the row."""
+    """Columns ``columns.AGGREGATE_COLUMNS``; ``episodes`` is the number of all episodes behind the row."""
     rows = []
     for env, budgets in strata.items():
         for (method, labels), groups in budgets.items():
@@ -133,7 +133,7 @@ def _estimates(groups: list[Group]) -> dict[str, float]:
 
 
 def improvement_rows(strata: Strata) -> list[Row]:
-    """Columns ``results.IMPROVEMENT_COLUMNS``: each ordered pair of methods that were given the same number of labels."""
+    """Columns ``columns.IMPROVEMENT_COLUMNS``: each ordered pair of methods that were given the same number of labels."""
     rows = []
     for env, budgets in strata.items():
         for labels in sorted({labels for _, labels in budgets}, key=label_order):

@@ -16,9 +16,9 @@ from lamflow.training.checkpoint import load_weights, read_model, seed_everythin
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 
-PROBE_TRANSITIONS = 8192
+PROBE_TRANSITIONS = 4096
 """Most transitions of the training episodes that a probe is fitted on."""
-VALIDATION_TRANSITIONS = 8192
+VALIDATION_TRANSITIONS = 4096
 """Most transitions of held-out episodes that a validation looks at."""
 
 
@@ -86,11 +86,16 @@ def fit_latent_action_model(
     return model
 
 
-def load_latent_action_model(path: Path, *, spec: EnvironmentSpec) -> LatentActionModel:
-    """A trained model; ValueError when the file is missing, damaged, or of another environment or architecture."""
+def load_latent_action_model(
+    path: Path, *, spec: EnvironmentSpec, lam: str | None = None, seed: int | None = None
+) -> LatentActionModel:
+    """A trained model; ValueError when the file is missing, damaged, or of another environment, LAM, seed or architecture."""
     tensors, metadata = read_model(path)
-    if metadata.get("env") != spec.name or "settings" not in metadata:
-        raise ValueError(f"{path}: found a model of environment {metadata.get('env')!r}, expected a LAM of {spec.name!r}")
+    for key, expected in (("kind", "lam"), ("env", spec.name), ("lam", lam), ("seed", seed)):
+        if expected is not None and metadata.get(key) != expected:
+            raise ValueError(
+                f"{path}: found a model of {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}"
+            )
     model = LatentActionModel(settings=LamSettings.model_validate(metadata["settings"]), spec=spec)
     load_weights(model, tensors, path)
     return model.eval()

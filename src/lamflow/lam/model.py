@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LamSettings
-from lamflow.models.symmetry import agent_direction, face_up, rotate_each
 from lamflow.models.forward_dynamics import GridForwardDynamics
 from lamflow.models.grids import GridEncoder
 from lamflow.models.quantizers import Quantized, build_quantizer
+from lamflow.models.symmetry import agent_direction, face_up, rotate_each
 from lamflow.training.loop import Loss
 
 

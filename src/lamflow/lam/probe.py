@@ -39,7 +39,7 @@ def probe_accuracy(
         seed_everything(0)
         network = mlp(fit_latents.shape[1], widths, num_actions)
 
-        def loss_at(step: int, network: torch.nn.Module = network) -> Loss:
+        def loss_at(_step: int, network: torch.nn.Module = network) -> Loss:
             rows = torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,))
             logits = network((fit_latents[rows] - mean) / std)
             return Loss(functional.cross_entropy(logits, fit_actions[rows]))

@@ -6,6 +6,8 @@ A frame is uint8 [H, W, 2]: tile id and colour id, both categories.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,8 @@ from lamflow.config import NetworkSettings
 
 class CategoryEmbedding(nn.Module):
     """Embeds vectors or grids of categories: one table a column, the results concatenated along the last axis."""
+
+    offsets: Tensor
 
     def __init__(self, sizes: tuple[int, ...], dim: int) -> None:
         super().__init__()
@@ -40,14 +44,18 @@ def one_hot_grid(frames_BHW2: Tensor, sizes: tuple[int, int]) -> Tensor:
 class GridTrunk(nn.Module):
     """Embeds K frames and applies ``layers`` 3x3 convolutions with residual connections; translation-equivariant but for borders."""
 
-    def __init__(self, *, settings: NetworkSettings, num_frames: int, category_sizes: tuple[int, int], extra_planes: int = 0):
+    def __init__(
+        self, *, settings: NetworkSettings, num_frames: int, category_sizes: tuple[int, int], extra_planes: int = 0
+    ):
         super().__init__()
         self.embedding = CategoryEmbedding(category_sizes * num_frames, settings.embedding_dim)
         channels = self.embedding.output_dim + extra_planes
         widths = [channels] + [settings.width] * settings.layers
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
 
-    def forward(self, frames_BKHW2: Tensor, planes_BHWP: Tensor | None = None, shift_BC: Tensor | None = None) -> Tensor:
+    def forward(
+        self, frames_BKHW2: Tensor, planes_BHWP: Tensor | None = None, shift_BC: Tensor | None = None
+    ) -> Tensor:
         """Frames uint8 [B, K, H, W, 2], optional planes float [B, H, W, P]; to features [B, C, H, W].
 
         ``shift_BC`` [B, layers * C] is added before each layer's activation: a latent tiled over the grid enters a convolution
@@ -58,7 +66,9 @@ class GridTrunk(nn.Module):
         if planes_BHWP is not None:
             features = torch.cat([features, planes_BHWP], dim=-1)
         features = features.permute(0, 3, 1, 2)
-        shifts = shift_BC.chunk(len(self.convolutions), dim=-1) if shift_BC is not None else [None] * len(self.convolutions)
+        shifts = (
+            shift_BC.chunk(len(self.convolutions), dim=-1) if shift_BC is not None else [None] * len(self.convolutions)
+        )
         for index, (convolution, shift) in enumerate(zip(self.convolutions, shifts, strict=True)):
             update = convolution(features)
             if shift is not None:
@@ -91,7 +101,9 @@ class GridEncoder(nn.Module):
         self.hidden = nn.Linear(pooled + extra_dim, settings.hidden_width)
         self.output = nn.Linear(settings.hidden_width, output_dim)
 
-    def features(self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None) -> Tensor:
+    def features(
+        self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
         """The hidden layer's activations [B, hidden_width]."""
         features_BCHW = self.trunk(frames_BKHW2, planes_BHWP)
         pooled = features_BCHW.flatten(1) if self.pooling == "flatten" else features_BCHW.amax(dim=(2, 3))
@@ -99,6 +111,8 @@ class GridEncoder(nn.Module):
             pooled = torch.cat([pooled, extra_BD], dim=-1)
         return functional.relu(self.hidden(pooled))
 
-    def forward(self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None) -> Tensor:
+    def forward(
+        self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
         """Frames uint8 [B, K, H, W, 2] (and an extra input [B, D]) to [B, output_dim]."""
         return self.output(self.features(frames_BKHW2, extra_BD, planes_BHWP))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import nn
@@ -11,6 +12,6 @@ def mlp(input_dim: int, hidden_widths: Sequence[int], output_dim: int) -> nn.Seq
     """A ReLU network; linear without hidden layers."""
     widths = [input_dim, *hidden_widths]
     layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], output_dim))

@@ -26,15 +26,21 @@ class IdentityQuantizer(nn.Module):
     """No quantiser: a continuous latent, with no codes (int64 [B, 0])."""
 
     def forward(self, latents_BD: Tensor) -> Quantized:
-        return Quantized(latents_BD, latents_BD.new_zeros(len(latents_BD), 0, dtype=torch.long), latents_BD.new_zeros(()))
+        return Quantized(
+            latents_BD, latents_BD.new_zeros(len(latents_BD), 0, dtype=torch.long), latents_BD.new_zeros(())
+        )
 
 
 class VectorQuantizerEma(nn.Module):
     """Nearest code of each token, codebooks learnt as moving averages of the vectors they stand for.
 
-    Always float32, also under autocast. Buffers change in training mode only. The straight-through estimator passes the
-    gradient of the quantised latent to the latent as it is.
+    Always float32, also under autocast. Buffers change in training mode only, after the batch was quantised. The
+    straight-through estimator passes the gradient of the quantised latent to the latent as it is.
     """
+
+    codebook: Tensor
+    cluster_size: Tensor
+    cluster_sum: Tensor
 
     def __init__(self, settings: QuantizerSettings) -> None:
         super().__init__()
@@ -51,9 +57,9 @@ class VectorQuantizerEma(nn.Module):
             vectors = self._split(latents_BD.float())
             codes = self.nearest(vectors)
             one_hot = functional.one_hot(codes, self.settings.codes).to(vectors.dtype)
+            quantized = torch.einsum("gnc,gcw->gnw", one_hot, self.codebook)
             if self.training:
                 self._update(vectors.detach(), one_hot)
-            quantized = torch.einsum("gnc,gcw->gnw", one_hot, self.codebook)
             commitment = functional.mse_loss(vectors, quantized)
             passed = vectors + (quantized - vectors).detach()
             return Quantized(self._join(passed), self._codes_by_row(codes), commitment)

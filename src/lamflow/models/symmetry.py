@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lamflow.catalogue import AGENT_TILE
 
@@ -17,6 +18,21 @@ from lamflow.catalogue import AGENT_TILE
 def agent_direction(frames_BHW2: Tensor) -> Tensor:
     """The agent's direction in full views, int64 [B]: 0 up, 1 right, 2 down, 3 left. The agent's tile ids are the largest."""
     return frames_BHW2[..., 0].flatten(1).amax(1).long() - AGENT_TILE
+
+
+def centred_on_agent(planes_BHWP: Tensor, frames_BHW2: Tensor) -> Tensor:
+    """Planes float [B, H, W, P] moved so that the agent of a full view stands in the middle: [B, 2H - 1, 2W - 1, P].
+
+    What lies outside the grid is 0. Where the agent is, is read from the frames uint8 [B, H, W, 2].
+    """
+    batch, height, width, channels = planes_BHWP.shape
+    place = frames_BHW2[..., 0].flatten(1).argmax(1)
+    padded = functional.pad(planes_BHWP, (0, 0, width - 1, width - 1, height - 1, height - 1))
+    rows = (place // width)[:, None] + torch.arange(2 * height - 1, device=place.device)
+    columns = (place % width)[:, None] + torch.arange(2 * width - 1, device=place.device)
+    cells = (rows[:, :, None] * padded.shape[2] + columns[:, None, :]).flatten(1)
+    taken = padded.flatten(1, 2).gather(1, cells[..., None].expand(-1, -1, channels))
+    return taken.view(batch, 2 * height - 1, 2 * width - 1, channels)
 
 
 def rotate_frames(frames: Tensor, quarter_turns: int) -> Tensor:

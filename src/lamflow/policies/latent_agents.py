@@ -15,7 +15,7 @@ from lamflow.policies.agents import Decode
 from lamflow.policies.decoders import code_one_hot
 
 
-def action_probabilities(logits_BA: Tensor, member: int) -> Tensor:
+def action_probabilities(logits_BA: Tensor, _member: int) -> Tensor:
     """Policies in true actions need no decoder."""
     return torch.softmax(logits_BA.float(), dim=-1)
 

@@ -44,7 +44,11 @@ def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int) -> Tensor:
 
 def member_seed(seed: int, member: Member) -> int:
     """A seed of the member's own, from the run's."""
-    count, unit = (0, "none") if not member.labels[0].isdigit() or member.labels == NO_LABELS else parse_label_count(member.labels)
+    count, unit = (
+        (0, "none")
+        if not member.labels[0].isdigit() or member.labels == NO_LABELS
+        else parse_label_count(member.labels)
+    )
     return ((seed * 101 + member.label_draw) * 1_000_003 + count * 2 + (unit == "trajectories")) % 2**31
 
 
@@ -62,7 +66,9 @@ def read_members(path: Path, *, env: str, method: str) -> tuple[list[Member], li
     tensors, metadata = read_model(path)
     for key, expected in (("env", env), ("method", method)):
         if metadata.get(key) != expected:
-            raise ValueError(f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}")
+            raise ValueError(
+                f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}"
+            )
     members = [Member(labels, draw) for labels, draw in metadata["members"]]
     weights: list[dict[str, Tensor]] = [{} for _ in members]
     for name, tensor in tensors.items():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
 from lamflow.models.grids import CategoryEmbedding, GridEncoder
-from lamflow.models.symmetry import face_up
+from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
 
 
 class PolicyInputs(NamedTuple):
@@ -39,12 +39,17 @@ def carried_matches(proprioception_BP: Tensor, task_BG: Tensor) -> Tensor:
 
 
 class PolicyNetwork(nn.Module):
-    """Grid encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task."""
+    """Grid encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task.
+
+    With a task, planes mark the cells that show the goal's objects; in a full view, where the agent may be anywhere, they
+    also enter centred on the agent, so that the way to an object is the same input wherever both are.
+    """
 
     def __init__(self, *, settings: PolicySettings, spec: EnvironmentSpec, output_dim: int) -> None:
         super().__init__()
         self.settings = settings
         self.has_task = settings.task and bool(spec.task_sizes)
+        self.centres_goal = self.has_task and spec.view == "full"
         extra_dim = 0
         if settings.proprioception:
             self.proprioception = CategoryEmbedding(spec.proprioception_sizes, settings.network.embedding_dim)
@@ -52,6 +57,8 @@ class PolicyNetwork(nn.Module):
         if self.has_task:
             self.goal = CategoryEmbedding(spec.task_sizes[:1], settings.network.embedding_dim)
             extra_dim += self.goal.output_dim + (2 if settings.proprioception else 0)
+            if self.centres_goal:
+                extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)
         hidden = settings.network.hidden_width
         self.encoder = GridEncoder(
             settings=settings.network,
@@ -82,9 +89,13 @@ class PolicyNetwork(nn.Module):
         return self.output(state_BS), state_BS
 
     def _canonical(self, inputs: PolicyInputs) -> PolicyInputs:
+        """With a rotation symmetry, frames and the directions in proprioception turned so that the agent faces up at present."""
         if self.settings.symmetry == "none":
             return inputs
-        return inputs._replace(frames=face_up(inputs.frames, present=-1))
+        proprioception = inputs.proprioception.clone()
+        turned = proprioception[..., 0].long() - agent_direction(inputs.frames[:, -1])[:, None]
+        proprioception[..., 0] = (turned % 4).to(proprioception.dtype)
+        return inputs._replace(frames=face_up(inputs.frames, present=-1), proprioception=proprioception)
 
     def _advance(self, inputs: PolicyInputs, index: int, state_BS: Tensor) -> Tensor:
         frames = inputs.frames[:, index : index + 1] if index >= 0 else inputs.frames[:, index:]
@@ -104,4 +115,6 @@ class PolicyNetwork(nn.Module):
             planes = match_planes(inputs.frames[:, index], inputs.task)
             if self.settings.proprioception:
                 parts.append(carried_matches(inputs.proprioception[:, index], inputs.task))
+            if self.centres_goal:
+                parts.append(centred_on_agent(planes, inputs.frames[:, index]).flatten(1))
         return (torch.cat(parts, dim=-1) if parts else None), planes

@@ -42,7 +42,9 @@ def init_params(key: jax.Array, num_actions: int, hidden_width: int) -> Params:
         "value": (hidden_width, 1, 1.0),
     }
     params: Params = {}
-    for (name, (fan_in, fan_out, gain)), layer_key in zip(shapes.items(), jax.random.split(key, len(shapes)), strict=True):
+    for (name, (fan_in, fan_out, gain)), layer_key in zip(
+        shapes.items(), jax.random.split(key, len(shapes)), strict=True
+    ):
         params[f"{name}.weight"] = jax.nn.initializers.orthogonal(gain)(layer_key, (fan_in, fan_out), jnp.float32)
         params[f"{name}.bias"] = jnp.zeros(fan_out)
     return params
@@ -51,7 +53,12 @@ def init_params(key: jax.Array, num_actions: int, hidden_width: int) -> Params:
 def check_shapes(tensors: Mapping[str, NDArray[np.float32]], num_actions: int) -> None:
     """ValueError when ``tensors`` are no parameters of this network with ``num_actions`` actions."""
     width = tensors["hidden1.bias"].shape[0] if "hidden1.bias" in tensors else 0
-    wanted = {name: value.shape for name, value in jax.eval_shape(lambda key: init_params(key, num_actions, width), jax.random.PRNGKey(0)).items()}
+    wanted = {
+        name: value.shape
+        for name, value in jax.eval_shape(
+            lambda key: init_params(key, num_actions, width), jax.random.PRNGKey(0)
+        ).items()
+    }
     found = {name: value.shape for name, value in tensors.items()}
     if found != wanted:
         raise ValueError(f"found weights {found}, expected {wanted}")

@@ -97,9 +97,7 @@ def _subgoal(scene: _Scene) -> tuple[jax.Array, jax.Array]:
         (TILE_NEAR, jnp.where(_wide(useful), puts_near, take_first | take_second)),
     ):
         target = jnp.where(_wide((scene.goal == goal_id) & ~lay_down), states, target)
-    action = jnp.where(
-        lay_down | useful, PUT_DOWN, jnp.where((scene.goal == AGENT_HOLD) | tile_near, PICK_UP, FORWARD)
-    )
+    action = jnp.where(lay_down | useful, PUT_DOWN, jnp.where((scene.goal == AGENT_HOLD) | tile_near, PICK_UP, FORWARD))
     return target, action
 
 

@@ -9,19 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pydantic import TypeAdapter
-
-from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount, LatentMethodSettings, MethodSettings
+from lamflow.catalogue import environment_spec
+from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
-from lamflow.evaluation.results import RETURNS_COLUMNS
+from lamflow.evaluation.agents import load_agent
+from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
-from lamflow.policies.agents import Agent, Decode, PolicyAgent, RandomAgent
-from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
-from lamflow.policies.members import NO_LABELS, Member, label_members, read_members, read_policies
+from lamflow.policies.members import Member, label_members
 from lamflow.provenance import record_provenance, write_text
 
 LEVEL_STREAM = 7_000_003
@@ -57,7 +53,7 @@ def evaluate_agents(
         label_budgets=label_members(labels, label_draws),
         policy=Path(policy) if policy else None,
         decoders=Path(decoders) if decoders else None,
-        evaluation=rollouts,
+        action_selection=rollouts.action_selection,
         seed=seed,
     )
     levels = draw_levels(env, "test", rollouts.episodes, seed + LEVEL_STREAM, num_rulesets)
@@ -75,46 +71,6 @@ def evaluate_agents(
     )
 
 
-def load_agent(
-    *,
-    spec: EnvironmentSpec,
-    method: str,
-    settings: Mapping[str, Any],
-    label_budgets: Sequence[Member],
-    policy: Path | None,
-    decoders: Path | None,
-    evaluation: EvaluationSettings,
-    seed: int,
-) -> tuple[list[Member], Agent]:
-    """A method's agent and its members, from the files of its policy and decoders; ValueError when they do not belong together."""
-    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
-    if typed.kind == "random":
-        return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
-    if policy is None:
-        raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
-    members, networks = read_policies(policy, env=spec.name, method=method)
-    decode: Decode = action_probabilities
-    if isinstance(typed, LatentMethodSettings):
-        if decoders is None:
-            raise ValueError(f"method {method!r} acts in latents; no decoders file was given")
-        members, weights, metadata = read_members(decoders, env=spec.name, method=method)
-        if typed.decoder.kind == "dictionary":
-            decode = table_decode([part["table"] for part in weights])
-        else:
-            num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
-            decode = mlp_decode(weights, num_tokens=num_tokens, num_codes=metadata["num_codes"])
-    if typed.kind != "oracle_bc" and list(members) != list(label_budgets):
-        raise ValueError(f"{decoders or policy}: holds other label counts or draws than the configuration; train it again")
-    agent = PolicyAgent(
-        networks=networks,
-        num_members=len(members),
-        decode=decode,
-        action_selection=evaluation.action_selection,
-        seed=seed,
-    )
-    return members, agent
-
-
 def _table(
     result: RolloutResult, members: Sequence[Member], env: str, method: str, seed: int, store: EpisodeStore
 ) -> str:
@@ -126,8 +82,7 @@ def _table(
     num_levels = len(result.returns) // len(members)
     for index, episode_return in enumerate(result.returns):
         member = members[result.members[index]]
-        writer.writerow(
-            [env, method, seed, member.labels, member.label_draw, index % num_levels, int(result.level_ids[index])]
-            + [f"{float(np.float64(episode_return)):.9g}", int(result.lengths[index]), bool(result.success[index]), *references]
-        )
+        agent = [env, method, seed, member.labels, member.label_draw]
+        episode = [index % num_levels, int(result.level_ids[index]), f"{episode_return:.9g}"]
+        writer.writerow([*agent, *episode, int(result.lengths[index]), bool(result.success[index]), *references])
     return buffer.getvalue()

@@ -15,10 +15,10 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.windows import effectful
 from lamflow.envs.rendering import render_frame
+from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.quantizers import VectorQuantizerEma
-from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
@@ -49,7 +49,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
         true_action=spec.action_names[arrays.actions[row]],
         predictions=predict_codes(network, start_frames, table.codes[order]),
         captions=[_caption(table, code, spec.action_names) for code in order],
-        render=partial(render_prediction, full=spec.view == "full"),
+        render=partial(render_frame, view=spec.view, tile_size=max(12, 240 // spec.frame_shape[0])),
         title=f"{store.env}, {lam}, seed {seed}",
     )
     save_figure(figure, Path(output))
@@ -78,15 +78,6 @@ def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: ND
     repeated = torch.from_numpy(frames).expand(len(codes), *frames.shape)
     predicted: NDArray[np.uint8] = model.predict(repeated, latents).numpy()
     return predicted
-
-
-def render_prediction(frame: NDArray[np.uint8], *, full: bool) -> NDArray[np.uint8]:
-    """The picture of a frame uint8 [H, W, 2] that may have been predicted: in a full view the agent may have been lost."""
-    tile_size = max(12, 240 // frame.shape[0])
-    if not full:
-        return render_frame(frame, tile_size)
-    # A frame without agent is taken for an egocentric one, whose agent is drawn in the last row: in this one, cut off again.
-    return render_frame(np.pad(frame, ((0, 1), (0, 0), (0, 0))), tile_size)[:-tile_size]
 
 
 def _episode_start(arrays: EpisodeArrays, row: int) -> int:

@@ -20,7 +20,7 @@ def relabel_episodes(
 ) -> None:
     """Label every transition of the store ``episodes`` with the LAM at ``model``; writes a latent store, row by row beside it."""
     started = time.monotonic()
-    network = load_latent_action_model(Path(model), spec=environment_spec(env))
+    network = load_latent_action_model(Path(model), spec=environment_spec(env), lam=lam, seed=seed)
     quantizer = network.settings.quantizer
     store = EpisodeStore.open(episodes, env=env)
     batches = WindowBatches(store.load())

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamflow.evaluation.results import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, read_returns
+from lamflow.evaluation.columns import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS
+from lamflow.evaluation.results import read_returns
 from lamflow.evaluation.summaries import add_normalized, agent_rows, aggregate_rows, group_agents, improvement_rows
 from lamflow.provenance import record_provenance, write_text
 

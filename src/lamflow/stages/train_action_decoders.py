@@ -47,7 +47,9 @@ def train_action_decoders(
     inputs = {"train": Path(train)}
     if isinstance(typed, LatentMethodSettings):
         if latents is None:
-            raise ValueError(f"{output}: decoders of method {method!r} need the latents of the train split; none were given")
+            raise ValueError(
+                f"{output}: decoders of method {method!r} need the latents of the train split; none were given"
+            )
         latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
         metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
         weights = _latent_decoders(typed, spec, arrays, latent_store.load(), metadata["num_codes"], rows, seeds)

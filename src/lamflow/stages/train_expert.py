@@ -43,7 +43,7 @@ def train_expert(*, env: str, settings: Mapping[str, Any], seed: int, output: Pa
 
 
 def _train(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -> Mapping[str, Any]:
-    """PPO weights; fills ``metrics``. ValueError when training never saw a success."""
+    """PPO weights; fills ``metrics``. Says so when the target return was not reached."""
     from lamflow.envs.levels import draw_levels
     from lamflow.envs.xland import make_simulator
     from lamflow.rl.ppo import train_ppo
@@ -51,5 +51,7 @@ def _train(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -
     params, history = train_ppo(make_simulator(env), draw_levels(env, "train", TRAINING_LEVELS, seed), settings, seed)
     steps_a_rollout = settings.num_envs * settings.num_steps
     for rollout in range(len(history["return"])):
-        metrics.log((rollout + 1) * steps_a_rollout, "train", {name: values[rollout] for name, values in history.items()})
+        metrics.log(
+            (rollout + 1) * steps_a_rollout, "train", {name: values[rollout] for name, values in history.items()}
+        )
     return params

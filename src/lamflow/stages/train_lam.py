@@ -54,7 +54,13 @@ def train_lam(
     )
     log.write(Path(metrics))
     log.finish()
-    metadata = {"kind": "lam", "env": env, "lam": lam, "seed": seed, "settings": typed.model_dump(mode="json")}
+    metadata: dict[str, Any] = {
+        "kind": "lam",
+        "env": env,
+        "lam": lam,
+        "seed": seed,
+        "settings": typed.model_dump(mode="json"),
+    }
     save_model(Path(output), model.state_dict(), metadata)
     record_provenance(
         Path(output),

@@ -27,7 +27,15 @@ from lamflow.policies.learning import (
     code_objective,
     latent_objective,
 )
-from lamflow.policies.members import ALL_LABELS, Member, label_members, labelled_rows, member_seed, read_members, save_members
+from lamflow.policies.members import (
+    ALL_LABELS,
+    Member,
+    label_members,
+    labelled_rows,
+    member_seed,
+    read_members,
+    save_members,
+)
 from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import load_weights
 from lamflow.training.metrics import MetricsLog

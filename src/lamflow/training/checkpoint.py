@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,18 @@ from torch import Tensor, nn
 
 from lamflow.provenance import atomic_path
 
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_HEADER = "lamflow"
+"""The one metadata key of a model file: with several, safetensors writes them in an order that varies."""
+
 
 def random_states() -> dict[str, Any]:
     """The states of every random generator that training may draw from."""
-    states: dict[str, Any] = {"torch": torch.get_rng_state(), "numpy": np.random.get_state(), "python": random.getstate()}
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 - libraries may still draw from it
+        "python": random.getstate(),
+    }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state_all()
     return states
@@ -26,7 +37,7 @@ def random_states() -> dict[str, Any]:
 def restore_random_states(states: dict[str, Any]) -> None:
     """Set the generators back to ``random_states()``'s answer."""
     torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
     random.setstate(states["python"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -35,25 +46,29 @@ def restore_random_states(states: dict[str, Any]) -> None:
 def seed_everything(seed: int) -> None:
     """Seed torch, numpy and Python."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically: its sha256, then what torch.save makes of it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(hashlib.sha256(content).digest() + content)
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """The checkpoint at ``path``, or None when there is none, it is unreadable, or it belongs to another run's ``identity``."""
+    """The checkpoint at ``path``, or None when there is none, it is damaged, or it belongs to another run's ``identity``."""
     if not path.exists():
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # a damaged file raises one of many types; training then starts over
-        print(f"{path}: unreadable checkpoint ({type(error).__name__}: {error}); starting from step 0")
+    written = path.read_bytes()
+    digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+    if digest != hashlib.sha256(content).digest():
+        print(f"{path}: damaged checkpoint (its digest does not fit); starting from step 0")
         return None
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
     if state.get("identity") != identity:
         print(f"{path}: checkpoint of other settings, data or code; starting from step 0")
         return None
@@ -61,13 +76,15 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
 
 
 def save_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write weights as safetensors, atomically; ``metadata`` (JSON-able) travels in the file's header."""
+    """Write weights as safetensors, atomically; ``metadata`` (JSON-able) travels in the file's header.
+
+    The same arguments give the same bytes.
+    """
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(metadata)
+    header = json.dumps({"digest": _digest(stored, text), "metadata": text})
     with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={key: json.dumps(value) for key, value in metadata.items()},
-        )
+        save_file(stored, temporary, metadata={_HEADER: header})
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -76,10 +93,24 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path}: no such model file; run the rule that makes it first")
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = {key: json.loads(value) for key, value in (opened.metadata() or {}).items()}
-        return load_file(path), metadata
-    except Exception as error:
+            header = json.loads(opened.metadata()[_HEADER])
+        tensors, text = load_file(path), header["metadata"]
+        intact = header["digest"] == _digest(tensors, text)
+    except Exception as error:  # damage has many faces
         raise ValueError(f"{path}: damaged model file ({error}); delete it and run its rule again") from error
+    if not intact:
+        raise ValueError(f"{path}: damaged model file (its digest does not fit); delete it and run its rule again")
+    return tensors, json.loads(text)
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """sha256 of names, types, shapes and bytes of the tensors, and of the metadata."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

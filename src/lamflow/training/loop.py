@@ -76,9 +76,13 @@ class _State:
 def _check_finite(step: int, loss: Loss) -> None:
     if math.isfinite(loss.total.item()):
         return
-    bad = {name: term.item() for name, term in loss.terms.items() if not math.isfinite(term.item())} or {"total": loss.total.item()}
+    bad = {name: term.item() for name, term in loss.terms.items() if not math.isfinite(term.item())} or {
+        "total": loss.total.item()
+    }
     named = ", ".join(f"{name} = {value}" for name, value in bad.items())
-    raise TrainingDiverged(f"training diverged at step {step}: {named}. Try a smaller learning rate or precision: float32.")
+    raise TrainingDiverged(
+        f"training diverged at step {step}: {named}. Try a smaller learning rate or precision: float32."
+    )
 
 
 def train(
@@ -100,13 +104,21 @@ def train(
     Raises TrainingDiverged at the first loss that is not finite.
     """
     device = next(module.parameters()).device
-    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     state = _State(module, optimizer, metrics)
     checkpoint = state_dir / "checkpoint.pt" if state_dir else None
     if checkpoint:
         state.restore(checkpoint, identity)
     module.train()
-    bar = tqdm(total=settings.steps, initial=state.step, desc=title, disable=not title or not sys.stderr.isatty(), dynamic_ncols=True)
+    bar = tqdm(
+        total=settings.steps,
+        initial=state.step,
+        desc=title,
+        disable=not title or not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
     started, first_step = time.monotonic(), state.step
     for step in range(state.step, settings.steps):
         for group in optimizer.param_groups:
@@ -123,7 +135,9 @@ def train(
         last = state.step == settings.steps
         if last or state.step % settings.log_every == 0:
             values = {name: term.item() for name, term in loss.terms.items()}
-            metrics.log(state.step, "train", {"loss/total": loss.total.item(), **values, "optimizer/gradient_norm": norm.item()})
+            metrics.log(
+                state.step, "train", {"loss/total": loss.total.item(), **values, "optimizer/gradient_norm": norm.item()}
+            )
         if validate is not None and (last or state.step % settings.validate_every == 0):
             _log_validation(module, validate, metrics, state.step, settings, device)
         if checkpoint and not last and state.step % settings.checkpoint_every == 0:
@@ -132,7 +146,9 @@ def train(
     seconds = time.monotonic() - started
     done = settings.steps - first_step
     if title:
-        print(f"{title}: {done} steps in {seconds:.1f} s ({done * settings.batch_size / max(seconds, 1e-9):.0f} samples/s)")
+        print(
+            f"{title}: {done} steps in {seconds:.1f} s ({done * settings.batch_size / max(seconds, 1e-9):.0f} samples/s)"
+        )
     module.eval()
 
 

@@ -21,7 +21,9 @@ class MetricsLog:
     With ``settings.wandb`` the rows also go to Weights & Biases, offline unless asked otherwise.
     """
 
-    def __init__(self, settings: LoggingSettings | None = None, *, run_name: str = "", directory: Path | None = None) -> None:
+    def __init__(
+        self, settings: LoggingSettings | None = None, *, run_name: str = "", directory: Path | None = None
+    ) -> None:
         self.rows: list[Row] = []
         self._run: Any = None
         if settings is not None and settings.wandb:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -21,7 +21,6 @@ def bf16_gains(device: torch.device) -> bool:
 
 
 def autocast(precision: Literal["auto", "float32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
-    """The autocast context of a precision setting."""
-    if precision == "bf16" or (precision == "auto" and bf16_gains(device)):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    """The autocast context of a precision setting; float32 also switches off an autocast around it."""
+    lower = precision == "bf16" or (precision == "auto" and bf16_gains(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=lower)

@@ -1,0 +1,57 @@
+"""Agents as rollouts need them, put together from the files of their policy and decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import LatentMethodSettings, MethodSettings
+from lamflow.policies.agents import Agent, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
+from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+
+
+def load_agent(
+    *,
+    spec: EnvironmentSpec,
+    method: str,
+    settings: Mapping[str, Any],
+    label_budgets: Sequence[Member],
+    policy: Path | None,
+    decoders: Path | None,
+    action_selection: Literal["argmax", "sample"],
+    seed: int,
+) -> tuple[list[Member], Agent]:
+    """A method's agent and its members, from the files of its policy and decoders; ValueError when they do not belong together."""
+    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
+    if typed.kind == "random":
+        return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
+    if policy is None:
+        raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
+    members, networks = read_policies(policy, env=spec.name, method=method)
+    decode: Decode = action_probabilities
+    if isinstance(typed, LatentMethodSettings):
+        if decoders is None:
+            raise ValueError(f"method {method!r} acts in latents; no decoders file was given")
+        members, weights, metadata = read_members(decoders, env=spec.name, method=method)
+        if typed.decoder.kind == "dictionary":
+            decode = table_decode([part["table"] for part in weights])
+        else:
+            num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
+            decode = mlp_decode(weights, num_tokens=num_tokens, num_codes=metadata["num_codes"])
+    if typed.kind != "oracle_bc" and list(members) != list(label_budgets):
+        raise ValueError(
+            f"{decoders or policy}: holds other label counts or draws than the configuration; train it again"
+        )
+    agent = PolicyAgent(
+        networks=networks,
+        num_members=len(members),
+        decode=decode,
+        action_selection=action_selection,
+        seed=seed,
+    )
+    return members, agent

@@ -1,0 +1,187 @@
+"""Training a latent action model: it finds the actions of a small world, repeats itself, resumes, and is read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.lam import probe
+from lamflow.lam.learning import WindowBatches, fit_latent_action_model, load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.training.checkpoint import save_model
+from lamflow.training.metrics import MetricsLog
+
+SPEC = environment_spec("xland-empty-random-8x8-full")
+SETTINGS: dict[str, Any] = {
+    "inverse_dynamics": {"width": 16, "layers": 2, "hidden_width": 32},
+    "forward_dynamics": {"width": 16, "layers": 2},
+    "quantizer": {"codebooks": 1, "tokens": 1, "code_dim": 8, "codes": 6, "decay": 0.99, "revive_below": 0.3},
+    "symmetry": "rotation",
+    "training": {"steps": 300, "batch_size": 64, "learning_rate": 3e-3, "validate_every": 300, "precision": "float32"},
+}
+
+
+def fit(
+    train: EpisodeArrays, validation: EpisodeArrays, state_dir: Path | None = None, **training: Any
+) -> tuple[LatentActionModel, MetricsLog]:
+    settings = LamSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | training})
+    metrics = MetricsLog()
+    model = fit_latent_action_model(
+        spec=SPEC,
+        settings=settings,
+        train_arrays=train,
+        validation_arrays=validation,
+        seed=0,
+        metrics=metrics,
+        state_dir=state_dir,
+        identity="test",
+    )
+    return model, metrics
+
+
+@pytest.fixture(scope="module")
+def trained(walks: EpisodeArrays, other_walks: EpisodeArrays) -> tuple[LatentActionModel, MetricsLog]:
+    return fit(walks, other_walks)
+
+
+def test_codes_become_the_actions_of_a_small_world(
+    trained: tuple[LatentActionModel, MetricsLog], other_walks: EpisodeArrays
+) -> None:
+    """No action was ever shown; on held-out episodes each code stands for one action, wherever the agent is and looks."""
+    model, _ = trained
+    batches = WindowBatches(other_walks)
+    windows, actions = batches.windows(batches.rows), batches.actions[batches.rows]
+    effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
+    codes = model.label(windows).codes[:, 0]
+    counts = torch.zeros(6, 6)
+    counts.index_put_((codes[effectful], actions[effectful]), torch.ones(int(effectful.sum())), accumulate=True)
+    assert counts.amax(1).sum() / counts.sum() > 0.95, counts
+    assert set(counts.argmax(1)[counts.sum(1) > 0].tolist()) == {0, 1, 2}, "forward, right and left"
+
+
+def test_held_out_metrics_show_what_was_learnt(trained: tuple[LatentActionModel, MetricsLog]) -> None:
+    found = trained[1].latest("validation")
+    assert found["probe/mlp_accuracy_effectful"] > 0.95
+    assert found["probe/linear_accuracy_effectful"] > 0.9
+    assert found["fdm/changed_cell_accuracy"] > 0.9
+    assert found["fdm/loss"] < 0.5 * min(found["fdm/loss_shuffled_latent"], found["fdm/loss_copy_last_frame"])
+    assert 2 < found["codebook/perplexity"] <= 6
+    assert 0.5 <= found["codebook/used_fraction"] <= 1
+    assert found["fdm/frame_accuracy"] > 0.8
+
+
+def test_the_true_actions_do_not_reach_the_model(
+    walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
+    without = EpisodeArrays(**(vars(walks) | {"actions": walks.actions * 0}))
+    models = [fit(arrays, other_walks, steps=20, validate_every=10)[0] for arrays in (walks, without)]
+    for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
+    precision: str, walks: EpisodeArrays, other_walks: EpisodeArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit, with the quantiser's moving averages and its random revivals, and with probes in between."""
+    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
+    changes = {"steps": 30, "validate_every": 7, "checkpoint_every": 10, "log_every": 4, "precision": precision}
+    straight, straight_metrics = fit(walks, other_walks, **changes)
+    assert (straight.quantizer.cluster_size == 0.3).any(), "codes were revived"
+    compute, calls = LatentActionModel.loss, []
+
+    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
+        calls.append(1)
+        if len(calls) == 26:
+            raise Killed
+        return compute(model, windows)
+
+    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
+    with pytest.raises(Killed):
+        fit(walks, other_walks, tmp_path, **changes)
+    monkeypatch.setattr(LatentActionModel, "loss", compute)
+    resumed, metrics = fit(walks, other_walks, tmp_path, **changes)
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+    assert metrics.rows == straight_metrics.rows
+
+
+def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: EpisodeArrays) -> None:
+    settings = LamSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | {"steps": 2}})
+    weights = []
+    for seed in (0, 1):
+        model = fit_latent_action_model(
+            spec=SPEC,
+            settings=settings,
+            train_arrays=walks,
+            validation_arrays=other_walks,
+            seed=seed,
+            metrics=MetricsLog(),
+            state_dir=None,
+            identity="",
+        )
+        weights.append(model.forward_dynamics.head.weight)
+    assert not torch.equal(*weights)
+
+
+@pytest.fixture
+def model_path(tmp_path: Path) -> Path:
+    path, settings = tmp_path / "model.safetensors", LamSettings()
+    model = LatentActionModel(settings=settings, spec=SPEC)
+    metadata = {"kind": "lam", "env": SPEC.name, "lam": "lapo", "seed": 1, "settings": settings.model_dump(mode="json")}
+    save_model(path, model.state_dict(), metadata)
+    return path
+
+
+def test_a_model_is_read_back_with_its_settings(walks: EpisodeArrays, model_path: Path) -> None:
+    model = load_latent_action_model(model_path, spec=SPEC, lam="lapo", seed=1)
+    assert not model.training
+    windows = WindowBatches(walks)
+    assert model.label(windows.windows(windows.rows[:4])).codes.shape == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"spec": environment_spec("xland-doorkey-5x5")}, "env 'xland-empty-random-8x8-full', expected 'xland-doorkey-5x5'"),
+        ({"lam": "other"}, "lam 'lapo', expected 'other'"),
+        ({"seed": 2}, "seed 1, expected 2"),
+    ],
+)
+def test_a_model_of_something_else_is_refused(asked: dict[str, Any], message: str, model_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"model\.safetensors: found a model of {message}: give the file of that"):
+        load_latent_action_model(model_path, **({"spec": SPEC} | asked))
+
+
+def test_a_file_that_holds_no_lam_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path / "policy.safetensors", {}, {"kind": "policy", "env": SPEC.name})
+    with pytest.raises(ValueError, match=r"policy\.safetensors: found a model of kind 'policy', expected 'lam'"):
+        load_latent_action_model(tmp_path / "policy.safetensors", spec=SPEC)
+
+
+def test_a_model_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    model = LatentActionModel(settings=LamSettings(), spec=SPEC)
+    other = LamSettings.model_validate({"quantizer": {"codes": 32}})
+    metadata = {"kind": "lam", "env": SPEC.name, "settings": other.model_dump(mode="json")}
+    save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
+    with pytest.raises(ValueError, match=r"another architecture .*codebook has shape \(2, 64, 16\), expected \(2, 32, 16\)"):
+        load_latent_action_model(tmp_path / "model.safetensors", spec=SPEC)
+
+
+def test_samples_are_the_same_ones_every_time(walks: EpisodeArrays) -> None:
+    batches = WindowBatches(walks)
+    first = batches.sample(50)
+    assert torch.equal(batches.sample(50), first) and len(first.unique()) == 50
+    assert set(first.tolist()) <= set(batches.rows.tolist())
+    assert len(batches.sample(10**6)) == len(batches.rows)

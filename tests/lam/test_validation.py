@@ -1,0 +1,166 @@
+"""What is measured of a latent action model: closed forms, and probes that find what is there and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings
+from lamflow.lam.model import LatentActionModel
+from lamflow.lam.probe import probe_accuracy
+from lamflow.lam.validation import codebook_metrics, copy_last_frame_loss, forward_metrics, label_in_batches
+
+SPEC = environment_spec("xland-doorkey-5x5")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def test_perplexity_is_the_number_of_codes_that_are_used_equally_often() -> None:
+    codes = torch.tensor([[0], [1], [2], [3]] * 5)
+    found = codebook_metrics(codes, codes_each=16, codebooks=1)
+    assert found == pytest.approx({"codebook/perplexity": 4.0, "codebook/used_fraction": 0.25})
+
+
+def test_perplexity_is_the_exponential_of_the_entropy_and_tokens_of_a_codebook_are_pooled() -> None:
+    """Codebook 0 (first two columns): code 0 three times of four; codebook 1: code 5 always."""
+    codes = torch.tensor([[0, 0, 5, 5], [0, 1, 5, 5]])
+    found = codebook_metrics(codes, codes_each=8, codebooks=2)
+    first = math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert found == pytest.approx(
+        {"codebook/perplexity": (first + 1) / 2, "codebook/used_fraction": (2 / 8 + 1 / 8) / 2}
+    )
+
+
+def test_there_are_no_codebook_metrics_without_codes() -> None:
+    assert codebook_metrics(torch.zeros(5, 0, dtype=torch.long), codes_each=8, codebooks=1) == {}
+
+
+def test_copying_the_last_frame_costs_what_its_closed_form_says() -> None:
+    """Of 2 x 2 cells of 3 frames, 3 of 12 tiles change and 0 of 12 colours."""
+    windows = torch.zeros(3, 3, 2, 2, 2, dtype=torch.uint8)
+    windows[:, 2, 0, 0, 0] = 1
+    per_cell = -0.75 * math.log(0.75) - 0.25 * math.log(0.25 / (13 - 1))
+    assert copy_last_frame_loss(windows, (13, 12)) == pytest.approx(4 * per_cell, rel=1e-6)
+
+
+def test_copying_the_last_frame_is_free_where_nothing_changes() -> None:
+    windows = torch.randint(12, (4, 1, 5, 5, 2)).to(torch.uint8).expand(-1, 3, -1, -1, -1)
+    assert copy_last_frame_loss(windows, (13, 12)) == 0.0
+
+
+def test_no_constant_confidence_copies_the_last_frame_more_cheaply() -> None:
+    windows = torch.randint(3, (20, 3, 5, 5, 2)).to(torch.uint8)
+    windows[:15, 2] = windows[:15, 1]
+    best = copy_last_frame_loss(windows, (13, 12))
+    for confidence in (0.7, 0.8, 0.9, 0.95):
+        total = 0.0
+        for channel, categories in enumerate((13, 12)):
+            same = windows[:, 1, ..., channel] == windows[:, 2, ..., channel]
+            wrong = math.log((1 - confidence) / (categories - 1))
+            total -= torch.where(same, math.log(confidence), wrong).sum().item() / len(windows)
+        assert total >= best - 1e-4
+
+
+class Oracle(LatentActionModel):
+    """Predicts what the latent [B, 50] holds: the next frame, flattened."""
+
+    def predict(self, frames_B2HW2: Tensor, latents_BD: Tensor) -> Tensor:
+        return latents_BD.view(-1, 5, 5, 2).to(torch.uint8)
+
+    def prediction_loss(self, windows_B3HW2: Tensor, latents_BD: Tensor) -> Tensor:
+        return (windows_B3HW2[:, 2] != self.predict(windows_B3HW2[:, :2], latents_BD)).flatten(1).float().sum(1)
+
+
+def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents() -> None:
+    """Two changed cells a frame; the latents tell all of them but one, in the first of five frames."""
+    windows = torch.zeros(5, 3, 5, 5, 2, dtype=torch.uint8)
+    for index in range(5):
+        windows[index, 2, index, 0, 0] = windows[index, 2, index, 1, 1] = 1 + index
+    latents = windows[:, 2].flatten(1).float()
+    latents[0, 0] = 0
+    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), windows, latents)
+    assert found["fdm/changed_cell_accuracy"] == pytest.approx(0.9)
+    assert found["fdm/frame_accuracy"] == pytest.approx(0.8)
+    assert found["fdm/loss"] == pytest.approx(0.2)
+    assert found["fdm/loss_shuffled_latent"] > 2
+    assert found["fdm/loss_copy_last_frame"] == pytest.approx(copy_last_frame_loss(windows, (13, 12)))
+
+
+def test_labelling_in_batches_labels_every_window_in_order() -> None:
+    model = LatentActionModel(settings=LamSettings(), spec=SPEC).eval()
+    windows = torch.randint(12, (1500, 3, 5, 5, 2)).to(torch.uint8)
+    latents = label_in_batches(model, windows)
+    last = model.label(windows[1024:])
+    assert len(latents.continuous) == len(latents.codes) == 1500
+    assert torch.equal(latents.codes[1024:], last.codes)
+
+
+def probe(fit: Tensor, test: Tensor, fit_actions: Tensor, test_actions: Tensor, effectful: Tensor) -> dict[str, float]:
+    return probe_accuracy(
+        fit_latents=fit,
+        fit_actions=fit_actions,
+        test_latents=test,
+        test_actions=test_actions,
+        test_effectful=effectful,
+        num_actions=6,
+    )
+
+
+@pytest.fixture(scope="module")
+def actions() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(77)
+    return torch.randint(6, (1500,), generator=generator), torch.randint(6, (1000,), generator=generator)
+
+
+def test_probes_read_separable_latents(actions: tuple[Tensor, Tensor]) -> None:
+    """Latents far from the origin and of small scale, which standardisation undoes."""
+    centres = 0.01 * torch.randn(6, 16)
+    fit, test = (5 + centres[part] + 0.001 * torch.randn(len(part), 16) for part in actions)
+    found = probe(fit, test, *actions, torch.ones(1000, dtype=torch.bool))
+    assert set(found) == {f"probe/{k}_accuracy{e}" for k in ("linear", "mlp") for e in ("", "_effectful")}
+    assert min(found.values()) > 0.99
+
+
+def test_only_the_mlp_reads_what_no_line_separates(actions: tuple[Tensor, Tensor]) -> None:
+    """Actions 0 and 1 are the exclusive or of two signs."""
+    fit_actions, test_actions = (part % 2 for part in actions)
+    latents = []
+    for part in (fit_actions, test_actions):
+        sign = torch.randint(2, (len(part),)) * 2.0 - 1
+        latents.append(torch.stack([sign, sign * (1 - 2.0 * part)], dim=1) + 0.1 * torch.randn(len(part), 2))
+    found = probe(latents[0], latents[1], fit_actions, test_actions, torch.ones(1000, dtype=torch.bool))
+    assert found["probe/mlp_accuracy"] > 0.98
+    assert found["probe/linear_accuracy"] < 0.7
+
+
+def test_probes_of_random_latents_are_at_chance(actions: tuple[Tensor, Tensor]) -> None:
+    """Held-out accuracy: what the probe memorises of 1500 transitions does not help it."""
+    fit, test = (torch.randn(len(part), 16) for part in actions)
+    found = probe(fit, test, *actions, torch.ones(1000, dtype=torch.bool))
+    assert all(0.1 < value < 0.24 for value in found.values()), found
+
+
+def test_accuracy_on_effectful_transitions_is_over_those_alone(actions: tuple[Tensor, Tensor]) -> None:
+    """Half of the test latents are noise, and those are marked as without effect."""
+    centres = 3 * torch.randn(6, 16)
+    fit, test = (centres[part] for part in actions)
+    effectful = torch.arange(1000) < 500
+    test = torch.where(effectful[:, None], test, torch.randn(1000, 16))
+    found = probe(fit, test, *actions, effectful)
+    assert found["probe/mlp_accuracy_effectful"] > 0.99
+    assert found["probe/mlp_accuracy"] < 0.75
+
+
+def test_probing_leaves_the_random_numbers_alone(actions: tuple[Tensor, Tensor]) -> None:
+    before = torch.get_rng_state()
+    first = probe(torch.ones(1500, 2), torch.ones(1000, 2), *actions, torch.ones(1000, dtype=torch.bool))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    assert probe(torch.ones(1500, 2), torch.ones(1000, 2), *actions, torch.ones(1000, dtype=torch.bool)) == first

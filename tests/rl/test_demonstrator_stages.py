@@ -1,0 +1,121 @@
+"""From a demonstrator to an episode store: the two stages, and what they refuse."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamflow.data.store import EpisodeStore
+from lamflow.envs.levels import draw_levels
+from lamflow.rl.demonstrators import load_demonstrator, save_expert
+from lamflow.stages.collect_episodes import collect_episodes
+from lamflow.stages.train_expert import train_expert
+
+PPO, PLANNED = "xland-empty-random-8x8", "xland-r1-9x9-full"
+TINY = {"total_steps": 4096, "num_envs": 32, "minibatches": 4}
+COLLECTION = {
+    "train_episodes": 40,
+    "validation_episodes": 8,
+    "test_episodes": 8,
+    "reference_episodes": 64,
+    "num_rulesets": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root: Path = tmp_path_factory.mktemp("demonstrators")
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        train_expert(env=PPO, settings=TINY, seed=seed, output=root / name / "expert.safetensors")
+    train_expert(env=PLANNED, settings={}, seed=0, output=root / "planned" / "expert.safetensors")
+    return root
+
+
+def collect(folder: Path, expert: str, env: str, output: Path, **changes: object) -> Path:
+    collect_episodes(
+        env=env,
+        settings={**COLLECTION, **changes},
+        split="train",
+        seed=0,
+        expert=folder / expert / "expert.safetensors",
+        output=output,
+    )
+    return output
+
+
+def test_training_an_expert_twice_gives_equal_files(folder: Path) -> None:
+    first, again, other = ((folder / name / "expert.safetensors").read_bytes() for name in ("first", "again", "other"))
+    assert first == again
+    assert first != other
+
+
+def test_metrics_tell_return_success_losses_and_entropy_by_environment_step(folder: Path) -> None:
+    with (folder / "first" / "metrics.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert {row["name"] for row in rows} == {"return", "success", "loss/value", "loss/policy", "entropy"}
+    assert sorted({int(row["step"]) for row in rows}) == [1024, 2048, 3072, 4096]
+    assert (folder / "planned" / "metrics.csv").read_text() == "step,split,name,value\n"
+    assert json.loads((folder / "first" / "expert.json").read_text())["settings"]["total_steps"] == 4096
+
+
+def test_the_store_of_a_planner_has_its_returns_and_the_goal_reaching_transitions(folder: Path, tmp_path: Path) -> None:
+    path = collect(folder, "planned", PLANNED, tmp_path / "train.zarr")
+    store = EpisodeStore.open(path, env=PLANNED)
+    arrays = store.load()
+    assert arrays.num_episodes == 40
+    np.testing.assert_array_equal(arrays.level_seeds, draw_levels(PLANNED, "train", 40, 0, num_rulesets=100))
+    assert arrays.terminated.sum() + arrays.truncated.sum() == 40
+    assert (arrays.rewards[arrays.terminated] > 0).all()
+    attributes = store.attributes
+    assert attributes["return_expert"] > 0.95
+    assert 0 <= attributes["return_random"] < 0.5
+    assert attributes["return_random"] < attributes["return_behaviour"] < 1
+    assert json.loads(path.with_suffix(".json").read_text())["inputs"]["expert"]["sha256"]
+
+
+def test_collecting_twice_gives_equal_episodes_and_noise_changes_them(folder: Path, tmp_path: Path) -> None:
+    first, again, calm = (
+        EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / f"{name}.zarr", epsilon=epsilon)).load()
+        for name, epsilon in (("a", 0.1), ("b", 0.1), ("c", 0.0))
+    )
+    np.testing.assert_array_equal(first.observations, again.observations)
+    np.testing.assert_array_equal(first.actions, again.actions)
+    assert len(calm.actions) < len(first.actions), "noise makes episodes longer"
+
+
+def test_a_ppo_expert_collects_too(folder: Path, tmp_path: Path) -> None:
+    store = EpisodeStore.open(collect(folder, "first", PPO, tmp_path / "train.zarr"), env=PPO)
+    assert store.attributes["epsilon"] == 0.1
+    assert store.attributes["num_rulesets"] is None
+
+
+def test_experts_of_another_environment_network_or_none_at_all_are_refused(folder: Path, tmp_path: Path) -> None:
+    expert = folder / "first" / "expert.safetensors"
+    with pytest.raises(
+        ValueError, match="found the demonstrator of 'xland-empty-random-8x8', expected that of 'xland-doorkey-5x5'"
+    ):
+        load_demonstrator("xland-doorkey-5x5", expert)
+    with pytest.raises(ValueError, match="found no expert file; run train_expert first"):
+        load_demonstrator(PPO, tmp_path / "expert.safetensors")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(expert.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="no readable expert file"):
+        load_demonstrator(PPO, damaged)
+    save_expert(tmp_path / "other.safetensors", PPO, {"hidden1.bias": np.zeros(4)}, {})
+    with pytest.raises(ValueError, match=r"found weights .* run train_expert again"):
+        load_demonstrator(PPO, tmp_path / "other.safetensors")
+
+
+def test_an_unknown_split_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown split 'dev'; known: train, validation, test"):
+        collect_episodes(
+            env=PPO,
+            settings=COLLECTION,
+            split="dev",
+            seed=0,
+            expert=folder / "first" / "expert.safetensors",
+            output=tmp_path / "dev.zarr",
+        )
+    assert not list(tmp_path.iterdir())

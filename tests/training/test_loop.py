@@ -1,0 +1,288 @@
+"""The training loop: what it converges to, repeats, resumes, refuses, measures and leaves alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamflow.config import QuantizerSettings, TrainingSettings
+from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.training.checkpoint import load_checkpoint, seed_everything
+from lamflow.training.loop import Loss, TrainingDiverged, learning_rate_at, train
+from lamflow.training.metrics import MetricsLog
+
+SETTINGS = TrainingSettings(
+    steps=20,
+    learning_rate=0.01,
+    warmup_steps=5,
+    precision="float32",
+    log_every=3,
+    validate_every=4,
+    checkpoint_every=6,
+)
+
+
+def settings_with(**changes: Any) -> TrainingSettings:
+    return TrainingSettings.model_validate(SETTINGS.model_dump() | changes)
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+class Learner(nn.Module):
+    """A little of all that a run consists of: parameters, buffers that training changes, and torch's random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 8))
+        self.quantizer = VectorQuantizerEma(
+            QuantizerSettings(codebooks=1, tokens=2, code_dim=4, codes=5, decay=0.8, revive_below=0.5)
+        )
+        self.decoder = nn.Linear(8, 6)
+
+    def loss(self, inputs: Tensor) -> Loss:
+        quantized = self.quantizer(self.encoder(inputs))
+        reconstruction = functional.mse_loss(self.decoder(quantized.latents), inputs)
+        return Loss(reconstruction + quantized.commitment_loss, {"loss/reconstruction": reconstruction.detach()})
+
+
+def run(
+    state_dir: Path | None = None,
+    *,
+    stop_at: int | None = None,
+    identity: str = "this run",
+    validate: Callable[[], dict[str, float]] | None = None,
+    settings: TrainingSettings = SETTINGS,
+) -> tuple[Learner, MetricsLog]:
+    """Train a learner on batches that depend on the step alone; die at ``stop_at``."""
+    seed_everything(3)
+    learner, metrics = Learner(), MetricsLog()
+    data = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+
+    def loss_at(step: int) -> Loss:
+        if step == stop_at:
+            raise Killed
+        return learner.loss(data[torch.arange(step * 16, step * 16 + 16) % 200])
+
+    train(
+        module=learner,
+        loss_at=loss_at,
+        settings=settings,
+        metrics=metrics,
+        validate=validate,
+        state_dir=state_dir,
+        identity=identity,
+    )
+    return learner, metrics
+
+
+def assert_equal_runs(found: tuple[Learner, MetricsLog], expected: tuple[Learner, MetricsLog]) -> None:
+    """Bit by bit."""
+    wanted = expected[0].state_dict()
+    assert found[0].state_dict().keys() == wanted.keys()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in found[0].state_dict().items())
+    assert found[1].rows == expected[1].rows
+
+
+def test_linear_regression_reaches_the_least_squares_solution() -> None:
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(100, 4), torch.randn(100, 2)
+    solution = torch.linalg.lstsq(torch.cat([inputs, torch.ones(100, 1)], dim=1), targets).solution
+    module = nn.Linear(4, 2)
+    settings = settings_with(steps=600, learning_rate=0.05)
+    train(
+        module=module,
+        loss_at=lambda step: Loss(functional.mse_loss(module(inputs), targets)),
+        settings=settings,
+        metrics=MetricsLog(),
+    )
+    torch.testing.assert_close(module.weight.detach(), solution[:4].T, atol=1e-4, rtol=0)
+    torch.testing.assert_close(module.bias.detach(), solution[4], atol=1e-4, rtol=0)
+
+
+def test_the_learning_rate_rises_from_a_tenth_to_its_peak_and_falls_to_its_end() -> None:
+    settings = settings_with(steps=105, warmup_steps=5, learning_rate=2.0, final_learning_rate_fraction=0.1)
+    points = {0: 0.2, 1: 0.56, 5: 2.0, 30: 1.55, 55: 1.1, 105: 0.2}
+    assert {step: learning_rate_at(step, settings) for step in points} == pytest.approx(points)
+    rates = [learning_rate_at(step, settings) for step in range(105)]
+    assert rates == sorted(rates[:5]) + sorted(rates[5:], reverse=True)
+
+
+def test_without_warm_up_training_starts_at_the_peak() -> None:
+    assert learning_rate_at(0, settings_with(warmup_steps=0)) == 0.01
+
+
+@pytest.mark.parametrize(("warmup", "moved"), [(0, 0.01), (5, 0.001)])
+def test_the_first_step_is_taken_with_the_first_learning_rate(warmup: int, moved: float) -> None:
+    """Adam's first step moves each weight by the learning rate, against the sign of its gradient."""
+    module = nn.Linear(3, 1, bias=False)
+    before = module.weight.detach().clone()
+    train(
+        module=module,
+        loss_at=lambda step: Loss((module.weight * torch.tensor([1.0, -2.0, 3.0])).sum()),
+        settings=settings_with(steps=1, warmup_steps=warmup),
+        metrics=MetricsLog(),
+    )
+    torch.testing.assert_close(module.weight.detach() - before, moved * torch.tensor([[-1.0, 1.0, -1.0]]))
+
+
+def test_long_gradients_are_scaled_down_and_logged_as_they_were() -> None:
+    """Under a constant gradient each of Adam's steps is as long as the learning rate: the first gradient was clipped to it."""
+    metrics, module = MetricsLog(), nn.Linear(1, 1, bias=False)
+    before = module.weight.item()
+    train(
+        module=module,
+        loss_at=lambda step: Loss(module.weight.sum() * (1e6 if step == 0 else 1.0)),
+        settings=settings_with(steps=2, clip_norm=1.0, warmup_steps=0, final_learning_rate_fraction=1.0, log_every=1),
+        metrics=metrics,
+    )
+    norms = [value for _, _, name, value in metrics.rows if name == "optimizer/gradient_norm"]
+    assert norms == pytest.approx([1e6, 1.0])
+    assert before - module.weight.item() == pytest.approx(2 * 0.01, rel=1e-4)
+
+
+def test_training_twice_gives_equal_weights_and_metrics() -> None:
+    assert_equal_runs(run(), run())
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 7, 12, 19])
+def test_an_interrupted_and_resumed_run_equals_a_straight_one(
+    stop_at: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    straight = run(tmp_path / "straight", validate=lambda: {"draw": torch.rand(()).item()})
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", stop_at=stop_at, validate=lambda: {"draw": torch.rand(()).item()})
+    capsys.readouterr()
+    resumed = run(tmp_path / "killed", validate=lambda: {"draw": torch.rand(()).item()})
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    expected = f"resumed from step {stop_at // 6 * 6} of {checkpoint}" if stop_at >= 6 else ""
+    assert capsys.readouterr().out.startswith(expected)
+    assert_equal_runs(resumed, straight)
+
+
+def test_a_run_that_is_interrupted_twice_equals_a_straight_one(tmp_path: Path) -> None:
+    for stop_at in (8, 15):
+        with pytest.raises(Killed):
+            run(tmp_path, stop_at=stop_at)
+    assert_equal_runs(run(tmp_path), run())
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, stop_at=8, identity="other settings")
+    assert_equal_runs(run(tmp_path), run())
+    assert "checkpoint of other settings, data or code; starting from step 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
+def test_a_damaged_checkpoint_starts_over(keep: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, stop_at=8)
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    assert_equal_runs(run(tmp_path), run())
+    assert "damaged checkpoint (its digest does not fit); starting from step 0" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_training_with_its_step_and_term(value: float) -> None:
+    module = nn.Linear(1, 1)
+
+    def loss_at(step: int) -> Loss:
+        commitment = torch.tensor(value if step == 7 else 0.5)
+        good = module.weight.square().sum()
+        return Loss(good + commitment, {"loss/good": good.detach(), "loss/commitment": commitment})
+
+    with pytest.raises(TrainingDiverged, match=rf"^training diverged at step 7: loss/commitment = {value}\. Try"):
+        train(module=module, loss_at=loss_at, settings=SETTINGS, metrics=MetricsLog())
+
+
+def test_a_loss_without_terms_that_is_not_finite_is_named_total() -> None:
+    module = nn.Linear(1, 1)
+    with pytest.raises(TrainingDiverged, match="diverged at step 0: total = nan"):
+        train(
+            module=module,
+            loss_at=lambda step: Loss(module.weight.sum() * math.nan),
+            settings=SETTINGS,
+            metrics=MetricsLog(),
+        )
+
+
+def test_validation_leaves_no_trace_in_training() -> None:
+    modes = []
+
+    def validate() -> dict[str, float]:
+        modes.append((torch.is_grad_enabled(), torch.randn(3).sum().item()))
+        return {"loss/total": 1.0}
+
+    learner, metrics = run(validate=validate)
+    metrics.rows = [row for row in metrics.rows if row[1] == "train"]
+    assert_equal_runs((learner, metrics), run())
+    assert len(modes) == 5 and not any(grad for grad, _ in modes)
+
+
+def test_the_module_is_in_evaluation_mode_while_it_is_validated_and_when_it_is_done() -> None:
+    module = nn.Sequential(nn.Linear(2, 1))
+    seen = []
+
+    def loss_at(step: int) -> Loss:
+        seen.append(module.training)
+        return Loss(module(torch.ones(1, 2)).sum())
+
+    def validate() -> dict[str, float]:
+        seen.append(module.training)
+        return {}
+
+    settings = settings_with(steps=4, validate_every=2)
+    train(module=module, loss_at=loss_at, settings=settings, metrics=MetricsLog(), validate=validate)
+    assert seen == [True, True, False, True, True, False]
+    assert not module.training
+
+
+def test_rows_are_logged_every_so_often_and_at_the_last_step() -> None:
+    _, metrics = run(validate=lambda: {"probe": 0.5}, settings=settings_with(steps=10))
+    assert [row[0] for row in metrics.rows if row[1] == "train" and row[2] == "loss/total"] == [3, 6, 9, 10]
+    assert [row[0] for row in metrics.rows if row[1:3] == ("validation", "probe")] == [4, 8, 10]
+    assert {row[2] for row in metrics.rows} == {"loss/total", "loss/reconstruction", "optimizer/gradient_norm", "probe"}
+
+
+def test_there_is_no_progress_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("training: 20 steps in ")
+
+
+def test_bf16_lowers_the_networks_and_leaves_quantiser_and_optimiser_in_float32(tmp_path: Path) -> None:
+    seen: dict[str, torch.dtype] = {}
+    seed_everything(0)
+    learner = Learner()
+    learner.encoder.register_forward_hook(lambda module, inputs, output: seen.update(encoder=output.dtype))
+    learner.quantizer.register_forward_hook(lambda module, inputs, output: seen.update(latents=output.latents.dtype))
+    train(
+        module=learner,
+        loss_at=lambda step: learner.loss(torch.randn(16, 6)),
+        settings=settings_with(precision="bf16"),
+        metrics=MetricsLog(),
+        state_dir=tmp_path,
+    )
+    assert seen == {"encoder": torch.bfloat16, "latents": torch.float32}
+    assert {tensor.dtype for tensor in learner.state_dict().values() if tensor.is_floating_point()} == {torch.float32}
+    state = load_checkpoint(tmp_path / "checkpoint.pt", "")
+    assert state is not None
+    moments = [entry[name] for entry in state["optimizer"]["state"].values() for name in ("exp_avg", "exp_avg_sq")]
+    assert {moment.dtype for moment in moments} == {torch.float32}

@@ -1,0 +1,16 @@
+"""Write the film of demonstrator and agents on one test level."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "plot_episode_film",
+        snakemake,
+        env=snakemake.wildcards.env,
+        **{name: snakemake.params[name] for name in ("agents", "labels", "label_draws", "shown_labels")},
+        **{name: snakemake.params[name] for name in ("action_selection", "seed")},
+        episodes=snakemake.input.episodes,
+        policies=snakemake.input.get("policies", []),
+        decoders=snakemake.input.get("decoders", []),
+        output=snakemake.output.film,
+    )
