@@ -20,7 +20,7 @@ SUPPORTED = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_inf
 .PHONY: quickstart test check bench docs environment
 
 quickstart: $(INSTALLED)
-	$(BIN)/snakemake --cores all --report results/quickstart/report.html --report-after-run
+	$(BIN)/snakemake --cores all --rerun-incomplete --report results/quickstart/report.html --report-after-run
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

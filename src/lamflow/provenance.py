@@ -139,7 +139,7 @@ def file_digest(path: Path) -> str:
 def _commit() -> str | None:
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None
+    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def record_provenance(

@@ -21,9 +21,9 @@ SPEC = environment_spec("xland-empty-random-8x8-full")
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"width": 16, "layers": 2, "hidden_width": 32},
     "forward_dynamics": {"width": 16, "layers": 2},
-    "quantizer": {"codebooks": 1, "tokens": 1, "code_dim": 8, "codes": 6, "decay": 0.99, "revive_below": 0.3},
+    "quantizer": {"codebooks": 1, "tokens": 1, "code_dim": 8, "codes": 16, "decay": 0.95, "revive_below": 0.3},
     "symmetry": "rotation",
-    "training": {"steps": 300, "batch_size": 64, "learning_rate": 3e-3, "validate_every": 300, "precision": "float32"},
+    "training": {"steps": 600, "batch_size": 64, "learning_rate": 3e-3, "validate_every": 600, "precision": "float32"},
 }
 
 
@@ -45,6 +45,12 @@ def fit(
     return model, metrics
 
 
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter what probes find."""
+    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
+
+
 @pytest.fixture(scope="module")
 def trained(walks: EpisodeArrays, other_walks: EpisodeArrays) -> tuple[LatentActionModel, MetricsLog]:
     return fit(walks, other_walks)
@@ -59,7 +65,7 @@ def test_codes_become_the_actions_of_a_small_world(
     windows, actions = batches.windows(batches.rows), batches.actions[batches.rows]
     effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
     codes = model.label(windows).codes[:, 0]
-    counts = torch.zeros(6, 6)
+    counts = torch.zeros(16, 6)
     counts.index_put_((codes[effectful], actions[effectful]), torch.ones(int(effectful.sum())), accumulate=True)
     assert counts.amax(1).sum() / counts.sum() > 0.95, counts
     assert set(counts.argmax(1)[counts.sum(1) > 0].tolist()) == {0, 1, 2}, "forward, right and left"
@@ -68,18 +74,17 @@ def test_codes_become_the_actions_of_a_small_world(
 def test_held_out_metrics_show_what_was_learnt(trained: tuple[LatentActionModel, MetricsLog]) -> None:
     found = trained[1].latest("validation")
     assert found["probe/mlp_accuracy_effectful"] > 0.95
-    assert found["probe/linear_accuracy_effectful"] > 0.9
+    assert found["probe/linear_accuracy_effectful"] > 0.8
     assert found["fdm/changed_cell_accuracy"] > 0.9
     assert found["fdm/loss"] < 0.5 * min(found["fdm/loss_shuffled_latent"], found["fdm/loss_copy_last_frame"])
-    assert 2 < found["codebook/perplexity"] <= 6
-    assert 0.5 <= found["codebook/used_fraction"] <= 1
     assert found["fdm/frame_accuracy"] > 0.8
+    assert 2 < found["codebook/perplexity"] <= 16
+    assert 0.25 < found["codebook/used_fraction"] <= 1
 
 
 def test_the_true_actions_do_not_reach_the_model(
-    walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
+    walks: EpisodeArrays, other_walks: EpisodeArrays, quick_probes: None
 ) -> None:
-    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
     without = EpisodeArrays(**(vars(walks) | {"actions": walks.actions * 0}))
     models = [fit(arrays, other_walks, steps=20, validate_every=10)[0] for arrays in (walks, without)]
     for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
@@ -92,13 +97,17 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
-    precision: str, walks: EpisodeArrays, other_walks: EpisodeArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str,
+    walks: EpisodeArrays,
+    other_walks: EpisodeArrays,
+    quick_probes: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bit by bit, with the quantiser's moving averages and its random revivals, and with probes in between."""
-    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
     changes = {"steps": 30, "validate_every": 7, "checkpoint_every": 10, "log_every": 4, "precision": precision}
     straight, straight_metrics = fit(walks, other_walks, **changes)
-    assert (straight.quantizer.cluster_size == 0.3).any(), "codes were revived"
+    assert (straight.quantizer.cluster_size < 0.31).any(), "some codes were revived"
     compute, calls = LatentActionModel.loss, []
 
     def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
@@ -117,7 +126,7 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
     assert metrics.rows == straight_metrics.rows
 
 
-def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: EpisodeArrays) -> None:
+def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: EpisodeArrays, quick_probes: None) -> None:
     settings = LamSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | {"steps": 2}})
     weights = []
     for seed in (0, 1):
@@ -154,7 +163,10 @@ def test_a_model_is_read_back_with_its_settings(walks: EpisodeArrays, model_path
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"spec": environment_spec("xland-doorkey-5x5")}, "env 'xland-empty-random-8x8-full', expected 'xland-doorkey-5x5'"),
+        (
+            {"spec": environment_spec("xland-doorkey-5x5")},
+            "env 'xland-empty-random-8x8-full', expected 'xland-doorkey-5x5'",
+        ),
         ({"lam": "other"}, "lam 'lapo', expected 'other'"),
         ({"seed": 2}, "seed 1, expected 2"),
     ],
@@ -175,7 +187,9 @@ def test_a_model_of_another_architecture_is_refused(tmp_path: Path) -> None:
     other = LamSettings.model_validate({"quantizer": {"codes": 32}})
     metadata = {"kind": "lam", "env": SPEC.name, "settings": other.model_dump(mode="json")}
     save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
-    with pytest.raises(ValueError, match=r"another architecture .*codebook has shape \(2, 64, 16\), expected \(2, 32, 16\)"):
+    with pytest.raises(
+        ValueError, match=r"another architecture .*codebook has shape \(2, 64, 16\), expected \(2, 32, 16\)"
+    ):
         load_latent_action_model(tmp_path / "model.safetensors", spec=SPEC)
 
 

@@ -147,7 +147,9 @@ def test_with_rotation_symmetry_a_turned_window_has_the_same_label_and_loss(turn
 def test_with_rotation_symmetry_the_prediction_turns_with_the_frames(turns: int) -> None:
     model, frames = make_model(symmetry="rotation").eval(), random_windows(frames=2)
     with torch.no_grad():
-        model.forward_dynamics.head.weight.mul_(20)  # an untrained model would predict the present frame, which turns anyway
+        model.forward_dynamics.head.weight.mul_(
+            20
+        )  # an untrained model would predict the present frame, which turns anyway
     latents = torch.randn(6, 32)
     predicted = model.predict(frames, latents)
     assert not torch.equal(predicted, frames[:, 1])

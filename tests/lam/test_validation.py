@@ -11,6 +11,7 @@ from torch import Tensor
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam import probe as probes
 from lamflow.lam.probe import probe_accuracy
 from lamflow.lam.validation import codebook_metrics, copy_last_frame_loss, forward_metrics, label_in_batches
 
@@ -158,9 +159,27 @@ def test_accuracy_on_effectful_transitions_is_over_those_alone(actions: tuple[Te
     assert found["probe/mlp_accuracy"] < 0.75
 
 
-def test_probing_leaves_the_random_numbers_alone(actions: tuple[Tensor, Tensor]) -> None:
+def test_probing_leaves_the_random_numbers_alone_and_does_not_depend_on_them(
+    actions: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "PROBE_TRAINING", probes.PROBE_TRAINING.model_copy(update={"steps": 10}))
+    fit, test, everywhere = torch.randn(1500, 2), torch.randn(1000, 2), torch.ones(1000, dtype=torch.bool)
     before = torch.get_rng_state()
-    first = probe(torch.ones(1500, 2), torch.ones(1000, 2), *actions, torch.ones(1000, dtype=torch.bool))
+    first = probe(fit, test, *actions, everywhere)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)
-    assert probe(torch.ones(1500, 2), torch.ones(1000, 2), *actions, torch.ones(1000, dtype=torch.bool)) == first
+    assert probe(fit, test, *actions, everywhere) == first
+
+
+def test_probes_are_trained_in_float32_whatever_the_lam_is(
+    actions: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "PROBE_TRAINING", probes.PROBE_TRAINING.model_copy(update={"steps": 10}))
+    losses: list[torch.dtype] = []
+    compute = probes.functional.cross_entropy
+    monkeypatch.setattr(
+        probes.functional, "cross_entropy", lambda logits, *rest: losses.append(logits.dtype) or compute(logits, *rest)
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        probe(torch.randn(1500, 2), torch.randn(1000, 2), *actions, torch.ones(1000, dtype=torch.bool))
+    assert set(losses) == {torch.float32}

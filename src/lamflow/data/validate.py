@@ -51,8 +51,12 @@ def _refusals(check: Callable[[], object]) -> list[str]:
     return []
 
 
+SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"
+"""Snakemake puts this empty file into each directory that a rule makes."""
+
+
 def _unlisted_files(path: Path, attributes: Mapping[str, Any]) -> list[str]:
-    listed = {"zarr.json", *attributes["files"]}
+    listed = {"zarr.json", SNAKEMAKE_TIMESTAMP, *attributes["files"]}
     found = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return [
         f"{name}: found a file that was not written with the store: remove it" for name in found if name not in listed

@@ -54,7 +54,7 @@ def collect_episodes(
     record_provenance(
         Path(output),
         stage=__name__,
-        settings=typed.model_dump(mode="json"),
+        settings=settings,
         inputs={"expert": Path(expert)},
         seed=seed,
         wall_seconds=time.monotonic() - started,

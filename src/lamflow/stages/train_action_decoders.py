@@ -76,7 +76,7 @@ def train_action_decoders(
     record_provenance(
         Path(output),
         stage=__name__,
-        settings={**typed.model_dump(mode="json"), "labels": list(labels), "label_draws": label_draws},
+        settings={**settings, "labels": list(labels), "label_draws": label_draws},
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,

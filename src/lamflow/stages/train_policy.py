@@ -115,7 +115,7 @@ def train_policy(
     record_provenance(
         Path(output),
         stage=__name__,
-        settings=typed.model_dump(mode="json"),
+        settings=settings,
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,

@@ -1,0 +1,158 @@
+"""Agents: members act by their own networks and decoders, actions are taken from distributions as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import PolicySettings
+from lamflow.envs.interface import Observation
+from lamflow.policies.agents import AgentState, PolicyAgent, RandomAgent
+from lamflow.policies.latent_agents import action_probabilities
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
+
+SPEC = environment_spec("xland-doorkey-5x5")
+MakeInputs = Callable[..., PolicyInputs]
+
+
+def make_network(seed: int = 0, **settings: Any) -> PolicyNetwork:
+    torch.manual_seed(seed)
+    network = {"width": 8, "layers": 1, "embedding_dim": 4, "hidden_width": 16}
+    return PolicyNetwork(
+        settings=PolicySettings.model_validate({"network": network} | settings), spec=SPEC, output_dim=6
+    )
+
+
+def constant_network(action: int) -> PolicyNetwork:
+    """Answers ``action`` whatever it sees."""
+    network = make_network()
+    with torch.no_grad():
+        network.encoder.output.weight.zero_()
+        network.encoder.output.bias.copy_(10.0 * torch.eye(6)[action])
+    return network
+
+
+def observation_of(inputs: PolicyInputs) -> Observation:
+    return Observation(inputs.frames[:, -1].numpy(), inputs.proprioception[:, -1].numpy(), inputs.task.numpy())
+
+
+def make_agent(
+    networks: Sequence[PolicyNetwork],
+    num_members: int,
+    decode: Callable[[Tensor, int], Tensor] = action_probabilities,
+    action_selection: Literal["argmax", "sample"] = "argmax",
+    seed: int = 0,
+) -> PolicyAgent:
+    return PolicyAgent(
+        networks=networks, num_members=num_members, decode=decode, action_selection=action_selection, seed=seed
+    )
+
+
+def test_each_member_acts_by_its_own_network(make_inputs: MakeInputs) -> None:
+    agent = make_agent([constant_network(action) for action in (4, 1, 3)], 3)
+    observation, members = observation_of(make_inputs(SPEC)), torch.tensor([2, 0, 1, 1, 0, 2, 2, 0])
+    actions, _ = agent.act(observation, agent.initial_state(observation), members)
+    assert actions.tolist() == [3, 4, 1, 1, 4, 3, 3, 4]
+    assert actions.dtype == torch.int64
+
+
+def test_members_that_share_a_network_are_told_apart_by_their_decoders(make_inputs: MakeInputs) -> None:
+    def decode(outputs: Tensor, member: int) -> Tensor:
+        return outputs.roll(member, dims=-1).softmax(-1)
+
+    agent = make_agent([constant_network(2)], 3, decode)
+    observation, members = observation_of(make_inputs(SPEC)), torch.tensor([2, 0, 1, 1, 0, 2, 2, 0])
+    actions, _ = agent.act(observation, agent.initial_state(observation), members)
+    assert actions.tolist() == [4, 2, 3, 3, 2, 4, 4, 2]
+
+
+@pytest.mark.parametrize("settings", [{}, {"context": 3}, {"context": 3, "recurrent": True}], ids=str)
+def test_a_row_is_acted_on_the_same_in_any_company(settings: dict[str, Any], make_inputs: MakeInputs) -> None:
+    """Members with their own networks and states, over three steps: all together or each row alone."""
+    agent = make_agent([make_network(seed, **settings) for seed in range(2)], 2)
+    members = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
+    observations = [observation_of(make_inputs(SPEC, seed=seed)) for seed in range(3)]
+    state = agent.initial_state(observations[0])
+    together = []
+    for observation in observations:
+        actions, state = agent.act(observation, state, members)
+        together.append(actions)
+    for row in range(8):
+        part = slice(row, row + 1)
+        alone = agent.initial_state(observations[0][part])
+        for observation, expected in zip(observations, together, strict=True):
+            actions, alone = agent.act(observation[part], alone, members[part])
+            assert actions.tolist() == expected[part].tolist()
+        torch.testing.assert_close(alone.recurrent, state.recurrent[part])
+
+
+def test_actions_are_sampled_from_the_distribution_and_repeat_with_the_seed(make_inputs: MakeInputs) -> None:
+    probabilities = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0, 0.0])
+
+    def decode(outputs: Tensor, member: int) -> Tensor:
+        return probabilities.expand(len(outputs), -1)
+
+    observation = observation_of(make_inputs(SPEC, count=4000))
+    members = torch.zeros(4000, dtype=torch.long)
+    draws = []
+    for seed in (0, 0, 1):
+        agent = make_agent([constant_network(0)], 1, decode, "sample", seed)
+        draws.append(agent.act(observation, agent.initial_state(observation), members)[0])
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    frequencies = torch.bincount(draws[0], minlength=6) / 4000
+    torch.testing.assert_close(frequencies, probabilities, atol=0.03, rtol=0)
+    agent = make_agent([constant_network(0)], 1, decode, "argmax")
+    assert not agent.act(observation, agent.initial_state(observation), members)[0].any()
+
+
+def test_acting_leaves_the_state_that_it_was_given_alone(make_inputs: MakeInputs) -> None:
+    agent = make_agent([make_network(context=3, recurrent=True)], 1)
+    first, second = (observation_of(make_inputs(SPEC, seed=seed)) for seed in range(2))
+    state = agent.initial_state(first)
+    frames, recurrent = state.frames.clone(), state.recurrent.clone()
+    _, following = agent.act(second, state, torch.zeros(8, dtype=torch.long))
+    assert torch.equal(state.frames, frames) and torch.equal(state.recurrent, recurrent)
+    assert not torch.equal(following.recurrent, recurrent)
+
+
+def test_a_context_moves_on_by_a_frame_a_step(make_inputs: MakeInputs) -> None:
+    agent = make_agent([make_network(context=3)], 1)
+    observations = [observation_of(make_inputs(SPEC, seed=seed)) for seed in range(4)]
+    state = agent.initial_state(observations[0])
+    assert not state.begun.any()
+    for observation in observations:
+        _, state = agent.act(observation, state, torch.zeros(8, dtype=torch.long))
+    np.testing.assert_array_equal(state.frames, np.stack([o.frames for o in observations[1:]], axis=1))
+    assert state.begun.all()
+
+
+def test_states_of_some_rows_are_taken_out_and_put_back() -> None:
+    state = AgentState(
+        torch.arange(12).reshape(4, 3), torch.arange(4)[:, None], torch.zeros(4, 3, dtype=torch.bool), torch.rand(4, 2)
+    )
+    rows = torch.tensor([3, 1])
+    part = state[rows]
+    assert part.frames.tolist() == [[9, 10, 11], [3, 4, 5]]
+    part.frames += 100
+    part.begun[:] = True
+    assert state.frames[3, 0] == 9, "a part is a copy"
+    state.put(rows, part)
+    assert state.frames.tolist() == [[0, 1, 2], [103, 104, 105], [6, 7, 8], [109, 110, 111]]
+    assert state.begun.all(1).tolist() == [False, True, False, True]
+
+
+def test_the_random_agent_takes_every_action_equally_often(make_inputs: MakeInputs) -> None:
+    observation, members = observation_of(make_inputs(SPEC, count=6000)), torch.zeros(6000, dtype=torch.long)
+    draws = []
+    for seed in (0, 0, 1):
+        agent = RandomAgent(num_actions=6, seed=seed)
+        draws.append(agent.act(observation, agent.initial_state(observation), members)[0])
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    frequencies = torch.bincount(draws[0], minlength=6) / 6000
+    torch.testing.assert_close(frequencies, torch.full((6,), 1 / 6), atol=0.02, rtol=0)

@@ -1,0 +1,116 @@
+"""Contexts drawn from episodes are what an agent remembers in a rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import PolicySettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.envs.interface import Observation
+from lamflow.policies.agents import PolicyAgent
+from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
+
+SPEC = environment_spec("xland-r1-9x9")
+
+
+def numbered_episodes(*lengths: int) -> EpisodeArrays:
+    """Episodes of ``lengths`` rows whose frames and proprioception hold the row's number."""
+    rows = sum(lengths)
+    numbers = np.arange(rows, dtype=np.uint8)
+    nothing = np.zeros(rows, np.bool_)
+    return EpisodeArrays(
+        observations=np.broadcast_to(numbers[:, None, None, None], (rows, *SPEC.frame_shape)) % 12,
+        proprioception=np.stack([numbers % 4, numbers % 13, numbers % 12], axis=1),
+        task=np.broadcast_to(np.array([3, 4, 7, 5, 1], np.uint8), (rows, 5)).copy(),
+        actions=np.zeros(rows, np.int64),
+        rewards=np.zeros(rows, np.float32),
+        terminated=nothing,
+        truncated=nothing,
+        episode_starts=np.cumsum([0, *lengths[:-1]]),
+        level_seeds=np.arange(len(lengths)),
+    )
+
+
+def settings_of(**changes: Any) -> PolicySettings:
+    network = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16}
+    return PolicySettings.model_validate({"network": network} | changes)
+
+
+def test_contexts_repeat_the_first_row_before_an_episode_and_say_so() -> None:
+    data = EpisodeTensors(numbered_episodes(3, 5))
+    inputs = data.policy_inputs(torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
+    assert inputs.frames[:, :, 0, 0, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
+    assert inputs.proprioception[:, :, 1].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
+    begun = [[False, False, True], [True] * 3, [False, False, True], [False, True, True], [True] * 3]
+    assert inputs.begun.tolist() == begun
+    assert inputs.task.shape == (5, 5)
+
+
+def test_windows_are_three_frames_around_a_row() -> None:
+    data = EpisodeTensors(numbered_episodes(3, 5))
+    windows = data.windows(torch.tensor([0, 1, 3, 6]))
+    assert windows.shape == (4, 3, *SPEC.frame_shape)
+    assert windows[:, :, 0, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [3, 3, 4], [5, 6, 7]]
+
+
+class Recorder(nn.Module):
+    """Stands in for a policy network and keeps what it was given."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.network, self.settings = network, network.settings
+        self.outputs: list[Tensor] = []
+        self.inputs: list[PolicyInputs] = []
+
+    def forward(self, inputs: PolicyInputs) -> Tensor:
+        self.inputs.append(inputs)
+        self.outputs.append(self.network(inputs))
+        return self.outputs[-1]
+
+    def step(self, inputs: PolicyInputs, state: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, state = self.network.step(inputs, state)
+        self.outputs.append(outputs)
+        return outputs, state
+
+
+def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
+    """Let an agent see the rows of the one episode in ``arrays``, as a rollout shows them."""
+    torch.manual_seed(0)
+    recorder = Recorder(PolicyNetwork(settings=settings, spec=SPEC, output_dim=6))
+    agent = PolicyAgent(
+        networks=[recorder],  # type: ignore[list-item]
+        num_members=1,
+        decode=lambda outputs, member: outputs.softmax(-1),
+        action_selection="argmax",
+        seed=0,
+    )
+    everything = Observation(arrays.observations, arrays.proprioception, arrays.task)
+    state = agent.initial_state(everything[:1])
+    for row in range(arrays.num_rows):
+        _, state = agent.act(everything[row : row + 1], state, torch.zeros(1, dtype=torch.long))
+    return recorder
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None:
+    arrays, settings = numbered_episodes(6), settings_of(context=context)
+    recorder = play(arrays, settings)
+    expected = EpisodeTensors(arrays).policy_inputs(torch.arange(6), settings)
+    for name, part in expected._asdict().items():
+        assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.inputs]), part), name
+
+
+def test_a_recurrent_agent_acts_as_it_was_trained_for_as_long_as_the_history_was_in_training() -> None:
+    arrays, settings = numbered_episodes(6), settings_of(recurrent=True, context=4)
+    recorder = play(arrays, settings)
+    expected = recorder.network(EpisodeTensors(arrays).policy_inputs(torch.arange(6), settings))
+    found = torch.cat(recorder.outputs)
+    torch.testing.assert_close(found[:4], expected[:4])
+    assert not torch.allclose(found[5], expected[5]), "later on it remembers more than its training showed it"

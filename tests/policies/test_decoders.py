@@ -1,0 +1,129 @@
+"""From latents and codes to true actions: closed forms of the dictionary, and decoders that learn what is there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import DecoderSettings, NetworkSettings, TrainingSettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.data.windows import transition_rows
+from lamflow.models.perceptron import mlp
+from lamflow.models.symmetry import rotate_frames
+from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
+from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
+from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
+
+WORLD = environment_spec("xland-empty-random-8x8-full")
+
+
+def test_the_table_smooths_counts_towards_the_frequencies_of_the_labels() -> None:
+    """Five labels: code 0 with actions 0, 0 and 1, code 1 with actions 1 and 1; code 2 has none."""
+    codes, actions = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 1])
+    table = code_action_table(codes, actions, num_codes=3, num_actions=3, smoothing=0.5)
+    prior = [3 / 8, 4 / 8, 1 / 8]  # (n_a + 1) / (5 + 3)
+    expected = [
+        [(2 + 0.5 * prior[0]) / 3.5, (1 + 0.5 * prior[1]) / 3.5, 0.5 * prior[2] / 3.5],
+        [0.5 * prior[0] / 2.5, (2 + 0.5 * prior[1]) / 2.5, 0.5 * prior[2] / 2.5],
+        prior,
+    ]
+    torch.testing.assert_close(table, torch.tensor(expected))
+
+
+def test_rows_of_the_table_are_distributions() -> None:
+    torch.manual_seed(0)
+    table = code_action_table(
+        torch.randint(8, (30,)), torch.randint(6, (30,)), num_codes=8, num_actions=6, smoothing=0.1
+    )
+    assert table.shape == (8, 6) and (table > 0).all()
+    torch.testing.assert_close(table.sum(1), torch.ones(8))
+
+
+def test_table_decoding_averages_over_the_policys_distribution() -> None:
+    """P(action 0) = .6 * .9 + .4 * .2, although the most likely code alone would say .9."""
+    tables = [torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])]
+    logits = torch.tensor([[0.6, 0.4]]).log() + 3
+    decode = table_decode(tables)
+    torch.testing.assert_close(decode(logits, 0), torch.tensor([[0.62, 0.38]]))
+    torch.testing.assert_close(decode(logits, 1), torch.tensor([[0.4, 0.6]]))
+
+
+def test_policies_in_true_actions_answer_the_softmax_of_their_logits() -> None:
+    logits = torch.tensor([[0.25, 0.75]]).log()
+    torch.testing.assert_close(action_probabilities(logits, 3), torch.tensor([[0.25, 0.75]]))
+
+
+def test_one_hot_codes_stand_side_by_side() -> None:
+    assert code_one_hot(torch.tensor([[2, 0]]), 3).tolist() == [[0, 0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (9, 5)])
+def test_an_mlp_decodes_latents_by_the_members_network(hidden: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    networks = [mlp(4, hidden, 6) for _ in range(12)]
+    decode = mlp_decode([network.state_dict() for network in networks], num_tokens=0, num_codes=0)
+    latents = torch.randn(5, 4)
+    for member in (0, 3, 11):
+        torch.testing.assert_close(decode(latents, member), networks[member](latents).softmax(-1))
+
+
+def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
+    torch.manual_seed(0)
+    network = mlp(2 * 3, (8,), 6)
+    decode = mlp_decode([network.state_dict()], num_tokens=2, num_codes=3)
+    logits = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9]])
+    torch.testing.assert_close(decode(logits, 0), network(torch.tensor([[0.0, 1, 0, 1, 0, 0]])).softmax(-1))
+
+
+def labelled_latents(count: int) -> tuple[Tensor, Tensor]:
+    """Six separable clusters in eight dimensions."""
+    torch.manual_seed(0)
+    centres = torch.randn(6, 8)
+    actions = torch.arange(count) % 6
+    return centres[actions] + 0.1 * torch.randn(count, 8), actions
+
+
+def test_an_mlp_decoder_learns_from_a_few_labels() -> None:
+    latents, actions = labelled_latents(264)
+    settings = DecoderSettings(training=TrainingSettings(steps=100, batch_size=32, precision="float32"))
+    network = fit_mlp_decoder(latents[:64], actions[:64], num_actions=6, settings=settings, seed=1)
+    assert (network(latents[64:]).argmax(-1) == actions[64:]).float().mean() > 0.95
+
+
+def test_decoders_depend_on_their_seed_alone() -> None:
+    latents, actions = labelled_latents(16)
+    settings = DecoderSettings(training=TrainingSettings(steps=5, batch_size=32))
+    first, again, other = (
+        fit_mlp_decoder(latents, actions, num_actions=6, settings=settings, seed=seed)[0].weight for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: EpisodeArrays) -> None:
+    """Trained on 128 labels, right about most other transitions that change the frame."""
+    data, rows = EpisodeTensors(walks), transition_rows(walks)
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+    labeller = fit_action_labeller(
+        settings=NetworkSettings(width=16, layers=2),
+        symmetry="rotation",
+        training=TrainingSettings(steps=150, batch_size=64, learning_rate=3e-3, precision="float32"),
+        spec=WORLD,
+        data=data,
+        rows=rows[:128],
+        seed=0,
+    )
+    windows, found = data.windows(rows[128:]), labeller.pseudo_labels(data, rows[128:])
+    effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
+    assert found.shape == (len(rows) - 128,) and found.dtype == torch.int64
+    assert (found == data.actions[rows[128:]])[effectful].float().mean() > 0.85
+
+
+def test_with_rotation_symmetry_turned_windows_get_the_same_labels(walks: EpisodeArrays) -> None:
+    torch.manual_seed(0)
+    windows = EpisodeTensors(walks).windows(transition_rows(walks)[:50])
+    for symmetry, equal in (("rotation", True), ("none", False)):
+        labeller = ActionLabeller(settings=NetworkSettings(width=8, layers=2), symmetry=symmetry, spec=WORLD)
+        assert torch.equal(labeller(rotate_frames(windows, 1)), labeller(windows)) == equal

@@ -1,0 +1,150 @@
+"""Behaviour cloning: objectives in closed form, and policies that imitate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import PolicySettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.data.windows import transition_rows
+from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
+from lamflow.policies.network import PolicyNetwork
+from lamflow.training.metrics import MetricsLog
+
+WORLD = environment_spec("xland-empty-random-8x8-full")
+
+
+def test_the_code_objective_is_the_cross_entropy_averaged_over_tokens() -> None:
+    torch.manual_seed(0)
+    logits, codes = torch.randn(5, 2 * 3), torch.randint(3, (5, 2))
+    expected = torch.zeros(())
+    for row in range(5):
+        for token in range(2):
+            expected -= logits[row, 3 * token : 3 * token + 3].log_softmax(0)[codes[row, token]] / 10
+    torch.testing.assert_close(code_objective(logits, codes), expected)
+
+
+def test_the_latent_objective_is_the_mean_squared_error() -> None:
+    assert latent_objective(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 2.0]])) == 2.0
+
+
+def test_the_action_objective_is_the_cross_entropy() -> None:
+    logits = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
+    expected = -(torch.tensor(0.75).log() + torch.tensor(0.5).log()) / 2
+    torch.testing.assert_close(action_objective(logits, torch.tensor([1, 0])), expected)
+
+
+def examples_of(arrays: EpisodeArrays, targets: Tensor | None = None) -> Examples:
+    data, rows = EpisodeTensors(arrays), transition_rows(arrays)
+    return Examples(data, rows, data.actions[rows] if targets is None else targets)
+
+
+def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
+    arguments: dict[str, Any] = {"output_dim": 6, "objective": action_objective, "metrics": MetricsLog()}
+    training = {"steps": 10, "batch_size": 64, "learning_rate": 3e-3, "precision": "float32"}
+    network = {"width": 16, "layers": 2, "hidden_width": 32, "pooling": "flatten"}
+    settings = PolicySettings.model_validate({"network": network, "training": training | changes.pop("training", {})})
+    return clone(
+        spec=WORLD,
+        settings=settings,
+        train_examples=train,
+        validation_examples=validation,
+        seed=seed,
+        state_dir=None,
+        identity="",
+        title="",
+        **(arguments | changes),
+    )
+
+
+def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
+    walks: EpisodeArrays, other_walks: EpisodeArrays
+) -> None:
+    """The demonstrator's own action is known in every frame; half of the actions it is learnt from are random."""
+    network = fit(examples_of(walks), training={"steps": 200})
+    data, rows = EpisodeTensors(other_walks), transition_rows(other_walks)
+    chosen = network(data.policy_inputs(rows, network.settings)).argmax(-1)
+    frames = other_walks.observations[rows]
+    cells = (frames[..., 0] >= 13).reshape(len(rows), -1).argmax(1)
+    wanted = torch.from_numpy(cells // 8 < 6) + 1  # down (2) above the lowest row, then right (1)
+    expert = (data.proprioception[rows, 0] != wanted).long()
+    assert (chosen == expert).float().mean() > 0.85
+
+
+def test_cloning_is_deterministic_in_its_seed(walks: EpisodeArrays) -> None:
+    first, again, other = (fit(examples_of(walks), seed=seed).encoder.output.weight for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_validation_loss_is_the_mean_over_all_its_rows(
+    walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamflow.policies.learning.INFERENCE_BATCH", 100)
+    metrics, validation = MetricsLog(), examples_of(other_walks)
+    network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 4})
+    inputs = validation.data.policy_inputs(validation.rows, network.settings)
+    expected = action_objective(network(inputs), validation.targets).item()
+    assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_targets_may_be_latents_or_codes(walks: EpisodeArrays) -> None:
+    rows = len(transition_rows(walks))
+    latents, codes = torch.randn(rows, 4), torch.randint(3, (rows, 2))
+    assert fit(examples_of(walks, latents), output_dim=4, objective=latent_objective).encoder.output.out_features == 4
+    assert fit(examples_of(walks, codes), output_dim=6, objective=code_objective).encoder.output.out_features == 6
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+def test_an_interrupted_and_resumed_policy_equals_a_straight_one(walks: EpisodeArrays, tmp_path: Path) -> None:
+    """Recurrent, with a context: bit by bit."""
+    settings = PolicySettings.model_validate(
+        {
+            "network": {"width": 8, "layers": 1, "hidden_width": 16},
+            "context": 3,
+            "recurrent": True,
+            "training": {"steps": 12, "batch_size": 16, "checkpoint_every": 5, "validate_every": 4, "log_every": 3},
+        }
+    )
+    calls = []
+
+    def run(state_dir: Path, *, killed_at: int | None = None) -> tuple[PolicyNetwork, MetricsLog]:
+        metrics = MetricsLog()
+
+        def objective(outputs: Tensor, targets: Tensor) -> Tensor:
+            calls.append(1)
+            if len(calls) == killed_at:
+                raise Killed
+            return action_objective(outputs, targets)
+
+        network = clone(
+            spec=WORLD,
+            settings=settings,
+            output_dim=6,
+            objective=objective,
+            train_examples=examples_of(walks),
+            validation_examples=None,
+            seed=3,
+            metrics=metrics,
+            state_dir=state_dir,
+            identity="policy",
+            title="",
+        )
+        return network, metrics
+
+    straight, straight_metrics = run(tmp_path / "straight")
+    calls.clear()
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", killed_at=9)
+    resumed, metrics = run(tmp_path / "killed")
+    assert all(torch.equal(resumed.state_dict()[name], t) for name, t in straight.state_dict().items())
+    assert metrics.rows == straight_metrics.rows

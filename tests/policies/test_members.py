@@ -1,0 +1,119 @@
+"""Files of several networks: what goes in comes out, and files of something else are refused."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import PolicySettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.policies.members import (
+    Member,
+    label_members,
+    labelled_rows,
+    member_seed,
+    read_members,
+    read_policies,
+    save_members,
+)
+from lamflow.policies.network import PolicyNetwork
+
+ENV = "xland-doorkey-5x5"
+SETTINGS = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 8}})
+
+
+def save(path: Path, settings: PolicySettings = SETTINGS, **changes: Any) -> list[PolicyNetwork]:
+    """Twelve policies, so that member 10 sorts before member 2 by name."""
+    torch.manual_seed(0)
+    networks = [PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=6) for _ in range(12)]
+    metadata = {"env": ENV, "method": "bc", "output_dim": 6, "settings": settings.model_dump(mode="json")} | changes
+    members = label_members([16, 64, 256, "500 trajectories"], 3)
+    save_members(path, members, [network.state_dict() for network in networks], metadata)
+    return networks
+
+
+def test_members_are_every_label_count_with_every_draw() -> None:
+    assert label_members([16, "5 trajectories"], 2) == [
+        Member("16", 0),
+        Member("16", 1),
+        Member("5 trajectories", 0),
+        Member("5 trajectories", 1),
+    ]
+
+
+def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> None:
+    networks = save(tmp_path / "policy.safetensors")
+    members, found = read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc")
+    assert members == label_members([16, 64, 256, "500 trajectories"], 3)
+    for network, expected in zip(found, networks, strict=True):
+        assert not network.training and network.settings == SETTINGS
+        for name, tensor in expected.state_dict().items():
+            assert torch.equal(network.state_dict()[name], tensor)
+
+
+def test_the_header_comes_back(tmp_path: Path) -> None:
+    save(tmp_path / "policy.safetensors", extra=[1, 2])
+    _, weights, metadata = read_members(tmp_path / "policy.safetensors", env=ENV, method="bc")
+    assert len(weights) == 12
+    assert metadata["extra"] == [1, 2] and metadata["output_dim"] == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"env": "xland-fourrooms"},
+            "found env 'xland-doorkey-5x5', expected 'xland-fourrooms': give the file of that env",
+        ),
+        ({"method": "vpt"}, "found method 'bc', expected 'vpt': give the file of that method"),
+    ],
+)
+def test_a_file_of_another_environment_or_method_is_refused(
+    asked: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    save(tmp_path / "policy.safetensors")
+    with pytest.raises(ValueError, match=rf"policy\.safetensors: {message}"):
+        read_policies(tmp_path / "policy.safetensors", **({"env": ENV, "method": "bc"} | asked))
+
+
+def test_policies_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    other = PolicySettings.model_validate({"network": {"width": 16, "layers": 1, "hidden_width": 8}})
+    save(tmp_path / "policy.safetensors", settings=other)
+    with pytest.raises(
+        ValueError, match=r"policy\.safetensors: checkpoint of another architecture \(\d+ differences\)"
+    ):
+        read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc")
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "policy.safetensors"
+    with pytest.raises(ValueError, match=r"policy\.safetensors: no such model file"):
+        read_members(path, env=ENV, method="bc")
+    save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"policy\.safetensors: damaged model file"):
+        read_members(path, env=ENV, method="bc")
+
+
+def test_every_member_of_every_run_has_a_seed_of_its_own() -> None:
+    labels = [*map(str, (16, 17, 32, 64, 256, 1024)), "16 trajectories", "500 trajectories", "all", "0"]
+    members = [Member(count, draw) for count, draw in product(labels, range(5))]
+    seeds = {member_seed(seed, member) for seed, member in product(range(5), members)}
+    repeated = 5 * 5  # 'all' and '0' are never in one method
+    assert len(seeds) == 5 * len(members) - repeated
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_the_labelled_rows_of_a_member_do_not_depend_on_the_method(walks: EpisodeArrays) -> None:
+    """They are a function of the episodes, the label budget, the draw and the seed; and smaller budgets lie in larger ones."""
+    few, many = (labelled_rows(walks, Member(count, 1), seed=2) for count in ("16", "64"))
+    assert torch.equal(few, labelled_rows(walks, Member("16", 1), seed=2))
+    assert torch.equal(few, many[:16])
+    assert not torch.equal(few, labelled_rows(walks, Member("16", 0), seed=2))
+    assert not torch.equal(few, labelled_rows(walks, Member("16", 1), seed=3))
+    assert len(labelled_rows(walks, Member("2 trajectories", 0), seed=0)) > 2

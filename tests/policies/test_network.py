@@ -1,0 +1,162 @@
+"""The policy network: which inputs matter when, what a symmetry makes invariant, what a recurrent state carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.config import PolicySettings
+from lamflow.models.symmetry import rotate_frames
+from lamflow.policies.network import PolicyInputs, PolicyNetwork, carried_matches, match_planes
+
+MakeInputs = Callable[..., PolicyInputs]
+DOORKEY, XLAND = environment_spec("xland-doorkey-5x5"), environment_spec("xland-r1-9x9")
+FULL, XLAND_FULL = environment_spec("xland-doorkey-5x5-full"), environment_spec("xland-r1-9x9-full")
+
+
+def make_network(spec: EnvironmentSpec, **settings: Any) -> PolicyNetwork:
+    torch.manual_seed(0)
+    network = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16, "pooling": "flatten"}
+    return PolicyNetwork(
+        settings=PolicySettings.model_validate({"network": network} | settings), spec=spec, output_dim=6
+    ).eval()
+
+
+def changed(inputs: PolicyInputs, name: str) -> PolicyInputs:
+    """The inputs with one part in reverse order of the batch."""
+    return inputs._replace(**{name: getattr(inputs, name).flip(0)})
+
+
+VARIANTS = [{}, {"context": 3}, {"context": 3, "recurrent": True}]
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.parametrize("spec", [DOORKEY, XLAND, FULL], ids=lambda spec: spec.name)
+def test_outputs_have_the_asked_width(spec: EnvironmentSpec, settings: dict[str, Any], make_inputs: MakeInputs) -> None:
+    outputs = make_network(spec, **settings)(make_inputs(spec, context=settings.get("context", 1)))
+    assert outputs.shape == (8, 6) and outputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.parametrize("part", ["frames", "proprioception", "task"])
+def test_every_input_matters(part: str, settings: dict[str, Any], make_inputs: MakeInputs) -> None:
+    network, inputs = make_network(XLAND, **settings), make_inputs(XLAND, context=settings.get("context", 1))
+    assert not torch.allclose(network(inputs), network(changed(inputs, part)))
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.parametrize("part", ["proprioception", "task"])
+def test_an_input_that_is_switched_off_does_not_matter(
+    part: str, settings: dict[str, Any], make_inputs: MakeInputs
+) -> None:
+    network = make_network(XLAND, **settings, **{part: False})
+    inputs = make_inputs(XLAND, context=settings.get("context", 1))
+    assert torch.equal(network(inputs), network(changed(inputs, part)))
+
+
+def test_the_task_is_no_input_where_it_never_changes(make_inputs: MakeInputs) -> None:
+    assert make_inputs(DOORKEY).task.shape == (8, 0)
+    names = {name.split(".")[0] for name in make_network(DOORKEY).state_dict()}
+    assert names == {"proprioception", "encoder"}
+    assert {name.split(".")[0] for name in make_network(XLAND).state_dict()} == {"proprioception", "goal", "encoder"}
+
+
+@pytest.mark.parametrize("settings", VARIANTS[1:], ids=str)
+@pytest.mark.parametrize("index", range(3))
+def test_every_frame_of_the_context_matters(index: int, settings: dict[str, Any], make_inputs: MakeInputs) -> None:
+    network, inputs = make_network(DOORKEY, **settings), make_inputs(DOORKEY, context=3)
+    frames = inputs.frames.clone()
+    frames[:, index] = frames[:, index].flip(0)
+    assert not torch.allclose(network(inputs), network(inputs._replace(frames=frames)))
+
+
+def test_match_planes_show_where_the_objects_of_the_goal_are() -> None:
+    frames = torch.zeros(2, 3, 3, 2, dtype=torch.uint8)
+    frames[0, 1, 2] = torch.tensor([4, 7])
+    frames[0, 0, 0] = torch.tensor([4, 8])  # another colour
+    frames[1, 2, 2] = torch.tensor([5, 1])
+    task = torch.tensor([[3, 4, 7, 5, 1], [3, 4, 7, 5, 1]], dtype=torch.uint8)
+    planes = match_planes(frames, task)
+    assert planes.shape == (2, 3, 3, 2) and planes.dtype == torch.float32
+    assert torch.nonzero(planes).tolist() == [[0, 1, 2, 0], [1, 2, 2, 1]]
+
+
+def test_carried_objects_are_matched_with_those_of_the_goal() -> None:
+    proprioception = torch.tensor([[0, 4, 7], [1, 5, 1], [2, 4, 1], [3, 0, 0]], dtype=torch.uint8)
+    task = torch.tensor([[3, 4, 7, 5, 1]] * 4, dtype=torch.uint8)
+    assert carried_matches(proprioception, task).tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]]
+
+
+def test_the_goals_objects_matter_through_what_the_grid_shows(make_inputs: MakeInputs) -> None:
+    """Without proprioception the network learns of the goal's objects by the planes: absent ones make no difference."""
+    network, inputs = make_network(XLAND, proprioception=False), make_inputs(XLAND)
+    inputs.frames[..., 0] %= 5
+    absent, present = inputs.task.clone(), inputs.task.clone()
+    absent[:, 1:] = torch.tensor([12, 3, 11, 4])
+    also_absent = absent.clone()
+    also_absent[:, 1:] = torch.tensor([10, 1, 9, 2])
+    present[:, 1:3] = inputs.frames[:, -1, 2, 2]
+    outputs = [network(inputs._replace(task=task)) for task in (absent, also_absent, present)]
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.allclose(outputs[0], outputs[2])
+
+
+def turned(inputs: PolicyInputs, quarter_turns: int) -> PolicyInputs:
+    """What the agent would see had the whole grid been turned."""
+    proprioception = inputs.proprioception.clone()
+    proprioception[..., 0] = (proprioception[..., 0].long() - quarter_turns) % 4
+    return inputs._replace(frames=rotate_frames(inputs.frames, quarter_turns), proprioception=proprioception)
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.parametrize("spec", [FULL, XLAND_FULL], ids=lambda spec: spec.name)
+def test_with_rotation_symmetry_a_turned_grid_gives_the_same_outputs(
+    spec: EnvironmentSpec, settings: dict[str, Any], make_inputs: MakeInputs
+) -> None:
+    """With the direction in proprioception too, which turns with the grid."""
+    network = make_network(spec, symmetry="rotation", **settings)
+    inputs = make_inputs(spec, context=settings.get("context", 1))
+    for quarter_turns in (1, 2, 3):
+        assert torch.equal(network(turned(inputs, quarter_turns)), network(inputs))
+    plain = make_network(spec, **settings)
+    assert not torch.allclose(plain(turned(inputs, 1)), plain(inputs))
+
+
+def steps_of(network: PolicyNetwork, inputs: PolicyInputs) -> list[Tensor]:
+    """The outputs of a recurrent policy that sees the frames of ``inputs`` one after the other."""
+    state, outputs = torch.zeros(len(inputs.frames), 16), []
+    for index in range(inputs.frames.shape[1]):
+        part = slice(index, index + 1)
+        present = inputs._replace(frames=inputs.frames[:, part], proprioception=inputs.proprioception[:, part])
+        output, state = network.step(present, state)
+        outputs.append(output)
+    return outputs
+
+
+@pytest.mark.parametrize("symmetry", ["none", "rotation"])
+def test_a_recurrent_policy_unrolled_in_training_equals_its_steps(symmetry: str, make_inputs: MakeInputs) -> None:
+    network = make_network(XLAND_FULL, recurrent=True, context=5, symmetry=symmetry)
+    inputs = make_inputs(XLAND_FULL, context=5)
+    torch.testing.assert_close(network(inputs), steps_of(network, inputs)[-1])
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_a_recurrent_policy_skips_what_was_before_the_episode_began(length: int, make_inputs: MakeInputs) -> None:
+    network, inputs = make_network(DOORKEY, recurrent=True, context=5), make_inputs(DOORKEY, context=5)
+    inputs.begun[:, : 5 - length] = False
+    history = PolicyInputs(
+        inputs.frames[:, -length:], inputs.begun[:, -length:], inputs.proprioception[:, -length:], inputs.task
+    )
+    torch.testing.assert_close(network(inputs), steps_of(network, history)[-1])
+
+
+def test_a_recurrent_policy_is_trained_through_its_whole_history(make_inputs: MakeInputs) -> None:
+    network = make_network(DOORKEY, recurrent=True, context=4)
+    network(make_inputs(DOORKEY, context=4)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

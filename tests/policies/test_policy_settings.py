@@ -1,0 +1,57 @@
+"""What a configuration may say of policies, and what people read when it says something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lamflow.config import Experiment, PolicySettings, load_experiment
+
+FULL, EGOCENTRIC = "xland-doorkey-5x5-full", "xland-doorkey-5x5"
+ROTATED = {"symmetry": "rotation"}
+
+
+def load(methods: dict[str, Any], **changes: Any) -> Experiment:
+    raw = {
+        "experiment": "test",
+        "envs": [FULL, EGOCENTRIC],
+        "seeds": [0],
+        "lams": {"plain": {}, "turned": ROTATED},
+        "methods": methods,
+    }
+    return load_experiment(raw | changes, source="my.yaml")
+
+
+def test_a_recurrent_policy_needs_a_history_to_be_trained_on() -> None:
+    with pytest.raises(ValueError, match=r"policy\.recurrent: true needs a context above 1.*found context: 1"):
+        PolicySettings(recurrent=True)
+    assert PolicySettings(recurrent=True, context=2).recurrent
+
+
+def test_the_method_of_a_recurrent_policy_without_history_is_named() -> None:
+    with pytest.raises(ValueError, match=r"methods\.bc\.policy: policy\.recurrent: true needs a context above 1"):
+        load({"bc": {"kind": "bc", "policy": {"recurrent": True}}})
+
+
+@pytest.mark.parametrize(
+    ("methods", "key"),
+    [
+        ({"bc": {"kind": "bc", "policy": ROTATED}}, r"methods\.bc\.policy\.symmetry"),
+        ({"oracle": {"kind": "oracle_bc", "policy": ROTATED}}, r"methods\.oracle\.policy\.symmetry"),
+        ({"vpt": {"kind": "vpt"} | ROTATED}, r"methods\.vpt\.symmetry"),
+        ({"vpt": {"kind": "vpt", "policy": ROTATED}}, r"methods\.vpt\.policy\.symmetry"),
+        ({"lapo": {"kind": "latent", "lam": "plain", "policy": ROTATED}}, r"methods\.lapo\.policy\.symmetry"),
+        ({"lapo": {"kind": "latent", "lam": "turned"}}, r"lams\.turned\.symmetry"),
+    ],
+)
+def test_rotations_need_a_full_view_unless_the_method_runs_on_full_views_only(
+    methods: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"{key}: rotation needs a full view, and {EGOCENTRIC} has an egocentric one"):
+        load(methods)
+    assert load(methods, only={name: [FULL] for name in methods})
+
+
+def test_a_rotated_lam_that_no_method_uses_does_no_harm() -> None:
+    assert load({"random": {"kind": "random"}, "lapo": {"kind": "latent", "lam": "plain"}})
