@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings
-from lamflow.lam.model import LatentActionModel
 from lamflow.lam import probe as probes
+from lamflow.lam.model import LatentActionModel
 from lamflow.lam.probe import probe_accuracy
 from lamflow.lam.validation import codebook_metrics, copy_last_frame_loss, forward_metrics, label_in_batches
 

@@ -1,0 +1,138 @@
+"""Training a latent action model and relabelling episodes with it, as the workflow does."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lamflow.catalogue import environment_spec
+from lamflow.data.latents import LatentStore
+from lamflow.data.store import EpisodeStore
+from lamflow.lam.learning import WindowBatches, load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.stages.relabel_episodes import relabel_episodes
+
+ENV = "xland-empty-random-8x8-full"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_a_lam_is_written_with_its_settings_metrics_and_provenance(world: Any) -> None:
+    model = load_latent_action_model(world.model("lapo"), spec=environment_spec(ENV), lam="lapo", seed=0)
+    assert model.settings.quantizer.codes == 8
+    provenance = json.loads(world.model("lapo").with_suffix(".json").read_text())
+    assert provenance["stage"] == "lamflow.stages.train_lam"
+    assert provenance["seed"] == 0 and set(provenance["inputs"]) == {"train", "validation"}
+    rows = rows_of(world.model("lapo").with_name("metrics.csv"))
+    assert list(rows[0]) == ["step", "split", "name", "value"]
+    assert {int(row["step"]) for row in rows if row["split"] == "train"} == {4, 8, 12}
+    assert {int(row["step"]) for row in rows if row["split"] == "validation"} == {6, 12}
+
+
+def test_the_metrics_that_people_look_at_are_logged(world: Any) -> None:
+    names = {
+        lam: {row["name"] for row in rows_of(world.model(lam).with_name("metrics.csv"))}
+        for lam in ("lapo", "continuous")
+    }
+    common = {"loss/total", "loss/reconstruction", "loss/commitment", "optimizer/gradient_norm"}
+    common |= {f"fdm/{name}" for name in ("loss", "loss_shuffled_latent", "loss_copy_last_frame")}
+    common |= {f"fdm/{name}" for name in ("changed_cell_accuracy", "frame_accuracy")}
+    common |= {f"probe/{kind}_accuracy{part}" for kind in ("linear", "mlp") for part in ("", "_effectful")}
+    assert names["continuous"] == common
+    assert names["lapo"] == common | {"codebook/perplexity", "codebook/used_fraction"}
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+def test_the_same_run_gives_the_same_bytes_also_when_it_was_interrupted(
+    world: Any, quick_probes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compute, calls = LatentActionModel.loss, []
+
+    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
+        calls.append(1)
+        if len(calls) == 9:
+            raise Killed
+        return compute(model, windows)
+
+    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
+    with pytest.raises(Killed):
+        world.train_lam("lapo", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state"], "nothing half-written where outputs go"
+    monkeypatch.setattr(LatentActionModel, "loss", compute)
+    model = world.train_lam("lapo", tmp_path)
+    assert "resumed from step 5 of" in capsys.readouterr().out
+    assert model.read_bytes() == world.model("lapo").read_bytes()
+    assert model.with_name("metrics.csv").read_bytes() == world.model("lapo").with_name("metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("change", ["seed", "settings", "data"])
+def test_state_of_another_run_is_not_resumed(
+    change: str, world: Any, quick_probes: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.train_lam("single", tmp_path)
+    settings = json.loads(world.model("single").with_suffix(".json").read_text())["settings"]
+    changes: dict[str, Any] = {
+        "seed": {"seed": 1},
+        "settings": {"settings": settings | {"symmetry": "none"}},
+        "data": {"train": world.episodes("test")},
+    }
+    capsys.readouterr()
+    world.train_lam("single", tmp_path, **changes[change])
+    assert "checkpoint of other settings, data or code; starting from step 0" in capsys.readouterr().out
+
+
+def test_episodes_of_another_environment_are_refused(world: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"train\.zarr: found environment '{ENV}', expected 'xland-doorkey-6x6'"):
+        world.train_lam("lapo", tmp_path, env="xland-doorkey-6x6")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lam", "dim", "tokens", "codes"), [("lapo", 16, 4, 8), ("single", 4, 1, 6), ("continuous", 4, 0, None)]
+)
+def test_latents_are_those_of_the_model_row_by_row(
+    lam: str, dim: int, tokens: int, codes: int | None, world: Any
+) -> None:
+    episodes = EpisodeStore.open(world.episodes())
+    store = LatentStore.open(world.latents(lam), env=ENV, lam=lam, seed=0, episodes=episodes)
+    assert (store.latent_dim, store.num_tokens, store.codebook_size) == (dim, tokens, codes)
+    arrays, found = episodes.load(), store.load()
+    assert found.valid.sum() == arrays.num_transitions and not found.valid[arrays.actions < 0].any()
+    batches = WindowBatches(arrays)
+    model = load_latent_action_model(world.model(lam), spec=environment_spec(ENV))
+    expected = model.label(batches.windows(batches.rows))
+    np.testing.assert_allclose(found.latents[found.valid], expected.continuous.numpy(), atol=1e-5)
+    assert (found.codes is None) == (codes is None)
+    if found.codes is not None:
+        np.testing.assert_array_equal(found.codes[found.valid], expected.codes.numpy())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lam": "single"}, r"model\.safetensors: found a model of lam 'lapo', expected 'single'"),
+        ({"seed": 1}, r"model\.safetensors: found a model of seed 0, expected 1"),
+        ({"env": "xland-fourrooms"}, rf"model\.safetensors: found a model of env '{ENV}', expected 'xland-fourrooms'"),
+        ({"model": Path("nowhere.safetensors")}, r"nowhere\.safetensors: no such model file"),
+        ({"episodes": Path("nowhere.zarr")}, r"nowhere\.zarr"),
+    ],
+)
+def test_relabelling_with_what_does_not_belong_together_is_refused(
+    changes: dict[str, Any], message: str, world: Any, tmp_path: Path
+) -> None:
+    arguments = {"env": ENV, "lam": "lapo", "seed": 0, "model": world.model("lapo"), "episodes": world.episodes()}
+    with pytest.raises(ValueError, match=message):
+        relabel_episodes(**(arguments | changes), output=tmp_path / "train.zarr")
+    assert not list(tmp_path.iterdir())

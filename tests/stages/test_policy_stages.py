@@ -1,0 +1,281 @@
+"""Decoders, policies and rollouts of every kind of method on a small world, and what does not belong together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lamflow.data.store import EpisodeStore
+from lamflow.data.windows import transition_rows
+from lamflow.envs.interface import VectorEnvironment
+from lamflow.evaluation.results import RETURNS_COLUMNS
+from lamflow.policies import members as members_module
+from lamflow.policies.members import Member, label_members, labelled_rows, read_members
+from lamflow.stages import evaluate_agents as evaluate_module
+from lamflow.stages import train_policy as policy_module
+from lamflow.stages.evaluate_agents import evaluate_agents
+from lamflow.stages.train_action_decoders import train_action_decoders
+from lamflow.stages.train_policy import train_policy
+
+ENV = "xland-empty-random-8x8-full"
+LABELS, DRAWS = (16, "2 trajectories"), 2
+MEMBERS = label_members(LABELS, DRAWS)
+TRAINING = {"steps": 6, "batch_size": 32, "learning_rate": 3e-3, "log_every": 3, "validate_every": 3}
+POLICY = {"network": {"width": 8, "layers": 2, "hidden_width": 16, "pooling": "flatten"}, "training": TRAINING}
+DECODER = {"hidden_widths": [8], "training": TRAINING}
+METHODS: dict[str, dict[str, Any]] = {
+    "lapo": {"kind": "latent", "lam": "lapo", "policy": POLICY, "decoder": DECODER},
+    "codes_mlp": {"kind": "latent", "lam": "lapo", "target": "codes", "policy": POLICY, "decoder": DECODER},
+    "dictionary": {
+        "kind": "latent",
+        "lam": "single",
+        "target": "codes",
+        "policy": POLICY | {"symmetry": "rotation"},
+        "decoder": {"kind": "dictionary"},
+    },
+    "continuous": {"kind": "latent", "lam": "continuous", "policy": POLICY, "decoder": DECODER},
+    "bc": {"kind": "bc", "policy": POLICY | {"context": 2, "recurrent": True}},
+    "vpt": {
+        "kind": "vpt",
+        "inverse_dynamics": POLICY["network"],
+        "symmetry": "rotation",
+        "policy": POLICY | {"context": 2},
+        "decoder": DECODER,
+    },
+    "oracle_bc": {"kind": "oracle_bc", "policy": POLICY},
+    "random": {"kind": "random"},
+}
+DECODED = ("lapo", "codes_mlp", "dictionary", "continuous", "vpt")
+PLAYED = [method for method in METHODS if method != "random"]
+
+
+class Stages:
+    """Runs the stages of a method in a folder; keywords change their arguments."""
+
+    def __init__(self, world: Any, folder: Path) -> None:
+        self.world, self.folder = world, folder
+
+    def common(self, method: str) -> dict[str, Any]:
+        return {
+            "env": ENV,
+            "method": method,
+            "settings": METHODS[method],
+            "labels": LABELS,
+            "label_draws": DRAWS,
+            "seed": 0,
+        }
+
+    def latents(self, method: str, split: str) -> Path | None:
+        lam = METHODS[method].get("lam")
+        return self.world.latents(lam, split) if lam else None
+
+    def decoders(self, method: str, **changes: Any) -> Path:
+        output = self.folder / method / "decoders.safetensors"
+        arguments = {"train": self.world.episodes(), "latents": self.latents(method, "train"), "output": output}
+        train_action_decoders(**(self.common(method) | arguments | changes))
+        return output
+
+    def policy(self, method: str, **changes: Any) -> Path:
+        folder = self.folder / method
+        if method == "vpt" and "decoders" not in changes:
+            changes["decoders"] = self.decoders("vpt")
+        arguments = {
+            "logging": {},
+            "train": self.world.episodes(),
+            "validation": self.world.episodes("validation"),
+            "latents": self.latents(method, "train"),
+            "validation_latents": self.latents(method, "validation"),
+            "decoders": None,
+            "output": folder / "policy.safetensors",
+            "metrics": folder / "metrics.csv",
+            "state_dir": folder / "state",
+        }
+        train_policy(**(self.common(method) | arguments | changes))
+        return folder / "policy.safetensors"
+
+    def evaluate(self, method: str, **changes: Any) -> list[dict[str, str]]:
+        decoders = self.folder / method / "decoders.safetensors"
+        arguments: dict[str, Any] = {
+            "evaluation": {"episodes": 10},
+            "collection": {},
+            "episodes": self.world.episodes("test"),
+            "policy": None if method == "random" else self.folder / method / "policy.safetensors",
+            "decoders": decoders if METHODS[method]["kind"] == "latent" else None,
+            "output": self.folder / method / "returns.csv",
+        }
+        evaluate_agents(**(self.common(method) | arguments | changes))
+        with (self.folder / method / "returns.csv").open() as opened:
+            return list(csv.DictReader(opened))
+
+
+@pytest.fixture
+def stages(
+    world: Any, grid_world: Callable[[int], VectorEnvironment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Stages:
+    """With the grid world in place of the simulator."""
+    monkeypatch.setattr(evaluate_module, "make_vector_environment", lambda name, count, **_: grid_world(count))
+    monkeypatch.setattr(
+        evaluate_module,
+        "draw_levels",
+        lambda env, split, count, seed, *_: torch.arange(count).numpy() + 10_000 + seed % 1000,
+    )
+    return Stages(world, tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -> None:
+    if method in DECODED:
+        members, weights, _ = read_members(stages.decoders(method), env=ENV, method=method)
+        assert members == MEMBERS and len(weights) == len(MEMBERS)
+    if method in PLAYED:
+        policies, _, _ = read_members(stages.policy(method), env=ENV, method=method)
+        assert policies == (MEMBERS if method in ("bc", "vpt") else [Member("all", 0)])
+        assert stages.folder.joinpath(method, "policy.json").exists()
+    rows = stages.evaluate(method)
+    assert tuple(rows[0]) == RETURNS_COLUMNS
+    expected = {"oracle_bc": [Member("all", 0)], "random": [Member("0", 0)]}.get(method, MEMBERS)
+    agents = [(row["labels"], row["label_draw"], row["episode"]) for row in rows]
+    assert agents == [(member.labels, str(member.label_draw), str(e)) for member in expected for e in range(10)]
+    for member in range(len(expected)):
+        levels = [row["level_seed"] for row in rows[10 * member : 10 * member + 10]]
+        assert levels == [row["level_seed"] for row in rows[:10]], "all members play the same levels"
+    assert {(row["return_random"], row["return_expert"], row["seed"]) for row in rows} == {("0.1", "1.0", "0")}
+    assert all((float(row["return"]) == 1) == (row["success"] == "True") for row in rows)
+    assert all(1 <= int(row["length"]) <= 40 for row in rows)
+
+
+def test_the_oracle_finds_the_goal_and_the_random_agent_hardly_does(stages: Stages) -> None:
+    network = {"width": 16, "layers": 2, "hidden_width": 64}
+    training = TRAINING | {"steps": 300, "batch_size": 64, "validate_every": 300}
+    stages.policy("oracle_bc", settings={"kind": "oracle_bc", "policy": {"network": network, "training": training}})
+    greedy = {"episodes": 40, "action_selection": "argmax"}
+    oracle, chance = (stages.evaluate(method, evaluation=greedy) for method in ("oracle_bc", "random"))
+    found, by_chance = (sum(row["success"] == "True" for row in rows) / 40 for rows in (oracle, chance))
+    assert found > 0.8 and by_chance < 0.4
+
+
+@pytest.mark.parametrize("method", ["lapo", "bc"])
+def test_the_same_run_gives_the_same_bytes(method: str, stages: Stages, tmp_path: Path) -> None:
+    again = Stages(stages.world, tmp_path / "again")
+    if method in DECODED:
+        assert stages.decoders(method).read_bytes() == again.decoders(method).read_bytes()
+    assert stages.policy(method).read_bytes() == again.policy(method).read_bytes()
+    assert stages.evaluate(method) == again.evaluate(method)
+
+
+def test_all_methods_see_the_same_labels(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[list[int]]] = []
+    draw = members_module.draw_labels
+
+    def draw_and_note(*arguments: Any, **keywords: Any) -> torch.Tensor:
+        rows = draw(*arguments, **keywords)
+        drawn[-1].append(rows.tolist())
+        return rows
+
+    monkeypatch.setattr(members_module, "draw_labels", draw_and_note)
+    for run in (stages.decoders, stages.policy):
+        for method in ("lapo", "dictionary") if run == stages.decoders else ("bc",):
+            drawn.append([])
+            run(method)
+    drawn.append([])
+    stages.decoders("vpt")
+    assert len(drawn) == 4 and all(len(rows) == len(MEMBERS) for rows in drawn)
+    assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
+    assert drawn[0][0] != drawn[0][1], "another draw has other labels"
+
+
+def test_vpt_clones_pseudo_labels_and_keeps_the_labels_that_it_knows(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, clone = [], policy_module.clone
+
+    def clone_and_note(**arguments: Any) -> Any:
+        seen.append(arguments["train_examples"])
+        return clone(**arguments)
+
+    monkeypatch.setattr(policy_module, "clone", clone_and_note)
+    stages.policy("vpt")
+    arrays = EpisodeStore.open(stages.world.episodes()).load()
+    true = torch.from_numpy(arrays.actions)
+    for member, examples in zip(MEMBERS, seen, strict=True):
+        assert torch.equal(examples.rows, transition_rows(arrays))
+        known = torch.isin(examples.rows, labelled_rows(arrays, member, 0))
+        assert torch.equal(examples.targets[known], true[examples.rows[known]])
+        wrong = examples.targets[~known] != true[examples.rows[~known]]
+        assert wrong.float().mean() > 0.1, "an untrained inverse dynamics model is often wrong"
+
+
+def test_metrics_are_the_curves_of_the_first_member(stages: Stages) -> None:
+    stages.policy("bc")
+    with stages.folder.joinpath("bc", "metrics.csv").open() as opened:
+        rows = [(row["step"], row["split"], row["name"]) for row in csv.DictReader(opened)]
+    assert rows.count(("6", "train", "loss/total")) == rows.count(("6", "validation", "loss/total")) == 1
+
+
+REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
+    ("decoders", "lapo", lambda w: {"labels": (100_000,)}, "label count 100000 transitions: the episodes hold"),
+    (
+        "decoders",
+        "vpt",
+        lambda w: {"labels": ("51 trajectories",)},
+        "label count 51 trajectories: the episodes hold 50",
+    ),
+    ("decoders", "lapo", lambda w: {"latents": None}, "need the latents of the train split; none were given"),
+    ("decoders", "lapo", lambda w: {"latents": w.latents("single")}, "found lam 'single', expected 'lapo'"),
+    ("decoders", "lapo", lambda w: {"seed": 1}, "found seed 0, expected 1"),
+    (
+        "decoders",
+        "lapo",
+        lambda w: {"env": "xland-fourrooms"},
+        f"found environment '{ENV}', expected 'xland-fourrooms'",
+    ),
+    ("decoders", "lapo", lambda w: {"latents": w.latents("lapo", "validation")}, "found latents of other episodes"),
+    ("decoders", "bc", lambda w: {}, "method 'bc' of kind 'bc' has no decoders"),
+    ("policy", "bc", lambda w: {"labels": (100_000,)}, "label count 100000 transitions: the episodes hold"),
+    ("policy", "lapo", lambda w: {"latents": None}, "needs the latents of the train split; none were given"),
+    ("policy", "lapo", lambda w: {"validation_latents": None}, "needs the latents of the validation split"),
+    ("policy", "lapo", lambda w: {"latents": w.latents("single")}, "found lam 'single', expected 'lapo'"),
+    ("policy", "lapo", lambda w: {"seed": 1}, "found seed 0, expected 1"),
+    ("policy", "lapo", lambda w: {"validation_latents": w.latents("lapo")}, "found latents of other episodes"),
+    ("policy", "vpt", lambda w: {"decoders": None}, "needs its supervised inverse dynamics models; none were given"),
+    ("policy", "oracle_bc", lambda w: {"env": "xland-fourrooms"}, f"found environment '{ENV}'"),
+]
+
+
+@pytest.mark.parametrize(("stage", "method", "changes", "message"), REFUSED, ids=[f"{r[0]}-{r[3]}" for r in REFUSED])
+def test_what_does_not_belong_together_is_refused_before_training(
+    stage: str, method: str, changes: Callable[[Any], dict[str, Any]], message: str, stages: Stages
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(stages, stage)(method, **changes(stages.world))
+    assert not list(stages.folder.glob("**/*.safetensors"))
+
+
+def test_vpt_refuses_inverse_dynamics_models_of_other_label_budgets(stages: Stages) -> None:
+    decoders = stages.decoders("vpt", labels=(8,))
+    with pytest.raises(
+        ValueError, match=r"decoders\.safetensors: holds other label counts or draws than the policies'"
+    ):
+        stages.policy("vpt", decoders=decoders)
+
+
+def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -> None:
+    stages.policy("lapo")
+    with pytest.raises(ValueError, match="method 'lapo' acts in latents; no decoders file was given"):
+        stages.evaluate("lapo", decoders=None)
+    with pytest.raises(ValueError, match=r"decoders\.safetensors: no such model file"):
+        stages.evaluate("lapo")
+    stages.decoders("lapo", labels=(8,))
+    with pytest.raises(ValueError, match=r"decoders\.safetensors: holds other label counts or draws"):
+        stages.evaluate("lapo")
+    with pytest.raises(ValueError, match="method 'bc' acts by a policy; no policy file was given"):
+        stages.evaluate("bc", policy=None)
+    with pytest.raises(ValueError, match=r"policy\.safetensors: found method 'lapo', expected 'bc'"):
+        stages.evaluate("bc", policy=stages.folder / "lapo" / "policy.safetensors")
+    with pytest.raises(ValueError, match=f"found environment '{ENV}', expected 'xland-fourrooms'"):
+        stages.evaluate("random", env="xland-fourrooms")
