@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import AGENT_TILE
@@ -109,6 +109,7 @@ def test_a_shift_enters_every_layer_like_a_latent_tiled_over_the_grid() -> None:
     features = trunk.embedding(frames.movedim(1, 3).flatten(3)).permute(0, 3, 1, 2)
     tiled = latents[:, :, None, None].expand(-1, -1, 7, 7)
     for index, (convolution, kernel) in enumerate(zip(trunk.convolutions, kernels, strict=True)):
+        assert isinstance(convolution, nn.Conv2d)
         wider = torch.cat([convolution.weight, kernel], dim=1)
         update = functional.relu(
             functional.conv2d(torch.cat([features, tiled], dim=1), wider, convolution.bias, padding=1)

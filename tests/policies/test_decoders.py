@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import DecoderSettings, NetworkSettings, TrainingSettings
+from lamflow.config import DecoderSettings, NetworkSettings, Symmetry, TrainingSettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.windows import transition_rows
 from lamflow.models.perceptron import mlp
@@ -97,7 +97,8 @@ def test_decoders_depend_on_their_seed_alone() -> None:
     latents, actions = labelled_latents(16)
     settings = DecoderSettings(training=TrainingSettings(steps=5, batch_size=32))
     first, again, other = (
-        fit_mlp_decoder(latents, actions, num_actions=6, settings=settings, seed=seed)[0].weight for seed in (1, 1, 2)
+        fit_mlp_decoder(latents, actions, num_actions=6, settings=settings, seed=seed).state_dict()["0.weight"]
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -124,6 +125,7 @@ def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: Episode
 def test_with_rotation_symmetry_turned_windows_get_the_same_labels(walks: EpisodeArrays) -> None:
     torch.manual_seed(0)
     windows = EpisodeTensors(walks).windows(transition_rows(walks)[:50])
-    for symmetry, equal in (("rotation", True), ("none", False)):
+    expected: dict[Symmetry, bool] = {"rotation": True, "none": False}
+    for symmetry, equal in expected.items():
         labeller = ActionLabeller(settings=NetworkSettings(width=8, layers=2), symmetry=symmetry, spec=WORLD)
         assert torch.equal(labeller(rotate_frames(windows, 1)), labeller(windows)) == equal

@@ -45,7 +45,7 @@ class World:
 
     def train_lam(self, lam: str, folder: Path, **changes: Any) -> Path:
         """Run the stage; the model's path."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "env": ENV,
             "lam": lam,
             "settings": LAMS[lam],

@@ -44,6 +44,8 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
             panels[1].set_yticklabels([])
         for panel, name in zip(grid[-1], _QUANTITIES, strict=True):
             panel.set_xlabel(name)
+            left, right = panel.get_xlim()  # shared by the column, so it has to wait for the last row
+            panel.set_xlim(min(left, -0.03), max(right, 1.03))
         figure.suptitle(f"with {labels} labels", x=0.01, ha="left", fontsize=9.5, color=style.MUTED)
     return figure
 
@@ -72,5 +74,3 @@ def _draw_dots(
     panel.set_ylim(len(methods) - 0.4, -0.6)
     panel.grid(axis="y", visible=False)
     panel.tick_params(axis="y", length=0)
-    left, right = panel.get_xlim()
-    panel.set_xlim(min(left, -0.03), max(right, 1.03))

@@ -80,6 +80,7 @@ class MethodStyle:
 
 _KNOWN = {
     "oracle_bc": MethodStyle("oracle BC (all labels)", "#333333", "", reference=True, dashes=(5, 2)),
+    "oracle_bc_egocentric": MethodStyle("oracle BC, egocentric", "#333333", "", reference=True, dashes=(2, 1)),
     "random": MethodStyle("random", "#8a8a8a", "", reference=True, dashes=(1.2, 1.8)),
     "lapo": MethodStyle("LAPO", BLUE, "o"),
     "bc": MethodStyle("BC", VERMILLION, "s"),
