@@ -279,3 +279,11 @@ def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -
         stages.evaluate("bc", policy=stages.folder / "lapo" / "policy.safetensors")
     with pytest.raises(ValueError, match=f"found environment '{ENV}', expected 'xland-fourrooms'"):
         stages.evaluate("random", env="xland-fourrooms")
+
+
+def test_decoders_of_another_kind_than_the_settings_are_refused(stages: Stages) -> None:
+    stages.decoders("lapo")
+    stages.policy("lapo")
+    settings = METHODS["lapo"] | {"target": "codes", "decoder": METHODS["dictionary"]["decoder"]}
+    with pytest.raises(ValueError, match=r"decoders\.safetensors: found decoder 'mlp', expected 'dictionary'"):
+        stages.evaluate("lapo", settings=settings)

@@ -37,7 +37,8 @@ def load_agent(
     if isinstance(typed, LatentMethodSettings):
         if decoders is None:
             raise ValueError(f"method {method!r} acts in latents; no decoders file was given")
-        members, weights, metadata = read_members(decoders, env=spec.name, method=method)
+        made_for = {"decoder": typed.decoder.kind, "target": typed.target}
+        members, weights, metadata = read_members(decoders, env=spec.name, method=method, **made_for)
         if typed.decoder.kind == "dictionary":
             decode = table_decode([part["table"] for part in weights])
         else:

@@ -61,10 +61,13 @@ def save_members(
     save_model(path, tensors, {**metadata, "members": [[member.labels, member.label_draw] for member in members]})
 
 
-def read_members(path: Path, *, env: str, method: str) -> tuple[list[Member], list[dict[str, Tensor]], dict[str, Any]]:
-    """The members, their tensors, and the header; ValueError when the file is damaged or of another environment or method."""
+def read_members(
+    path: Path, *, env: str, method: str, **also: Any
+) -> tuple[list[Member], list[dict[str, Tensor]], dict[str, Any]]:
+    """The members, their tensors, and the header; ValueError when the file is damaged or of another environment or method, or
+    when an entry of its header is not what ``also`` says."""
     tensors, metadata = read_model(path)
-    for key, expected in (("env", env), ("method", method)):
+    for key, expected in {"env": env, "method": method, **also}.items():
         if metadata.get(key) != expected:
             raise ValueError(
                 f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}"

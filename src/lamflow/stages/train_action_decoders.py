@@ -51,6 +51,7 @@ def train_action_decoders(
                 f"{output}: decoders of method {method!r} need the latents of the train split; none were given"
             )
         latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
+        metadata |= {"decoder": typed.decoder.kind, "target": typed.target}
         metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
         weights = _latent_decoders(typed, spec, arrays, latent_store.load(), metadata["num_codes"], rows, seeds)
         inputs["latents"] = Path(latents)
