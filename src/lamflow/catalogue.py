@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-View = Literal["egocentric", "full"]
+Family = Literal["xland", "procgen"]
+View = Literal["egocentric", "full", "pixels"]
 Demonstrator = Literal["ppo", "planner"]
 
 NUM_TILES = 13
@@ -24,28 +25,40 @@ MINIGRID_ACTIONS = ("forward", "turn right", "turn left", "pick up", "put down",
 class EnvironmentSpec:
     """What the rest of lamflow must know about an environment without importing its simulator.
 
-    ``frame_shape`` is (H, W, 2) for grids: tile id and colour id, both categories. ``category_sizes`` holds the number of
-    categories of each frame channel. ``proprioception_sizes`` and ``task_sizes`` hold the number of categories of each
+    ``frame_shape`` is (H, W, 2) for grids: tile id and colour id, both categories; ``category_sizes`` holds the number of
+    categories of each frame channel. It is (64, 64, 3) for pixels (RGB, 0 to 255), which have no categories, no
+    proprioception and no task. ``proprioception_sizes`` and ``task_sizes`` hold the number of categories of each
     entry of the proprioceptive vector (direction, carried tile, carried colour) and of the task vector (goal id, tile and
     colour of its first object, tile and colour of its second); the task vector is empty where the task never changes.
+    ``action_classes`` lists sets of actions that do the same thing in every state (see docs/environments.md); an action that
+    is in none of them is a class of its own.
     """
 
     name: str
-    family: Literal["xland"]
+    family: Family
     simulator_id: str
     view: View
     frame_shape: tuple[int, int, int]
-    category_sizes: tuple[int, int]
+    category_sizes: tuple[int, ...]
     action_names: tuple[str, ...]
     max_steps: int
     demonstrator: Demonstrator
     proprioception_sizes: tuple[int, ...] = (4, NUM_TILES, NUM_COLORS)
     task_sizes: tuple[int, ...] = ()
     uses_rulesets: bool = False
+    final_observations: bool = True
+    action_classes: tuple[tuple[int, ...], ...] = ()
+    return_bounds: tuple[float, float] | None = None
 
     @property
     def num_actions(self) -> int:
         return len(self.action_names)
+
+    @property
+    def class_of_action(self) -> tuple[int, ...]:
+        """For each action the smallest one that does the same thing."""
+        smallest = {action: min(same) for same in self.action_classes for action in same}
+        return tuple(smallest.get(action, action) for action in range(self.num_actions))
 
 
 def _xland_pair(
@@ -75,9 +88,79 @@ def _xland_pair(
     ]
 
 
+@dataclass(frozen=True)
+class ProcgenGame:
+    """One game of Procgen (Cobbe et al. 2020, arXiv 1912.01588).
+
+    ``easy`` and ``hard``: the returns (min, max) by which the paper normalises each mode. ``max_steps``: the game's own
+    time limit. ``same``: sets of actions with equal consequences, measured from saved states
+    (``lamflow.envs.action_equivalence``).
+    """
+
+    easy: tuple[float, float]
+    hard: tuple[float, float]
+    max_steps: int
+    same: tuple[tuple[int, ...], ...]
+
+
+_SPECIAL = (9, 10, 11, 12, 13, 14)
+_IDLE = ((4, *_SPECIAL),)
+_IDLE_BUT_FIRE = ((4, *_SPECIAL[1:]),)
+_SIDEWAYS = ((0, 1, 2), (6, 7, 8))
+_JUMPING = ((0, 1), (6, 7))
+
+PROCGEN_GAMES: dict[str, ProcgenGame] = {
+    "bigfish": ProcgenGame((1, 40), (0, 40), 6000, _IDLE),
+    "bossfight": ProcgenGame((0.5, 13), (0.5, 13), 4000, _IDLE_BUT_FIRE),
+    "caveflyer": ProcgenGame((3.5, 12), (2, 13.4), 1000, _IDLE_BUT_FIRE),
+    "chaser": ProcgenGame((0.5, 13), (0.5, 14.2), 1000, _IDLE),
+    "climber": ProcgenGame((2, 12.6), (1, 12.6), 1000, (*_JUMPING, (3, 4, *_SPECIAL))),
+    "coinrun": ProcgenGame((5, 10), (5, 10), 1000, _IDLE),
+    "dodgeball": ProcgenGame((1.5, 19), (1.5, 19), 1000, _IDLE_BUT_FIRE),
+    "fruitbot": ProcgenGame((-1.5, 32.4), (-0.5, 27.2), 1000, (*_SIDEWAYS, (3, 4, 5, *_SPECIAL[1:]))),
+    "heist": ProcgenGame((3.5, 10), (2, 10), 1000, _IDLE),
+    "jumper": ProcgenGame((3, 10), (1, 10), 1000, (*_JUMPING, (3, 4, *_SPECIAL))),
+    "leaper": ProcgenGame((3, 10), (1.5, 10), 500, (*_SIDEWAYS, *_IDLE)),
+    "maze": ProcgenGame((5, 10), (4, 10), 500, (*_SIDEWAYS, *_IDLE)),
+    "miner": ProcgenGame((1.5, 13), (1.5, 20), 1000, (*_SIDEWAYS, *_IDLE)),
+    "ninja": ProcgenGame((3.5, 10), (2, 10), 1000, (*_JUMPING, (3, 4), (9, 13, 14))),
+    "plunder": ProcgenGame((4.5, 30), (3, 30), 4000, (*_SIDEWAYS, (3, 4, 5, *_SPECIAL[1:]))),
+    "starpilot": ProcgenGame((2.5, 64), (1.5, 35), 1000, ((9, *_SPECIAL[2:]),)),
+}
+"""All 16 games."""
+PROCGEN_ACTIONS = (
+    "left down", "left", "left up", "down", "none", "up", "right down", "right", "right up", "D", "A", "W", "S", "Q", "E",
+)  # fmt: skip
+"""Keys of Procgen's 15 actions, in its order."""
+
+
+def _procgen_pair(game: str) -> list[EnvironmentSpec]:
+    """``procgen-<game>`` (easy) and ``procgen-<game>-hard``."""
+    facts = PROCGEN_GAMES[game]
+    return [
+        EnvironmentSpec(
+            name=f"procgen-{game}{suffix}",
+            family="procgen",
+            simulator_id=f"{game}/{mode}",
+            view="pixels",
+            frame_shape=(64, 64, 3),
+            category_sizes=(),
+            action_names=PROCGEN_ACTIONS,
+            max_steps=facts.max_steps,
+            demonstrator="ppo",
+            proprioception_sizes=(),
+            final_observations=False,
+            action_classes=facts.same,
+            return_bounds=bounds,
+        )
+        for suffix, mode, bounds in (("", "easy", facts.easy), ("-hard", "hard", facts.hard))
+    ]
+
+
 ENVIRONMENTS: dict[str, EnvironmentSpec] = {
     spec.name: spec
     for pair in (
+        *map(_procgen_pair, PROCGEN_GAMES),
         _xland_pair("empty-random-8x8", "MiniGrid-EmptyRandom-8x8", 8, 256, "ppo"),
         _xland_pair("doorkey-5x5", "MiniGrid-DoorKey-5x5", 5, 250, "ppo"),
         _xland_pair("doorkey-6x6", "MiniGrid-DoorKey-6x6", 6, 360, "ppo"),

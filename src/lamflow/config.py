@@ -26,14 +26,20 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete_groups(cls, given: Any) -> Any:
-        """A nested group that is given in part keeps the rest of the default it has here, which may differ from its class's."""
+        """A nested group that is given in part keeps the rest of the default it has here, which may differ from its class's; where there
+        are kinds, one without a kind is of the default's kind, and one of another kind keeps nothing."""
         if not isinstance(given, dict):
             return given
         completed = dict(given)
         for name, field in cls.model_fields.items():
             default = field.get_default(call_default_factory=True, validated_data={})
-            if isinstance(default, BaseModel) and isinstance(given.get(name), dict):
-                completed[name] = default.model_dump(exclude_defaults=True) | given[name]
+            part = given.get(name)
+            if not isinstance(default, BaseModel) or not isinstance(part, dict):
+                continue
+            kind = getattr(default, "kind", None)
+            if part.get("kind", kind) == kind:
+                own = {} if kind is None else {"kind": kind}
+                completed[name] = own | default.model_dump(exclude_defaults=True) | part
         return completed
 
 
@@ -49,6 +55,7 @@ class TrainingSettings(Settings):
     final_learning_rate_fraction: float = Field(
         0.01, ge=0, le=1, description="Learning rate at the last step as a fraction of its peak; linear in between."
     )
+    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW); 0 is plain Adam.")
     clip_norm: float = Field(2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it.")
     precision: Literal["auto", "float32", "bf16"] = Field(
@@ -62,7 +69,7 @@ class TrainingSettings(Settings):
 
 
 class ExpertSettings(Settings):
-    """The PPO expert (JAX) of environments whose demonstrator is `ppo`; planners need no training."""
+    """The PPO expert (JAX) of XLand environments whose demonstrator is `ppo`; planners need no training."""
 
     total_steps: int = Field(2_000_000, gt=0, description="Environment steps of PPO training, at most.")
     target_return: float = Field(
@@ -97,6 +104,19 @@ class CollectionSettings(Settings):
         ge=0,
         le=1,
         description="Probability of a uniformly random action at each step, so that every action occurs.",
+    )
+    sticky: float = Field(
+        0.0, ge=0, lt=1, description="Probability that the demonstrator repeats its last action (Procgen)."
+    )
+    source: Literal["expert", "lapo", "dgrl"] = Field(
+        "expert",
+        description="Where the episodes of Procgen games come from. expert: rollouts of the expert; lapo: LAPO's published data; dgrl: the "
+        "archives of 'The Generalization Gap in Offline RL'; see docs/datasets.md.",
+    )
+    levels: Literal["split", "all"] = Field(
+        "split",
+        description="Levels of Procgen games. split: each split has a range of its own; all: every split draws from all levels, as in "
+        "LAPO (num_levels: 0).",
     )
     num_rulesets: int = Field(
         1000, gt=0, description="XLand rulesets over all splits (80% train, 10% validation, 10% test)."
@@ -142,6 +162,7 @@ SYMMETRY = (
 class NetworkSettings(Settings):
     """A convolutional network over grids of categories."""
 
+    kind: Literal["grid"] = "grid"
     width: int = Field(32, gt=0, description="Channels of each convolution.")
     layers: int = Field(3, gt=0, description="3x3 convolutions.")
     embedding_dim: int = Field(8, gt=0, description="Embedding width of each category (tile, colour).")
@@ -151,13 +172,95 @@ class NetworkSettings(Settings):
     hidden_width: int = Field(128, gt=0, description="Width of the hidden layer after the pooling.")
 
 
+class ImpalaSettings(Settings):
+    """The IMPALA network over RGB frames."""
+
+    kind: Literal["impala"] = "impala"
+    stem: Literal["conv", "patch"] = Field(
+        "conv",
+        description="conv: 3x3 convolution at full resolution and max-pool (LAPO); patch: an 8x8 convolution of stride 4, "
+        "several times faster.",
+    )
+    channels: tuple[int, ...] = Field(
+        (16, 32, 32), min_length=1, description="Channels of each sequence, before `scale`."
+    )
+    scale: int = Field(1, gt=0, description="Factor on all channels; LAPO's networks have 4.")
+    blocks: int = Field(2, ge=0, description="Residual blocks a sequence.")
+    hidden_width: int = Field(256, gt=0, description="Width of the hidden layer.")
+
+
+class UnetSettings(Settings):
+    """The U-Net forward dynamics model over RGB frames."""
+
+    kind: Literal["unet"] = "unet"
+    stem: Literal["conv", "patch"] = Field(
+        "conv",
+        description="conv: at full resolution (LAPO); patch: on 4x4 patches moved into channels, many times faster.",
+    )
+    base_width: int = Field(24, gt=0, description="Channels of the first block; each deeper one has twice as many.")
+    predicts: Literal["frame", "change"] = Field(
+        "frame", description="frame: the output is the next frame (LAPO); change: it is added to the present frame."
+    )
+
+
+EncoderSettings = Annotated[NetworkSettings | ImpalaSettings, Field(discriminator="kind")]
+"""A network from frames to a vector: grid for XLand-MiniGrid, impala for pixels."""
+DynamicsSettings = Annotated[NetworkSettings | UnetSettings, Field(discriminator="kind")]
+"""A forward dynamics model: grid for XLand-MiniGrid, unet for pixels."""
+
+
+class PixelExpertSettings(Settings):
+    """The PPO expert (torch) of Procgen games; the defaults are the published recipe of Procgen's easy mode."""
+
+    source: Literal["shipped", "train"] = Field(
+        "shipped",
+        description="shipped: the checkpoint under resources/experts/ where the game has one, training where it has none; train: "
+        "always train.",
+    )
+    num_envs: int = Field(64, gt=1, description="Parallel environments, in two groups that take turns.")
+    num_steps: int = Field(256, gt=0, description="Steps a rollout and environment.")
+    total_steps: int = Field(25_000_000, gt=0, description="Environment steps of training.")
+    epochs: int = Field(3, gt=0, description="Passes over each rollout.")
+    minibatches: int = Field(8, gt=0, description="Minibatches a pass.")
+    learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate.")
+    final_learning_rate_fraction: float = Field(
+        1.0, ge=0, le=1, description="Learning rate at the end as a fraction of that at the start; linear in between."
+    )
+    discount: float = Field(0.999, gt=0, le=1, description="Discount factor gamma.")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of generalised advantage estimation.")
+    clip_range: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio and of the value.")
+    entropy_coefficient: float = Field(0.01, ge=0, description="Weight of the entropy bonus.")
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm clip.")
+    mask_duplicate_actions: bool = Field(
+        False,
+        description="Take one action only of each set that does the same thing in the game; see docs/environments.md.",
+    )
+    network: ImpalaSettings = Field(default_factory=ImpalaSettings, description="The network.")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="Autocast precision; see `training`.")
+    validate_every: int = Field(100, gt=0, description="Rollouts between two evaluations on validation levels.")
+    validation_episodes: int = Field(64, gt=0, description="Episodes of such an evaluation.")
+    checkpoint_every: int = Field(10, gt=0, description="Rollouts between two checkpoints in the state directory.")
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> PixelExpertSettings:
+        if self.num_envs % 2:
+            raise ValueError(f"num_envs: found {self.num_envs}, expected an even number")
+        if self.num_envs * self.num_steps % self.minibatches:
+            raise ValueError(
+                f"minibatches: found {self.minibatches}, expected a divisor of num_envs * num_steps = "
+                f"{self.num_envs * self.num_steps}"
+            )
+        return self
+
+
 class LamSettings(Settings):
     """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
 
-    inverse_dynamics: NetworkSettings = Field(
+    inverse_dynamics: EncoderSettings = Field(
         default_factory=NetworkSettings, description="The inverse dynamics model (IDM)."
     )
-    forward_dynamics: NetworkSettings = Field(
+    forward_dynamics: DynamicsSettings = Field(
         default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
     )
     quantizer: QuantizerSettings = Field(default_factory=QuantizerSettings, description="The quantiser between them.")
@@ -168,8 +271,11 @@ class LamSettings(Settings):
 class PolicySettings(Settings):
     """A policy network and its inputs."""
 
-    network: NetworkSettings = Field(
+    network: EncoderSettings = Field(
         default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
+    )
+    value_head: bool = Field(
+        False, description="A value head beside the output, for fine-tuning online; cloning leaves it as it is."
     )
     context: int = Field(
         1,
@@ -236,7 +342,7 @@ class VptMethodSettings(Settings):
     """An IDM trained on the N labels, its pseudo-labels on all episodes, behaviour cloning on them (VPT)."""
 
     kind: Literal["vpt"] = "vpt"
-    inverse_dynamics: NetworkSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
+    inverse_dynamics: EncoderSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
     symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
@@ -310,7 +416,10 @@ class Experiment(Settings):
         (16, 64, 256, 1024), min_length=1, description="Label budgets: transitions, or '<n> trajectories'."
     )
     label_draws: int = Field(3, gt=0, description="Random draws of the labels for each budget and seed.")
-    expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts.")
+    expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts of XLand environments.")
+    pixel_expert: PixelExpertSettings = Field(
+        default_factory=PixelExpertSettings, description="PPO experts of Procgen games."
+    )
     collection: CollectionSettings = Field(default_factory=CollectionSettings, description="Episode collection.")
     lams: dict[Name, LamSettings] = Field(default_factory=dict, description="Latent action models by name.")
     methods: dict[Name, MethodSettings] = Field(min_length=1, description="Methods by name.")
@@ -390,6 +499,30 @@ class Experiment(Settings):
             if not isinstance(method, RandomMethodSettings):
                 symmetries[f"methods.{name}.policy.symmetry"] = method.policy.symmetry
         return [key for key, symmetry in symmetries.items() if symmetry == "rotation"]
+
+    @model_validator(mode="after")
+    def _networks_see_the_frames(self) -> Experiment:
+        for env in self.envs:
+            pixels = environment_spec(env).view == "pixels"
+            for key, kind in self._networks_on(env).items():
+                if (kind == "grid") == pixels:
+                    wanted = "impala (or unet for a forward model)" if pixels else "grid"
+                    raise ValueError(f"{key}.kind: found {kind}, and the frames of {env} need {wanted}")
+        return self
+
+    def _networks_on(self, env: str) -> dict[str, str]:
+        """Kinds of the networks used on ``env`` by key."""
+        kinds = {}
+        for name in self.lams_of(env):
+            kinds[f"lams.{name}.inverse_dynamics"] = self.lams[name].inverse_dynamics.kind
+            kinds[f"lams.{name}.forward_dynamics"] = self.lams[name].forward_dynamics.kind
+        for name in self.methods_of(env):
+            method = self.methods[name]
+            if isinstance(method, VptMethodSettings):
+                kinds[f"methods.{name}.inverse_dynamics"] = method.inverse_dynamics.kind
+            if not isinstance(method, RandomMethodSettings):
+                kinds[f"methods.{name}.policy.network"] = method.policy.network.kind
+        return kinds
 
     @model_validator(mode="after")
     def _labels_within_data(self) -> Experiment:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+_UNION_KEYS = ("inverse_dynamics", "forward_dynamics", "network")
+"""Keys whose groups come in kinds."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
@@ -24,9 +27,9 @@ def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{key}: missing; it has no default"
     if problem["type"] == "union_tag_not_found":
-        return f"{key}: kind is missing; expected one of {', '.join(_kinds(model))}{found}"
+        return f"{key}: kind is missing; expected one of {', '.join(_kinds_beside(location, model))}{found}"
     if problem["type"] == "union_tag_invalid":
-        return f"{key}.kind: expected one of {', '.join(_kinds(model))} (found {problem['input'].get('kind')!r})"
+        return f"{key}.kind: expected one of {', '.join(_kinds_beside(location, model))} (found {problem['input'].get('kind')!r})"
     if problem["type"] == "tuple_type":
         return f"{key}: expected a list{found}"
     if problem["type"] == "model_type":
@@ -36,33 +39,41 @@ def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _shown_key(location: Sequence[str | int]) -> str:
-    """``methods.lapo.decoder.kind``: pydantic puts the kind of a method before its keys, the file does not."""
+    """``methods.lapo.decoder.kind``: pydantic puts the kind of a union's member before its keys, the file does not."""
     parts = [str(part) for part in location]
     if parts[:1] == ["methods"] and len(parts) > 3:
         del parts[2]
-    return ".".join(parts) or "the whole file"
+    shown = [part for index, part in enumerate(parts) if index == 0 or parts[index - 1] not in _UNION_KEYS]
+    return ".".join(shown) or "the whole file"
 
 
-def _keys_beside(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
-    """The keys that are known where the unknown one at ``location`` stands."""
+def _annotation_at(location: Sequence[str | int], model: type[BaseModel]) -> Any:
+    """The type of what stands at ``location``."""
     annotation: Any = model
-    for part in location[:-1]:
+    for part in location:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             annotation = annotation.model_fields[str(part)].annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
         else:
             annotation = _members(annotation)[str(part)]
-    return list(annotation.model_fields)
+    return annotation
+
+
+def _keys_beside(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """The keys that are known where the unknown one at ``location`` stands."""
+    return list(_annotation_at(location[:-1], model).model_fields)
+
+
+def _kinds_beside(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """The kinds that are known at ``location``."""
+    return list(_members(_annotation_at(location, model)))
 
 
 def _members(union: Any) -> dict[str, type[BaseModel]]:
     """The models of a union that is told apart by ``kind``, by their kind."""
-    return {member.model_fields["kind"].default: member for member in get_args(get_args(union)[0])}
-
-
-def _kinds(model: type[BaseModel]) -> list[str]:
-    return list(_members(get_args(model.model_fields["methods"].annotation)[1]))
+    members = get_args(get_args(union)[0] if get_origin(union) is Annotated else union)
+    return {member.model_fields["kind"].default: member for member in members}
 
 
 def _short(value: Any) -> str:

@@ -3,23 +3,35 @@
 Where the task is fixed (MiniGrid), the id is the reset seed, and a stable hash of the level's initial state (grid, agent's
 position and direction) decides its split: 80% train, 10% validation, 10% test. Small grids have few layouts, so seeds alone
 would put the same level into several splits. With rulesets (XLand), the ruleset decides: splits share no ruleset.
+
+A Procgen level id is Procgen's level seed, and ranges of seeds are the splits (``PROCGEN_RANGES``): 80%, 10% and 10% of all.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, get_args
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
 from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS, split_bounds
-from lamflow.envs.xland import SEED_BITS, XlandSimulator, make_simulator
+
+if TYPE_CHECKING:
+    from lamflow.envs.xland import XlandSimulator
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 _CANDIDATES = 1024
+PROCGEN_RANGES: dict[Split, range] = {
+    "train": range(0, 1_717_986_918),
+    "validation": range(1_717_986_918, 1_932_735_283),
+    "test": range(1_932_735_283, 2**31),
+}
+"""Level seeds of Procgen by split."""
+_ALL_PROCGEN_LEVELS = range(2**31)
 
 
 def initial_state_digests(simulator: XlandSimulator, level_ids: NDArray[np.int64]) -> list[bytes]:
@@ -39,20 +51,34 @@ def split_of_digest(digest: bytes) -> Split:
 
 
 def draw_levels(
-    env: str, split: Split, count: int, seed: int, num_rulesets: int = DEFAULT_NUM_RULESETS
+    env: str,
+    split: Split,
+    count: int,
+    seed: int,
+    num_rulesets: int = DEFAULT_NUM_RULESETS,
+    *,
+    all_levels: bool = False,
 ) -> NDArray[np.int64]:
     """``count`` level ids int64 of a split, the same for the same arguments; a longer draw starts with a shorter one.
 
-    Repeats are possible (EmptyRandom has only some hundred levels). ValueError for an unknown environment or split.
+    Repeats are possible (EmptyRandom has only some hundred levels). ``all_levels``: draw from all of Procgen's levels
+    whatever the split, as LAPO does (``num_levels: 0``); splits then differ by their draws only. ValueError for an unknown environment or split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     spec = environment_spec(env)
     generator = np.random.default_rng((seed, SPLITS.index(split)))
+    if spec.family == "procgen":
+        bounds = _ALL_PROCGEN_LEVELS if all_levels else PROCGEN_RANGES[split]
+        return generator.integers(bounds.start, bounds.stop, size=count)
     if spec.uses_rulesets:
+        from lamflow.envs.xland import SEED_BITS
+
         bounds = split_bounds(num_rulesets)[split]
         draws = generator.integers(2**31, size=(count, 2))
         return (bounds.start + draws[:, 0] % len(bounds)) << SEED_BITS | draws[:, 1]
+    from lamflow.envs.xland import make_simulator
+
     simulator = make_simulator(env, num_rulesets)
     kept: list[int] = []
     while len(kept) < count:
@@ -62,3 +88,22 @@ def draw_levels(
             int(level) for level, digest in zip(candidates, digests, strict=True) if split_of_digest(digest) == split
         )
     return np.array(kept[:count], np.int64)
+
+
+class LevelStream(Iterator[int]):
+    """Endless Procgen levels of a split, drawn in chunks; ``position`` is what a checkpoint needs to go on from."""
+
+    _CHUNK = 4096
+
+    def __init__(self, env: str, split: Split, seed: int, position: int = 0) -> None:
+        self.position = position
+        self._draw = lambda chunk: draw_levels(env, split, self._CHUNK, seed + 7919 * chunk)
+        self._chunk = -1
+        self._levels = np.zeros(0, np.int64)
+
+    def __next__(self) -> int:
+        chunk, offset = divmod(self.position, self._CHUNK)
+        if chunk != self._chunk:
+            self._levels, self._chunk = self._draw(chunk), chunk
+        self.position += 1
+        return int(self._levels[offset])

@@ -21,8 +21,8 @@ from safetensors.numpy import save_file
 from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
 from lamflow.envs.xland import Act, Timesteps
 from lamflow.provenance import atomic_path
-from lamflow.rl.actor_critic import check_shapes, sample_action
 from lamflow.rl.planner import plan
+from lamflow.rl.xland_actor_critic import check_shapes, sample_action
 
 EXPERT_FORMAT = "lamflow-expert"
 EXPERT_FORMAT_VERSION = 1

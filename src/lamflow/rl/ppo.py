@@ -1,237 +1,229 @@
-"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) in JAX; all of the training is one compiled program.
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) of a torch policy, on the one training loop.
 
-The details follow "The 37 implementation details of PPO" (Huang et al. 2022): orthogonal initialisation, Adam's epsilon 1e-5,
-linear decay of the learning rate, advantages normalised a minibatch (but see ``ADVANTAGE_FLOOR``), global gradient clipping;
-no value clipping.
+The details follow "The 37 implementation details of PPO" (Huang et al. 2022) and the published Procgen recipe (Cobbe et al. 2020):
+normalised rewards, advantages normalised a minibatch, clipped values, Adam's epsilon 1e-5. The environments form two groups that take
+turns: while one group's simulator threads step, the policy acts for the other.
 
-Legend: T steps a rollout, E environments, B = T * E transitions, F features.
+Legend: T steps a rollout, E environments, G = E / 2 environments of a group, M transitions of a minibatch.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import Any, NamedTuple
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lamflow.config import ExpertSettings
-from lamflow.envs.xland import Timesteps, XlandSimulator, terminated, where_batch
-from lamflow.rl.actor_critic import Params, features, init_params, policy_and_value
+from lamflow.config import PixelExpertSettings, TrainingSettings
+from lamflow.envs.levels import LevelStream
+from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
+from lamflow.training.loop import Loss
 
-PATIENCE = 10
-"""Rollouts in a row that must reach the target return before training stops."""
-ADVANTAGE_FLOOR = 0.05
-"""Added to the standard deviation that advantages are divided by. Rewards here are at most 1 and rare: with the usual 1e-8, a
-rollout without any reward blows the value function's noise up to unit scale, and the policy collapses before it ever
-succeeds (DoorKey-8x8: 1 of 4 seeds learnt; with .05, all)."""
-METRICS = ("return", "success", "loss/value", "loss/policy", "entropy")
-
-
-class _Transitions(NamedTuple):
-    """A rollout [T, E, ...], or a minibatch of it [M, ...]."""
-
-    features: jax.Array
-    actions: jax.Array
-    log_probs: jax.Array
-    values: jax.Array
-    rewards: jax.Array
-    ends: jax.Array
-    terminals: jax.Array
-    next_values: jax.Array
+NUM_GROUPS = 2
+ADAM_EPSILON = 1e-5
+REPORTED_EPISODES = 100
+"""Episodes whose mean raw return is logged."""
 
 
-class _Learner(NamedTuple):
-    params: Params
-    optimizer: Any
-    timesteps: Timesteps
-    returns: jax.Array
-    key: jax.Array
+@dataclass(frozen=True)
+class Minibatch:
+    """``frames`` uint8 [M, H, W, 3]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted."""
+
+    frames: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
 
 
-class _Progress(NamedTuple):
-    num_updates: jax.Array
-    streak: jax.Array  # rollouts in a row that reached the target return
-    learner: _Learner
-    history: jax.Array  # metrics [updates, 5]
+def ppo_loss(
+    log_probs_MA: Tensor,
+    values_M: Tensor,
+    batch: Minibatch,
+    *,
+    clip_range: float,
+    value_coefficient: float,
+    entropy_coefficient: float,
+) -> Loss:
+    """PPO's clipped objective, clipped value loss and entropy bonus, for the present policy's answers to ``batch``."""
+    taken = log_probs_MA.gather(1, batch.actions[:, None])[:, 0]
+    ratio = (taken - batch.log_probs).exp()
+    advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+    targets = batch.values + batch.advantages
+    near = batch.values + (values_M - batch.values).clamp(-clip_range, clip_range)
+    value_loss = 0.5 * torch.maximum((values_M - targets).square(), (near - targets).square()).mean()
+    entropy = -(log_probs_MA.exp() * log_probs_MA.clamp_min(-1e9)).sum(1).mean()
+    total = policy_loss + value_coefficient * value_loss - entropy_coefficient * entropy
+    terms = {"loss/policy": policy_loss, "loss/value": value_loss, "entropy": entropy}
+    return Loss(total, {name: term.detach() for name, term in terms.items()})
 
 
-def advantages_of(
-    rewards: jax.Array,
-    values: jax.Array,
-    next_values: jax.Array,
-    terminals: jax.Array,
-    ends: jax.Array,
-    discount: float,
-    gae_lambda: float,
-) -> jax.Array:
-    """Generalised advantage estimates [T, E] (Schulman et al. 2016, arXiv 1506.02438).
+class _Rollout:
+    """Buffers of one rollout [T, E, ...] on the learner's device."""
 
-    ``next_values`` are the values of the observations that the actions led to, true final observations included, so that
-    an episode cut by the step limit (in ``ends``, not in ``terminals``) is bootstrapped.
+    def __init__(self, settings: PixelExpertSettings, frame_shape: tuple[int, int, int], device: torch.device) -> None:
+        shape = (settings.num_steps, settings.num_envs)
+        self.frames = torch.zeros((*shape, *frame_shape), dtype=torch.uint8, device=device)
+        self.actions = torch.zeros(shape, dtype=torch.int64, device=device)
+        self.log_probs = torch.zeros(shape, device=device)
+        self.values = torch.zeros(shape, device=device)
+        self.rewards = np.zeros(shape, np.float32)
+        self.ends = np.zeros(shape, np.bool_)
+
+
+class PpoLearner:
+    """Gives the training loop its losses: ``loss_at`` plays a rollout, then serves its minibatches, epoch by epoch.
+
+    Its state (saved games, levels drawn, reward statistics) is the loop's ``companion``: with checkpoints between two rollouts an
+    interrupted and resumed training equals a straight one.
     """
-    deltas = rewards + discount * next_values * ~terminals - values
 
-    def backward(later: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        delta, end = now
-        advantage = delta + discount * gae_lambda * ~end * later
-        return advantage, advantage
-
-    return jax.lax.scan(backward, jnp.zeros_like(deltas[0]), (deltas, ends), reverse=True)[1]
-
-
-def _loss(
-    params: Params, batch: _Transitions, advantages: jax.Array, settings: ExpertSettings
-) -> tuple[jax.Array, Any]:
-    logits, values = policy_and_value(params, batch.features)
-    log_probs = jax.nn.log_softmax(logits)
-    taken = jnp.take_along_axis(log_probs, batch.actions[:, None], axis=1)[:, 0]
-    ratio = jnp.exp(taken - batch.log_probs)
-    normalised = (advantages - advantages.mean()) / (advantages.std() + ADVANTAGE_FLOOR)
-    clipped = jnp.clip(ratio, 1 - settings.clip_range, 1 + settings.clip_range)
-    policy_loss = -jnp.minimum(ratio * normalised, clipped * normalised).mean()
-    value_loss = 0.5 * jnp.square(values - (batch.values + advantages)).mean()
-    entropy = -(jnp.exp(log_probs) * log_probs).sum(axis=1).mean()
-    total = policy_loss + settings.value_coefficient * value_loss - settings.entropy_coefficient * entropy
-    return total, (value_loss, policy_loss, entropy)
-
-
-def train_ppo(
-    simulator: XlandSimulator, level_ids: NDArray[np.int64], settings: ExpertSettings, seed: int
-) -> tuple[Params, dict[str, NDArray[np.float32]]]:
-    """Train on ``level_ids``; the parameters, and metrics float32 [rollouts] by name (``METRICS``).
-
-    "return" and "success" are means over the episodes that ended in a rollout, NaN where none did. The same arguments give
-    the same weights on the same machine. ValueError when the minibatches do not divide a rollout.
-    """
-    pool = simulator.reset_levels(level_ids)
-    params, history, num_updates = _training_program(simulator, settings)(pool, seed)
-    columns = np.asarray(history)[: int(num_updates)].T
-    return params, dict(zip(METRICS, columns, strict=True))
-
-
-@cache
-def _training_program(simulator: XlandSimulator, settings: ExpertSettings) -> Any:
-    return jax.jit(_Trainer(simulator, settings).train)
-
-
-class _Trainer:
-    """PPO as one traceable function of the training levels and a key."""
-
-    def __init__(self, simulator: XlandSimulator, settings: ExpertSettings) -> None:
-        self.simulator = simulator
+    def __init__(self, network: PixelActorCritic, settings: PixelExpertSettings, seed: int) -> None:
+        self.network = network
         self.settings = settings
-        self.num_updates = max(1, settings.total_steps // (settings.num_envs * settings.num_steps))
-        batch = settings.num_envs * settings.num_steps
-        if batch % settings.minibatches:
-            raise ValueError(
-                f"expert.minibatches: found {settings.minibatches}, expected a divisor of num_envs * num_steps = {batch}"
-            )
-        total = self.num_updates * settings.epochs * settings.minibatches
-        self._optimizer = optax.chain(
-            optax.clip_by_global_norm(settings.max_grad_norm),
-            optax.adam(optax.linear_schedule(settings.learning_rate, 0.0, total), eps=1e-5),
+        self.device = next(network.parameters()).device
+        group = settings.num_envs // NUM_GROUPS
+        self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
+        self._streams = [
+            LevelStream(network.spec.name, "train", seed * NUM_GROUPS + index) for index in range(NUM_GROUPS)
+        ]
+        threads = max(1, torch.get_num_threads() // 2) if self.device.type == "cuda" else 0
+        self._games = [
+            ProcgenVectorEnvironment(network.spec, group, stream, num_threads=threads) for stream in self._streams
+        ]
+        self._present = [
+            game.reset(np.array([next(stream) for _ in range(group)], np.int64))
+            for game, stream in zip(self._games, self._streams, strict=True)
+        ]
+        self._normaliser = RewardNormaliser(settings.num_envs, settings.discount)
+        self._running_returns = np.zeros(settings.num_envs)
+        self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
+        self._rollout = _Rollout(settings, self._games[0].spec.frame_shape, self.device)
+        self._advantages = torch.zeros(0)
+        self._order = torch.zeros(0, dtype=torch.int64)
+
+    def training_settings(self) -> TrainingSettings:
+        """What the training loop needs to know."""
+        settings, each = self.settings, self.steps_each_rollout
+        rollouts = max(1, settings.total_steps // (settings.num_envs * settings.num_steps))
+        return TrainingSettings(
+            steps=rollouts * each,
+            batch_size=settings.num_envs * settings.num_steps // settings.minibatches,
+            learning_rate=settings.learning_rate,
+            warmup_steps=0,
+            final_learning_rate_fraction=settings.final_learning_rate_fraction,
+            adam_epsilon=ADAM_EPSILON,
+            clip_norm=settings.max_grad_norm,
+            precision=settings.precision,
+            log_every=each,
+            validate_every=settings.validate_every * each,
+            checkpoint_every=settings.checkpoint_every * each,
         )
 
-    def train(self, pool: Timesteps, seed: jax.Array) -> tuple[Params, jax.Array, jax.Array]:
-        """Parameters, metrics [num_updates, 5] (NaN after an early stop), and the number of updates done."""
-        key, init_key, level_key = jax.random.split(jax.random.PRNGKey(seed), 3)
-        params = init_params(init_key, self.simulator.spec.num_actions, self.settings.hidden_width)
-        learner = _Learner(
-            params=params,
-            optimizer=self._optimizer.init(params),
-            timesteps=self._draw(pool, level_key),
-            returns=jnp.zeros(self.settings.num_envs),
-            key=key,
-        )
-        history = jnp.full((self.num_updates, len(METRICS)), jnp.nan)
+    @property
+    def steps_each_rollout(self) -> int:
+        """Optimiser steps."""
+        return self.settings.epochs * self.settings.minibatches
 
-        def update(carry: _Progress) -> _Progress:
-            learner, metrics = self._update(pool, carry.learner)
-            reached = metrics[0] >= self.settings.target_return
-            return _Progress(
-                num_updates=carry.num_updates + 1,
-                streak=jnp.where(reached, carry.streak + 1, 0),
-                learner=learner,
-                history=carry.history.at[carry.num_updates].set(metrics),
-            )
-
-        progress = jax.lax.while_loop(
-            lambda carry: (carry.num_updates < self.num_updates) & (carry.streak < PATIENCE),
-            update,
-            _Progress(jnp.int32(0), jnp.int32(0), learner, history),
+    def loss_at(self, step: int) -> Loss:
+        """The loss of optimiser step ``step``; plays a rollout before the first step of each."""
+        settings = self.settings
+        within = step % self.steps_each_rollout
+        if within == 0:
+            self._play()
+        minibatch = within % settings.minibatches
+        if minibatch == 0:
+            self._order = torch.randperm(settings.num_envs * settings.num_steps).to(self.device)
+        rows = self._order.chunk(settings.minibatches)[minibatch]
+        rollout = self._rollout
+        batch = Minibatch(
+            *(
+                part.flatten(0, 1)[rows]
+                for part in (rollout.frames, rollout.actions, rollout.log_probs, rollout.values)
+            ),
+            self._advantages[rows],
         )
-        return progress.learner.params, progress.history, progress.num_updates
-
-    def _draw(self, pool: Timesteps, key: jax.Array) -> Timesteps:
-        """First timesteps of random training levels, one an environment."""
-        rows = jax.random.randint(key, (self.settings.num_envs,), 0, len(pool.reward))
-        return jax.tree.map(lambda leaf: leaf[rows], pool)
-
-    def _update(self, pool: Timesteps, learner: _Learner) -> tuple[_Learner, jax.Array]:
-        """One rollout and the passes over it; also the metrics float32 [5]."""
-        learner, (transitions, returns) = jax.lax.scan(
-            partial(self._act, pool), learner, None, length=self.settings.num_steps
+        loss = ppo_loss(
+            *self.network(batch.frames),
+            batch,
+            clip_range=settings.clip_range,
+            value_coefficient=settings.value_coefficient,
+            entropy_coefficient=settings.entropy_coefficient,
         )
-        advantages = advantages_of(
-            transitions.rewards,
-            transitions.values,
-            transitions.next_values,
-            transitions.terminals,
-            transitions.ends,
-            self.settings.discount,
-            self.settings.gae_lambda,
-        )
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (transitions, advantages))
-        key, *epoch_keys = jax.random.split(learner.key, self.settings.epochs + 1)
-        (params, optimizer), losses = jax.lax.scan(
-            partial(self._epoch, flat), (learner.params, learner.optimizer), jnp.stack(epoch_keys)
-        )
-        ends = transitions.ends.sum()
-        metrics = jnp.stack(
-            [returns.sum() / ends, transitions.terminals.sum() / ends, *(loss.mean() for loss in losses)]
-        )
-        return learner._replace(params=params, optimizer=optimizer, key=key), metrics
+        recent = float(np.mean(self._finished)) if self._finished else float("nan")
+        return Loss(loss.total, {**loss.terms, "return": torch.tensor(recent)})
 
-    def _act(self, pool: Timesteps, learner: _Learner, _: None) -> tuple[_Learner, tuple[_Transitions, jax.Array]]:
-        """One step of all environments; also the returns of the episodes that ended (0 elsewhere)."""
-        key, action_key, level_key = jax.random.split(learner.key, 3)
-        inputs = features(learner.timesteps)
-        logits, values = policy_and_value(learner.params, inputs)
-        actions = jax.random.categorical(action_key, logits)
-        log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits), actions[:, None], axis=1)[:, 0]
-        stepped = self.simulator.step(learner.timesteps, actions)
-        ends = stepped.last()
-        returns = learner.returns + stepped.reward
-        transitions = _Transitions(
-            features=inputs,
-            actions=actions,
-            log_probs=log_probs,
-            values=values,
-            rewards=stepped.reward,
-            ends=ends,
-            terminals=terminated(stepped),
-            next_values=policy_and_value(learner.params, features(stepped))[1],
-        )
-        learner = learner._replace(
-            timesteps=where_batch(ends, self._draw(pool, level_key), stepped),
-            returns=jnp.where(ends, 0.0, returns),
-            key=key,
-        )
-        return learner, (transitions, jnp.where(ends, returns, 0.0))
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "games": [game.save() for game in self._games],
+            "positions": [stream.position for stream in self._streams],
+            "normaliser": self._normaliser.state_dict(),
+            "running_returns": self._running_returns.copy(),
+            "finished": list(self._finished),
+        }
 
-    def _epoch(self, flat: Any, carry: Any, key: jax.Array) -> tuple[Any, Any]:
-        """One pass over the rollout in random minibatches."""
-        order = jax.random.permutation(key, len(flat[1])).reshape(self.settings.minibatches, -1)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._present = [game.restore(saved) for game, saved in zip(self._games, state["games"], strict=True)]
+        for stream, position in zip(self._streams, state["positions"], strict=True):
+            stream.position = position
+        self._normaliser.load_state_dict(state["normaliser"])
+        self._running_returns = state["running_returns"].copy()
+        self._finished = deque(state["finished"], maxlen=REPORTED_EPISODES)
 
-        def minibatch(carry: Any, rows: jax.Array) -> tuple[Any, Any]:
-            params, optimizer = carry
-            batch, advantages = jax.tree.map(lambda x: x[rows], flat)
-            (_, losses), gradients = jax.value_and_grad(_loss, has_aux=True)(params, batch, advantages, self.settings)
-            updates, optimizer = self._optimizer.update(gradients, optimizer, params)
-            return (optax.apply_updates(params, updates), optimizer), losses
+    @torch.no_grad()
+    def _play(self) -> None:
+        """Fill the rollout and its advantages."""
+        settings, rollout = self.settings, self._rollout
+        for step in range(settings.num_steps):
+            for index, game in enumerate(self._games):
+                if step > 0:
+                    self._receive(index, step - 1)
+                game.send(self._act(index, step))
+        for index in range(NUM_GROUPS):
+            self._receive(index, settings.num_steps - 1)
+        for rewards, ends in zip(rollout.rewards, rollout.ends, strict=True):
+            rewards[:] = self._normaliser(rewards, ends)
+        last_values = torch.cat([self.network(self._frames(index))[1] for index in range(NUM_GROUPS)])
+        self._advantages = generalised_advantages(
+            torch.from_numpy(rollout.rewards).to(self.device),
+            rollout.values,
+            last_values,
+            torch.from_numpy(rollout.ends).to(self.device),
+            discount=settings.discount,
+            gae_lambda=settings.gae_lambda,
+        ).flatten()
 
-        return jax.lax.scan(minibatch, carry, order)
+    def _frames(self, index: int) -> Tensor:
+        return torch.from_numpy(self._present[index].frames).to(self.device)
+
+    def _act(self, index: int, step: int) -> NDArray[np.int64]:
+        """Actions of a group in its present observations, recorded."""
+        frames, columns = self._frames(index), self._slices[index]
+        log_probs, values = self.network(frames)
+        actions = torch.multinomial(log_probs.exp(), 1)
+        self._rollout.frames[step, columns] = frames
+        self._rollout.actions[step, columns] = actions[:, 0]
+        self._rollout.log_probs[step, columns] = log_probs.gather(1, actions)[:, 0]
+        self._rollout.values[step, columns] = values
+        chosen: NDArray[np.int64] = actions[:, 0].cpu().numpy()
+        return chosen
+
+    def _receive(self, index: int, step: int) -> None:
+        """The outcome of a group's actions of ``step``, recorded."""
+        result = self._games[index].receive()
+        columns = self._slices[index]
+        ends = result.terminated | result.truncated
+        self._present[index] = result.observation
+        self._rollout.ends[step, columns] = ends
+        self._running_returns[columns] += result.rewards
+        self._finished.extend(self._running_returns[columns][ends].tolist())
+        self._running_returns[columns][ends] = 0
+        self._rollout.rewards[step, columns] = result.rewards

@@ -46,7 +46,7 @@ def _train(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -
     """PPO weights; fills ``metrics``. Says so when the target return was not reached."""
     from lamflow.envs.levels import draw_levels
     from lamflow.envs.xland import make_simulator
-    from lamflow.rl.ppo import train_ppo
+    from lamflow.rl.xland_ppo import train_ppo
 
     params, history = train_ppo(make_simulator(env), draw_levels(env, "train", TRAINING_LEVELS, seed), settings, seed)
     steps_a_rollout = settings.num_envs * settings.num_steps

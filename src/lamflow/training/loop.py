@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ class Loss:
 
     total: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Resumable(Protocol):
+    """What a training consists of beside its module and optimiser, kept in its checkpoints."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class TrainingDiverged(RuntimeError):
@@ -46,6 +55,7 @@ class _State:
     module: nn.Module
     optimizer: torch.optim.Optimizer
     metrics: MetricsLog
+    companion: Resumable | None = None
     step: int = 0
 
     def save(self, path: Path, identity: str) -> None:
@@ -58,6 +68,7 @@ class _State:
                 "optimizer": self.optimizer.state_dict(),
                 "random": random_states(),
                 "metrics": self.metrics.rows,
+                "companion": self.companion.state_dict() if self.companion else None,
             },
         )
 
@@ -69,6 +80,8 @@ class _State:
         self.optimizer.load_state_dict(state["optimizer"])
         restore_random_states(state["random"])
         self.metrics.rows = state["metrics"]
+        if self.companion:
+            self.companion.load_state_dict(state["companion"])
         self.step = state["step"]
         print(f"resumed from step {self.step} of {path}")
 
@@ -95,19 +108,25 @@ def train(
     state_dir: Path | None = None,
     identity: str = "",
     title: str = "training",
+    companion: Resumable | None = None,
 ) -> None:
     """Minimise ``loss_at(step).total`` over the module's parameters for ``settings.steps`` steps.
 
     ``loss_at`` must draw its batch as a function of the step alone, and may use torch's generators, whose states are
     checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``validate`` answers held-out metrics.
+    A ``loss_at`` that keeps a state of its own (a simulator, running statistics) gives it as ``companion``.
     With ``state_dir``, checkpoints go to ``state_dir/checkpoint.pt``; one whose ``identity`` differs is not resumed.
     Raises TrainingDiverged at the first loss that is not finite.
     """
     device = next(module.parameters()).device
     optimizer = torch.optim.AdamW(
-        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        module.parameters(),
+        lr=settings.learning_rate,
+        eps=settings.adam_epsilon,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
-    state = _State(module, optimizer, metrics)
+    state = _State(module, optimizer, metrics, companion)
     checkpoint = state_dir / "checkpoint.pt" if state_dir else None
     if checkpoint:
         state.restore(checkpoint, identity)

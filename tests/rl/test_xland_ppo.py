@@ -8,8 +8,8 @@ from lamflow.config import ExpertSettings
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
-from lamflow.rl.actor_critic import sample_action
-from lamflow.rl.ppo import METRICS, advantages_of, train_ppo
+from lamflow.rl.xland_actor_critic import sample_action
+from lamflow.rl.xland_ppo import METRICS, advantages_of, train_ppo
 
 ENV = "xland-doorkey-5x5"
 
