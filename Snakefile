@@ -30,6 +30,7 @@ except ValueError as error:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/sources.smk"
 
 
 wildcard_constraints:
@@ -52,6 +53,7 @@ rule all:
 
 include: "workflow/rules/experts.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/imports.smk"
 include: "workflow/rules/lam.smk"
 include: "workflow/rules/policy.smk"
 include: "workflow/rules/evaluation.smk"

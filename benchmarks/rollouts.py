@@ -6,6 +6,7 @@ agents are untrained policies of the quickstart's size, one a label count and dr
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import torch
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import read_experiment
+from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rollouts import ROLLOUT_BATCH, rollout
 from lamflow.envs.xland import make_simulator
-from lamflow.evaluation.rollouts import roll_out
+from lamflow.evaluation.rollouts import NUM_SLOTS, roll_out
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.latent_agents import action_probabilities
 from lamflow.policies.network import PolicyNetwork
@@ -47,11 +49,16 @@ def main() -> None:
     agent = PolicyAgent(
         networks=networks, num_members=members, decode=action_probabilities, action_selection="sample", seed=0
     )
-    environment = make_vector_environment(env, members * LEVELS_A_MEMBER)
-    environment.reset(np.resize(levels, environment.num_envs))
-    environment.step(np.zeros(environment.num_envs, np.int64))  # compiles
+    slots = min(NUM_SLOTS, members * LEVELS_A_MEMBER)
+
+    def make_environment(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        return make_vector_environment(env, num_envs, level_stream=level_stream)
+
+    environment = make_environment(slots, iter(np.resize(levels, 2 * slots).tolist()))
+    environment.reset(np.resize(levels, slots))
+    environment.step(np.zeros(slots, np.int64))  # compiles
     started = time.perf_counter()
-    result = roll_out(agent, environment, levels[:LEVELS_A_MEMBER])
+    result = roll_out(agent, make_environment, levels[:LEVELS_A_MEMBER])
     by_agents = int(result.lengths.sum()) / (time.perf_counter() - started)
     print(
         json.dumps(
@@ -63,7 +70,7 @@ def main() -> None:
                 "jax_steps_per_second": round(on_device),
                 "jax_first_batch_seconds": round(first, 1),
                 "agents": members,
-                "agent_slots": environment.num_envs,
+                "agent_slots": slots,
                 "agent_steps_per_second": round(by_agents),
             }
         )

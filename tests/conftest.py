@@ -122,8 +122,16 @@ WriteWalks = Callable[..., Path]
 def write_walks() -> WriteWalks:
     """Writes episodes of the grid world on the levels ``first_level``, ... to a store and returns its path."""
 
-    def write(path: Path, *, episodes: int, first_level: int = 0, split: str = "train", epsilon: float = 0.3) -> Path:
-        attributes = {"source": "grid world", "licence": "MIT", "return_expert": 1.0, "return_random": 0.1}
+    def write(
+        path: Path,
+        *,
+        episodes: int,
+        first_level: int = 0,
+        split: str = "train",
+        epsilon: float = 0.3,
+        return_random: float | None = 0.1,
+    ) -> Path:
+        attributes = {"source": "grid world", "licence": "MIT", "return_expert": 1.0, "return_random": return_random}
         with EpisodeWriter(path, spec=GridWorld.spec, split=split, attributes=attributes) as writer:
             for level in range(first_level, first_level + episodes):
                 writer.append(walk(level, epsilon=epsilon))

@@ -1,5 +1,6 @@
 """What a configuration may say, and what people read when it says something else."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from lamflow.config import (
     read_experiment,
 )
 
-FILES = sorted(Path(__file__).parents[1].joinpath("config").glob("*.yaml"))
+CONFIG = Path(__file__).parents[1] / "config"
+FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name != "datasets.yaml")
 
 
 def minimal(**changes: Any) -> dict[str, Any]:
@@ -134,7 +136,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"methods": latent(policy={"network": {"depth": 3}})},
-        "methods.lapo.policy.network.depth: unknown key; known here: width",
+        "methods.lapo.policy.network.depth: unknown key; known here: kind, width",
     ),
     (
         {"methods": latent(decoder={"kind": "dictionary"})},
@@ -193,6 +195,42 @@ def test_an_unknown_environment_is_refused_with_the_known_ones() -> None:
         environment_spec("pong")
 
 
+PIXELS: dict[str, Any] = {
+    "lams": {"plain": {"inverse_dynamics": {"kind": "impala"}, "forward_dynamics": {"kind": "unet"}}},
+    "methods": {"lapo": {"kind": "latent", "lam": "plain", "policy": {"network": {"kind": "impala"}}}},
+}
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_environment_may_stand_in_a_configuration(name: str) -> None:
-    assert load_experiment(minimal(envs=[name])).envs == (name,)
+    networks = PIXELS if environment_spec(name).view == "pixels" else {}
+    assert load_experiment(minimal(envs=[name], **networks)).envs == (name,)
+
+
+@pytest.mark.parametrize(
+    ("env", "key", "found"),
+    [
+        ("procgen-maze", "lams.plain.inverse_dynamics", {"kind": "grid"}),
+        ("procgen-maze", "lams.plain.forward_dynamics", {"kind": "grid"}),
+        ("xland-fourrooms", "lams.plain.inverse_dynamics", {"kind": "impala"}),
+    ],
+)
+def test_a_network_that_does_not_suit_the_frames_is_refused(env: str, key: str, found: dict[str, str]) -> None:
+    networks: dict[str, Any] = deepcopy(PIXELS if env.startswith("procgen") else {"lams": {"plain": {}}})
+    networks["lams"]["plain"][key.rpartition(".")[2]] = found
+    with pytest.raises(ValueError, match=rf"{key}\.kind: found {found['kind']}, and the frames of {env} need"):
+        load_experiment(minimal(envs=[env], **networks))
+
+
+def test_a_trial_cuts_every_number_and_leaves_the_networks() -> None:
+    cut = load_experiment(minimal(trial={"steps": "5"}, labels=[16, 4096], label_draws=3))
+    whole = load_experiment(minimal(labels=[16, 4096]))
+    assert cut.labels == (16,) and cut.label_draws == 1
+    assert cut.lams["plain"].training.steps == 5 and cut.lams["plain"].training.batch_size == 8
+    assert cut.lams["plain"].inverse_dynamics == whole.lams["plain"].inverse_dynamics
+    assert cut.collection.train_episodes == cut.evaluation.episodes == 4
+
+
+def test_a_trial_without_a_label_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"trial\.labels: no label budget is at most 64; found \[4096\]"):
+        load_experiment(minimal(trial={}, labels=[4096]))

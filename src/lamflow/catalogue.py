@@ -60,6 +60,15 @@ class EnvironmentSpec:
         smallest = {action: min(same) for same in self.action_classes for action in same}
         return tuple(smallest.get(action, action) for action in range(self.num_actions))
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """For each action the name of those that do the same: "none" if it is one of them, else the shortest."""
+        members: dict[int, list[str]] = {}
+        for action, first in enumerate(self.class_of_action):
+            members.setdefault(first, []).append(self.action_names[action])
+        names = {first: min(found, key=lambda name: (name != "none", len(name))) for first, found in members.items()}
+        return tuple(names[first] for first in self.class_of_action)
+
 
 def _xland_pair(
     short: str, simulator_id: str, size: int, max_steps: int, demonstrator: Demonstrator, *, rulesets: bool = False

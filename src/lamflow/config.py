@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -49,8 +49,9 @@ class TrainingSettings(Settings):
     steps: int = Field(2000, gt=0, description="Optimiser steps.")
     batch_size: int = Field(128, gt=0, description="Transitions a step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
-    warmup_steps: int = Field(
-        50, ge=0, description="Steps over which the learning rate rises linearly from 10% of its peak."
+    warmup_steps: int = Field(50, ge=0, description="Steps over which the learning rate rises linearly to its peak.")
+    initial_learning_rate_fraction: float = Field(
+        0.1, ge=0, le=1, description="Learning rate at step 0 as a fraction of its peak, where there is a warm-up."
     )
     final_learning_rate_fraction: float = Field(
         0.01, ge=0, le=1, description="Learning rate at the last step as a fraction of its peak; linear in between."
@@ -387,6 +388,20 @@ class LoggingSettings(Settings):
     wandb_project: str = Field("lamflow", description="Project name at Weights & Biases.")
 
 
+class TrialSettings(Settings):
+    """A trial run of an experiment at its full network sizes: nothing that it trains is of use, but every stage has run.
+
+    For example `snakemake all --configfile config/paper.yaml --config "envs=[procgen-bigfish]" "seeds=[0]" "trial={steps: 50}"`.
+    Label budgets that the few episodes may not hold are left out, there is one label draw, and episodes come from the
+    simulator.
+    """
+
+    steps: int = Field(50, gt=0, description="Optimiser steps of every training, at most.")
+    batch_size: int = Field(8, gt=0, description="Batch size of every training, at most.")
+    episodes: int = Field(4, gt=0, description="Episodes a split and of every evaluation, at most.")
+    labels: int = Field(64, gt=0, description="Largest label budget, in transitions.")
+
+
 LabelCount = int | str
 _TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
 
@@ -428,6 +443,9 @@ class Experiment(Settings):
     )
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="Evaluation.")
     logging: LoggingSettings = Field(default_factory=LoggingSettings, description="Logging.")
+    trial: TrialSettings | None = Field(
+        None, description="Cuts the whole experiment down to a trial run of every stage; see docs/configuration.md."
+    )
 
     @field_validator("envs")
     @classmethod
@@ -512,7 +530,7 @@ class Experiment(Settings):
 
     def _networks_on(self, env: str) -> dict[str, str]:
         """Kinds of the networks used on ``env`` by key."""
-        kinds = {}
+        kinds: dict[str, str] = {}
         for name in self.lams_of(env):
             kinds[f"lams.{name}.inverse_dynamics"] = self.lams[name].inverse_dynamics.kind
             kinds[f"lams.{name}.forward_dynamics"] = self.lams[name].forward_dynamics.kind
@@ -548,6 +566,36 @@ class Experiment(Settings):
         return tuple(dict.fromkeys(method.lam for method in methods if isinstance(method, LatentMethodSettings)))
 
 
+def cut_to_trial(experiment: Experiment) -> Experiment:
+    """The experiment with every number at most what its ``trial`` says; ValueError when no label budget is left."""
+    trial = experiment.trial
+    assert trial is not None
+    labels = [count for count in experiment.labels if isinstance(count, int) and count <= trial.labels]
+    if not labels:
+        raise ValueError(f"trial.labels: no label budget is at most {trial.labels}; found {list(experiment.labels)}")
+    limits: dict[type, Mapping[str, int]] = {
+        TrainingSettings: {"steps": trial.steps, "batch_size": trial.batch_size},
+        CollectionSettings: dict.fromkeys(
+            ("train_episodes", "validation_episodes", "test_episodes", "reference_episodes"), trial.episodes
+        ),
+        EvaluationSettings: {"episodes": trial.episodes},
+        PixelExpertSettings: {"num_envs": 2, "total_steps": 2 * 256, "num_steps": 64, "validation_episodes": 2},
+    }
+    cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
+    cut["collection"] |= {"source": "expert"}
+    return Experiment.model_validate(cut | {"labels": labels, "label_draws": 1})
+
+
+def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]]) -> Any:
+    """``dumped``, which was made of ``settings``, with the numbers of each settings group within its limits."""
+    if isinstance(settings, Mapping):
+        return {name: _limited(dumped[name], value, limits) for name, value in settings.items()}
+    if not isinstance(settings, BaseModel):
+        return dumped
+    cut = {name: _limited(dumped[name], getattr(settings, name), limits) for name in type(settings).model_fields}
+    return cut | {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
+
+
 def _unique(values: Sequence[T], what: str) -> None:
     repeated = [value for index, value in enumerate(values) if value in values[:index]]
     if repeated:
@@ -557,7 +605,8 @@ def _unique(values: Sequence[T], what: str) -> None:
 def load_experiment(raw: Any, source: str = "configuration") -> Experiment:
     """Validate a parsed configuration; ValueError lists each bad key with its value and what is allowed."""
     try:
-        return Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(raw)
+        return cut_to_trial(experiment) if experiment.trial else experiment
     except ValidationError as error:
         raise ValueError(explain(error, Experiment, source)) from None
 

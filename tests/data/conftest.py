@@ -17,17 +17,18 @@ ATTRIBUTES = {"source": "random test episodes", "licence": "MIT", "return_expert
 
 
 def random_episode(spec: EnvironmentSpec, length: int, seed: int, *, final: bool = True) -> Episode:
-    """An episode of ``length`` random actions, reward 1 at its end."""
+    """An episode of ``length`` random actions, reward 1 at its end; ``final``: with its final observation."""
     generator = np.random.default_rng(seed)
     rows = length + final
-    sizes = (spec.proprioception_sizes, spec.task_sizes)
+    vectors = (spec.proprioception_sizes, spec.task_sizes)
     proprioception, task = (
-        generator.integers(0, size or (1,), (rows, len(size) or 1)).astype(np.uint8) for size in sizes
+        generator.integers(0, sizes or (1,), (rows, len(sizes) or 1)).astype(np.uint8)[:, : len(sizes)]
+        for sizes in vectors
     )
     return Episode(
-        frames=generator.integers(0, spec.category_sizes, (rows, *spec.frame_shape)).astype(np.uint8),
+        frames=generator.integers(0, spec.category_sizes or 256, (rows, *spec.frame_shape)).astype(np.uint8),
         proprioception=proprioception,
-        task=task if spec.task_sizes else np.zeros((rows, 0), np.uint8),
+        task=task,
         actions=generator.integers(0, spec.num_actions, length),
         rewards=np.eye(1, length, length - 1, dtype=np.float32)[0],
         terminated=seed % 2 == 0,

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from conftest import ATTRIBUTES, random_episode
 
 from lamflow.catalogue import environment_spec
 from lamflow.data import group_writer
-from lamflow.data.store import EpisodeStore, EpisodeWriter
+from lamflow.data.store import UNKNOWN_LEVEL, EpisodeStore, EpisodeWriter
+from lamflow.data.validate import store_problems
 from lamflow.envs.interface import Episode
 
 SPEC = environment_spec("xland-doorkey-5x5")
@@ -88,6 +90,75 @@ def test_without_final_observations_an_episode_has_as_many_rows_as_actions(
     assert (arrays.actions >= 0).all()
     assert np.flatnonzero(arrays.terminated | arrays.truncated).tolist() == [2, 3]
     assert store.num_transitions == 2
+
+
+def test_a_split_may_be_loaded_without_its_frames_which_are_not_even_read(
+    tmp_path: Path, write_episodes: Write
+) -> None:
+    write_episodes(tmp_path / "a.zarr")
+    store = EpisodeStore.open(tmp_path / "a.zarr")
+    whole, part = store.load(), EpisodeStore.open(tmp_path / "a.zarr")
+    for file in (tmp_path / "a.zarr" / "observations").rglob("*"):
+        if file.is_file() and file.name != "zarr.json":
+            file.write_bytes(bytes(file.stat().st_size))
+    found = part.load(frames=False)
+    assert found.observations.shape == (whole.num_rows, 0)
+    np.testing.assert_array_equal(found.actions, whole.actions)
+    with pytest.raises(ValueError, match="observations"):
+        part.load()
+
+
+def test_pixels_are_stored_without_vectors_and_without_final_observations(tmp_path: Path) -> None:
+    spec = environment_spec("procgen-maze")
+    episodes = [random_episode(spec, length, length, final=False) for length in (70, 1, 5)]
+    with EpisodeWriter(tmp_path / "a.zarr", spec=spec, split="train", attributes=ATTRIBUTES) as writer:
+        for episode in episodes:
+            writer.append(replace(episode, level_id=UNKNOWN_LEVEL))
+    store = EpisodeStore.open(tmp_path / "a.zarr")
+    arrays = store.load()
+    assert not store.final_observations and store.num_transitions == 73
+    assert not (store.path / "proprioception").exists() and not (store.path / "task").exists()
+    assert arrays.proprioception.shape == arrays.task.shape == (76, 0)
+    assert arrays.level_seeds.tolist() == [-1, -1, -1]
+    np.testing.assert_array_equal(arrays.observations, np.concatenate([episode.frames for episode in episodes]))
+    assert store_problems(store.path) == []
+
+
+def test_returns_of_episodes_that_are_not_whole_do_not_count(tmp_path: Path) -> None:
+    with EpisodeWriter(tmp_path / "a.zarr", spec=SPEC, split="train", attributes=ATTRIBUTES) as writer:
+        writer.append(random_episode(SPEC, 2, 0))
+        part = random_episode(SPEC, 3, 1)
+        writer.append(replace(part, rewards=np.zeros(3, np.float32)), whole=False)
+    assert EpisodeStore.open(tmp_path / "a.zarr").attributes["return_behaviour"] == 1.0
+
+
+@pytest.mark.parametrize("num_rows", [5, 16, 37])
+@pytest.mark.parametrize(("dtype", "row_shape"), [("uint8", (3, 2)), ("int64", ()), ("bool", ()), ("float32", (4,))])
+def test_shards_are_byte_for_byte_those_of_zarr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, row_shape: tuple[int, ...], num_rows: int
+) -> None:
+    monkeypatch.setattr(group_writer, "MAX_CHUNK_ROWS", 4)
+    monkeypatch.setattr(group_writer, "CHUNKS_A_SHARD", 4)
+    spec = group_writer.ArraySpec("a", dtype, row_shape)
+    values = np.random.default_rng(0).integers(0, 2, (num_rows, *row_shape)).astype(dtype)
+    with group_writer.GroupWriter(tmp_path / "ours.zarr", [spec]) as writer:
+        for start in range(0, num_rows, 7):
+            writer.append("a", values[start : start + 7])
+    zarr.create_array(
+        tmp_path / "zarrs" / "a",
+        shape=values.shape,
+        dtype=dtype,
+        chunks=(4, *row_shape),
+        shards=(16, *row_shape),
+        compressors=[zarr.codecs.ZstdCodec(level=3), zarr.codecs.Crc32cCodec()],
+        config={"write_empty_chunks": True},
+    )[...] = values
+    ours, theirs = (
+        {file.relative_to(root).as_posix(): file.read_bytes() for file in (root / "a").rglob("*") if file.is_file()}
+        for root in (tmp_path / "ours.zarr", tmp_path / "zarrs")
+    )
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name] and not name.endswith(".json")] == []
 
 
 def test_attributes_may_be_filled_in_until_the_block_ends(tmp_path: Path) -> None:

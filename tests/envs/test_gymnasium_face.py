@@ -126,3 +126,28 @@ def test_rendering_gives_one_picture_a_slot() -> None:
     assert pictures[0].dtype == np.uint8
     with pytest.raises(ValueError, match="render_mode"):
         make(render_mode="human")
+
+
+def test_procgen_has_frames_alone_and_no_final_observation() -> None:
+    envs = make("procgen-starpilot", 4, render_mode="rgb_array")
+    assert envs.single_observation_space == gymnasium.spaces.Dict(
+        {"frame": gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)}
+    )
+    assert envs.single_action_space == gymnasium.spaces.Discrete(15)
+    observation, infos = envs.reset(seed=0)
+    assert observation in envs.observation_space
+    pictures = envs.render()
+    assert pictures is not None
+    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 4
+    envs.action_space.seed(0)
+    ended = 0
+    for _ in range(200):
+        before = infos["level_id"]
+        observation, _, terminations, truncations, infos = envs.step(envs.action_space.sample())
+        assert "final_obs" not in infos
+        done = terminations | truncations
+        assert (infos["level_id"] != before)[done].all(), "what comes with an end is the next episode's first frame"
+        ended += done.sum()
+    assert ended
+    assert observation in envs.observation_space
+    envs.close()

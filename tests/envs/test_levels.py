@@ -5,12 +5,20 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lamflow.envs.levels import SPLITS, draw_levels, initial_state_digests, split_of_digest
+from lamflow.envs.levels import (
+    PROCGEN_RANGES,
+    SPLITS,
+    LevelStream,
+    draw_levels,
+    initial_state_digests,
+    split_of_digest,
+)
 from lamflow.envs.rulesets import split_bounds
 from lamflow.envs.xland import make_simulator
 
 DOORKEY = "xland-doorkey-5x5"
 XLAND = "xland-r1-9x9"
+PROCGEN = "procgen-maze"
 
 
 def test_splits_share_no_initial_state_although_small_grids_have_few() -> None:
@@ -63,3 +71,39 @@ def test_unknown_splits_and_environments_are_refused() -> None:
 def test_a_level_of_an_unknown_ruleset_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a ruleset below 10; use the num_rulesets"):
         make_simulator(XLAND, 10).reset_levels(np.array([10 << 32 | 7]))
+
+
+def test_procgens_splits_are_ranges_that_share_no_level_and_leave_none_out() -> None:
+    assert tuple(PROCGEN_RANGES) == SPLITS
+    assert [bounds.start for bounds in PROCGEN_RANGES.values()] == [
+        0,
+        *(bounds.stop for bounds in list(PROCGEN_RANGES.values())[:-1]),
+    ]
+    assert PROCGEN_RANGES["test"].stop == 2**31
+    assert [round(10 * len(bounds) / 2**31) for bounds in PROCGEN_RANGES.values()] == [8, 1, 1]
+    for split in SPLITS:
+        levels = draw_levels(PROCGEN, split, 2000, seed=0)
+        assert all(level in PROCGEN_RANGES[split] for level in levels.tolist())
+        assert levels.dtype == np.int64
+        np.testing.assert_array_equal(draw_levels(PROCGEN, split, 50, seed=0), levels[:50])
+
+
+def test_a_draw_from_all_of_procgens_levels_does_not_keep_to_the_split() -> None:
+    for split in SPLITS:
+        levels = draw_levels(PROCGEN, split, 500, seed=0, all_levels=True)
+        assert all(any(level in bounds for level in levels.tolist()) for bounds in PROCGEN_RANGES.values())
+    draws = [draw_levels(PROCGEN, split, 500, seed=0, all_levels=True) for split in SPLITS]
+    assert len(np.unique(np.concatenate(draws))) == 1500
+
+
+def test_a_level_stream_goes_on_from_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LevelStream, "_CHUNK", 7)
+    stream = LevelStream(PROCGEN, "validation", seed=3)
+    levels = [next(stream) for _ in range(30)]
+    assert stream.position == 30
+    assert len(set(levels)) == 30
+    assert all(level in PROCGEN_RANGES["validation"] for level in levels)
+    for position in (0, 7, 20):
+        resumed = LevelStream(PROCGEN, "validation", seed=3, position=position)
+        assert [next(resumed) for _ in range(30 - position)] == levels[position:]
+    assert next(LevelStream(PROCGEN, "validation", seed=4)) != levels[0]

@@ -52,3 +52,14 @@ def test_frames_with_unknown_categories_are_refused() -> None:
     frame[0, 0, 0] = AGENT_TILE + 4
     with pytest.raises(ValueError, match=r"tiles below 17"):
         render_frame(frame, view="full")
+
+
+def test_pixels_are_their_own_picture_enlarged_by_a_whole_number() -> None:
+    frame = np.random.default_rng(0).integers(256, size=(64, 64, 3)).astype(np.uint8)
+    image = render_frame(frame, view="pixels", tile_size=4)
+    assert image.shape == (256, 256, 3)
+    np.testing.assert_array_equal(image[::4, ::4], frame)
+    np.testing.assert_array_equal(image[3::4, 2::4], frame)
+    np.testing.assert_array_equal(render_frame(frame, view="pixels", tile_size=1), frame)
+    with pytest.raises(ValueError, match=r"found a frame uint8 \[64, 64, 2\], expected uint8 \[H, W, 3\]"):
+        render_frame(frame[..., :2], view="pixels")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action
+from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
+from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 
 
 def test_codes_are_counted_jointly_and_most_frequent_first() -> None:
@@ -26,3 +27,11 @@ def test_codes_are_grouped_by_their_action_and_sorted_by_frequency_within() -> N
     table = CodeTable(np.arange(4)[:, None], np.array([[0, 9], [8, 0], [1, 4], [2, 0]]))
     assert group_by_action(table, 4).tolist() == [1, 3, 0, 2]
     assert group_by_action(table, 3).tolist() == [1, 0, 2]
+
+
+def test_actions_that_do_the_same_are_one_class_with_one_name() -> None:
+    actions, names = name_classes(environment_spec("procgen-maze"), np.array([0, 1, 2, 3, 4, 5, 7, 9, 14]))
+    assert [names[action] for action in actions] == ["left"] * 3 + ["down", "none", "up", "right"] + ["none"] * 2
+    assert len(names) == 5
+    kept, unchanged = name_classes(environment_spec("xland-doorkey-5x5"), np.arange(6))
+    assert (kept.tolist(), unchanged) == (list(range(6)), MINIGRID_ACTIONS)

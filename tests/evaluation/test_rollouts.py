@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.policies.agents import AgentState, RandomAgent
 
@@ -35,19 +38,30 @@ LEVELS = np.array(list(SCRIPTS))
 
 
 class ScriptedEnvironment:
-    """Plays the script of each slot's level over and over; frames hold the level and the step of the running episode."""
+    """Plays the script of each slot's level; frames hold the level and the step of the running episode.
+
+    Slots take their levels from the stream when an episode ends, as Procgen's do, or ``ahead``, as XLand's do; when it has run
+    dry they repeat the last one.
+    """
 
     spec: EnvironmentSpec = environment_spec("xland-doorkey-5x5")
 
-    def __init__(self, num_envs: int) -> None:
-        self.num_envs = num_envs
-        self.levels = self.steps = np.zeros(num_envs, np.int64)
+    def __init__(self, num_envs: int, level_stream: Iterator[int], *, ahead: bool = False) -> None:
+        self.num_envs, self.stream, self.ahead = num_envs, level_stream, ahead
+        self.levels = self.upcoming = self.steps = np.zeros(num_envs, np.int64)
         self.actions: list[list[int]] = []
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
-        self.levels, self.steps = level_ids.copy(), np.zeros(self.num_envs, np.int64)
+        self.levels, self.upcoming = level_ids.copy(), level_ids.copy()
+        self.steps = np.zeros(self.num_envs, np.int64)
         self.actions = [[] for _ in range(self.num_envs)]
+        if self.ahead:
+            self._draw(np.arange(self.num_envs))
         return self._observe()
+
+    def _draw(self, slots: NDArray[np.int64]) -> None:
+        for slot, level in zip(slots, self.stream, strict=False):
+            self.upcoming[slot] = level
 
     def step(self, actions: NDArray[np.int64]) -> StepResult:
         for taken, action in zip(self.actions, actions, strict=True):
@@ -58,6 +72,12 @@ class ScriptedEnvironment:
         ended = np.array([step == len(s.rewards) for s, step in zip(scripts, self.steps, strict=True)])
         by_task = np.array([s.by_task for s in scripts])
         self.steps[ended] = 0
+        slots = np.flatnonzero(ended)
+        if not self.ahead:
+            self._draw(slots)
+        self.levels[slots] = self.upcoming[slots]
+        if self.ahead:
+            self._draw(slots)
         return StepResult(self._observe(), None, rewards, ended & by_task, ended & ~by_task, self.levels.copy())
 
     def close(self) -> None: ...
@@ -86,13 +106,23 @@ class CountingAgent:
         return members * 2 + state.recurrent[:, 0].long() % 2, advanced
 
 
-@pytest.fixture
-def played() -> tuple[RolloutResult, ScriptedEnvironment, CountingAgent]:
-    agent, environment = CountingAgent(3), ScriptedEnvironment(3 * len(LEVELS))
-    return roll_out(agent, environment, LEVELS), environment, agent
-
-
 Played = tuple[RolloutResult, ScriptedEnvironment, CountingAgent]
+
+
+def play(num_members: int, num_slots: int = 512, *, ahead: bool = False) -> Played:
+    """Members of the counting agent on all levels."""
+    agent, made = CountingAgent(num_members), []
+
+    def make(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        made.append(ScriptedEnvironment(num_envs, level_stream, ahead=ahead))
+        return made[0]
+
+    return roll_out(agent, make, LEVELS, num_slots=num_slots), made[0], agent
+
+
+@pytest.fixture
+def played() -> Played:
+    return play(3)
 
 
 def test_every_member_plays_the_same_levels_once(played: Played) -> None:
@@ -127,19 +157,87 @@ def test_each_slot_gets_the_actions_of_its_member(played: Played) -> None:
         assert taken[:length] == [2 * member + step % 2 for step in range(length)]
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["at the end", "ahead"])
+@pytest.mark.parametrize("num_slots", [1, 2, 4, 7, 14])
+def test_results_do_not_depend_on_the_number_of_slots(num_slots: int, ahead: bool, played: Played) -> None:
+    """Nor on when the environment takes levels from its stream; the agent checks that each state is of its row's episode."""
+    result, environment, agent = play(3, num_slots, ahead=ahead)
+    assert environment.num_envs == num_slots and max(agent.rows) == num_slots
+    for name, expected in vars(played[0]).items():
+        np.testing.assert_array_equal(getattr(result, name), expected, name)
+    assert sum(agent.rows) == result.lengths.sum(), "every episode was played once"
+
+
+def test_slots_stay_busy_until_no_episode_is_left() -> None:
+    """48 steps on 4 slots: 12 would do if episodes could be cut."""
+    _, _, agent = play(3, 4)
+    assert agent.rows[:10] == [4] * 10 and len(agent.rows) <= 16
+
+
+def test_levels_that_repeat_are_played_as_often_as_they_are_listed() -> None:
+    levels = np.array([3, 7, 3, 3])
+    for num_slots in (1, 3, 8):
+        result = roll_out(CountingAgent(2), ScriptedEnvironment, levels, num_slots=num_slots)
+        assert result.level_ids.tolist() == [3, 7, 3, 3] * 2
+        assert result.lengths.tolist() == [1, 3, 1, 1] * 2
+
+
+def test_an_environment_that_leaves_levels_out_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="6 episodes were left out"):
+        roll_out(CountingAgent(2), lambda num_envs, _: ScriptedEnvironment(num_envs, iter(())), LEVELS, num_slots=2)
+
+
 def test_small_rewards_are_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCRIPTS, 8, Script((0.1,) * 1000, by_task=False))
-    result = roll_out(RandomAgent(num_actions=6, seed=0), ScriptedEnvironment(1), np.array([8]))
+    result = roll_out(RandomAgent(num_actions=6, seed=0), ScriptedEnvironment, np.array([8]))
     assert result.returns[0] == 1000 * np.float64(np.float32(0.1))
 
 
+class FrameAgent:
+    """Acts by the colours it sees; members differ."""
+
+    num_members = 2
+
+    def initial_state(self, observation: Observation) -> AgentState:
+        empty = torch.zeros(len(observation), 0)
+        return AgentState(empty, empty, empty, empty)
+
+    def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+        seen = torch.from_numpy(observation.frames.reshape(len(observation), -1).sum(1, dtype=np.int64))
+        return (seen // 7 + 5 * members) % 15, state
+
+
+GAME = "procgen-leaper"
+
+
+def make_game(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
+    return make_vector_environment(GAME, num_slots, level_stream=level_stream)
+
+
+def test_a_deterministic_agent_reaches_the_same_in_a_procgen_game_by_any_number_of_slots() -> None:
+    levels = draw_levels(GAME, "test", 4, seed=0)
+    results = [roll_out(FrameAgent(), make_game, levels, num_slots=num_slots) for num_slots in (8, 3)]
+    for name, expected in vars(results[0]).items():
+        np.testing.assert_array_equal(getattr(results[1], name), expected, name)
+    assert results[0].lengths[:4].tolist() != results[0].lengths[4:].tolist(), "members play differently"
+
+
+def test_the_random_agent_plays_a_procgen_game_and_repeats_with_its_seed() -> None:
+    levels = draw_levels(GAME, "test", 6, seed=0)
+    draws = [roll_out(RandomAgent(num_actions=15, seed=seed), make_game, levels, num_slots=4) for seed in (0, 0, 1)]
+    assert draws[0].lengths.tolist() == draws[1].lengths.tolist() != draws[2].lengths.tolist()
+    assert draws[0].level_ids.tolist() == levels.tolist()
+    assert (draws[0].lengths >= 1).all() and (draws[0].lengths <= 500).all()
+    np.testing.assert_array_equal(draws[0].success, draws[0].returns > 0, "leaper pays for reaching the goal only")
+
+
 def test_the_random_agent_plays() -> None:
-    environment = ScriptedEnvironment(len(LEVELS))
-    result = roll_out(RandomAgent(num_actions=6, seed=0), environment, LEVELS)
+    made = []
+
+    def make(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        made.append(ScriptedEnvironment(num_envs, level_stream))
+        return made[0]
+
+    result = roll_out(RandomAgent(num_actions=6, seed=0), make, LEVELS)
     assert result.lengths.tolist() == [3, 1, 4, 2, 6]
-    assert {action for taken in environment.actions for action in taken} <= set(range(6))
-
-
-def test_an_environment_of_another_size_is_a_mistake() -> None:
-    with pytest.raises(AssertionError, match="environment has 5 slots, 10 needed"):
-        roll_out(CountingAgent(2), ScriptedEnvironment(5), LEVELS)
+    assert {action for taken in made[0].actions for action in taken} <= set(range(6))

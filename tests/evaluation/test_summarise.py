@@ -73,6 +73,18 @@ def test_numbers_are_those_of_the_episodes(paths: list[Path], tmp_path: Path) ->
     assert row["success_low"] < 0.2 < row["success_high"]
 
 
+def test_returns_are_also_normalised_by_the_published_bounds_where_there_are_any(
+    write_returns: WriteReturns, tmp_path: Path
+) -> None:
+    """Maze: 5 to 10."""
+    agents, _, _ = run([write_returns("procgen-maze"), write_returns(ENVS[0])], tmp_path)
+    found = agents.set_index(["env", "labels"])["normalized_return_cobbe"]
+    returned = agents.set_index(["env", "labels"])["return_mean"]
+    expected = (returned.loc["procgen-maze"] - 5) / 5
+    assert found.loc["procgen-maze"].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.loc[ENVS[0]].isna().all()
+
+
 def test_a_method_that_lacks_an_environment_is_left_out_of_all(paths: list[Path], tmp_path: Path) -> None:
     _, aggregate, _ = run(paths, tmp_path)
     assert "vpt" not in set(aggregate.query("env == 'all'")["method"])

@@ -11,8 +11,9 @@ import torch
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import probe
-from lamflow.lam.learning import WindowBatches, fit_latent_action_model, load_latent_action_model
+from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
@@ -61,7 +62,7 @@ def test_codes_become_the_actions_of_a_small_world(
 ) -> None:
     """No action was ever shown; on held-out episodes each code stands for one action, wherever the agent is and looks."""
     model, _ = trained
-    batches = WindowBatches(other_walks)
+    batches = EpisodeTensors(other_walks)
     windows, actions = batches.windows(batches.rows), batches.actions[batches.rows]
     effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
     codes = model.label(windows).codes[:, 0]
@@ -162,7 +163,7 @@ def model_path(tmp_path: Path) -> Path:
 def test_a_model_is_read_back_with_its_settings(walks: EpisodeArrays, model_path: Path) -> None:
     model = load_latent_action_model(model_path, spec=SPEC, lam="lapo", seed=1)
     assert not model.training
-    windows = WindowBatches(walks)
+    windows = EpisodeTensors(walks)
     assert model.label(windows.windows(windows.rows[:4])).codes.shape == (4, 8)
 
 
@@ -200,7 +201,7 @@ def test_a_model_of_another_architecture_is_refused(tmp_path: Path) -> None:
 
 
 def test_samples_are_the_same_ones_every_time(walks: EpisodeArrays) -> None:
-    batches = WindowBatches(walks)
+    batches = EpisodeTensors(walks)
     first = batches.sample(50)
     assert torch.equal(batches.sample(50), first) and len(first.unique()) == 50
     assert set(first.tolist()) <= set(batches.rows.tolist())

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import probe as probes
+from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.probe import probe_accuracy
-from lamflow.lam.validation import codebook_metrics, copy_last_frame_loss, forward_metrics, label_in_batches
+from lamflow.lam.validation import codebook_metrics, effectful_rows, forward_metrics, label_rows
 
 SPEC = environment_spec("xland-doorkey-5x5")
 
@@ -21,6 +24,33 @@ SPEC = environment_spec("xland-doorkey-5x5")
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+def episodes_of(windows: Tensor) -> tuple[EpisodeTensors, Tensor]:
+    """Each window [3, H, W, C] as an episode of its own, and the rows of the windows."""
+    count = len(windows)
+    zeros = torch.zeros(3 * count, 0, dtype=torch.uint8).numpy()
+    flags = torch.zeros(3 * count, dtype=torch.bool).numpy()
+    arrays = EpisodeArrays(
+        observations=windows.flatten(0, 1).numpy(),
+        proprioception=zeros,
+        task=zeros,
+        actions=torch.tensor([0, 0, -1]).repeat(count).numpy(),
+        rewards=torch.zeros(3 * count).numpy(),
+        terminated=flags,
+        truncated=flags,
+        episode_starts=(3 * torch.arange(count)).numpy(),
+        level_seeds=torch.arange(count).numpy(),
+    )
+    return EpisodeTensors(arrays, torch.device("cpu")), 3 * torch.arange(count) + 1
+
+
+def copy_last_frame_loss(windows: Tensor) -> float:
+    """Counted in two batches."""
+    metrics = GridFrameMetrics((13, 12))
+    for part in windows.split(len(windows) // 2 + 1):
+        metrics.add_windows(part)
+    return metrics.copy_last_frame_loss()
 
 
 def test_perplexity_is_the_number_of_codes_that_are_used_equally_often() -> None:
@@ -48,18 +78,18 @@ def test_copying_the_last_frame_costs_what_its_closed_form_says() -> None:
     windows = torch.zeros(3, 3, 2, 2, 2, dtype=torch.uint8)
     windows[:, 2, 0, 0, 0] = 1
     per_cell = -0.75 * math.log(0.75) - 0.25 * math.log(0.25 / (13 - 1))
-    assert copy_last_frame_loss(windows, (13, 12)) == pytest.approx(4 * per_cell, rel=1e-6)
+    assert copy_last_frame_loss(windows) == pytest.approx(4 * per_cell, rel=1e-6)
 
 
 def test_copying_the_last_frame_is_free_where_nothing_changes() -> None:
     windows = torch.randint(12, (4, 1, 5, 5, 2)).to(torch.uint8).expand(-1, 3, -1, -1, -1)
-    assert copy_last_frame_loss(windows, (13, 12)) == 0.0
+    assert copy_last_frame_loss(windows) == 0.0
 
 
 def test_no_constant_confidence_copies_the_last_frame_more_cheaply() -> None:
     windows = torch.randint(3, (20, 3, 5, 5, 2)).to(torch.uint8)
     windows[:15, 2] = windows[:15, 1]
-    best = copy_last_frame_loss(windows, (13, 12))
+    best = copy_last_frame_loss(windows)
     for confidence in (0.7, 0.8, 0.9, 0.95):
         total = 0.0
         for channel, categories in enumerate((13, 12)):
@@ -86,24 +116,49 @@ def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents()
         windows[index, 2, index, 0, 0] = windows[index, 2, index, 1, 1] = 1 + index
     latents = windows[:, 2].flatten(1).float()
     latents[0, 0] = 0
-    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), windows, latents)
+    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), *episodes_of(windows), latents)
     assert found["fdm/changed_cell_accuracy"] == pytest.approx(0.9)
     assert found["fdm/frame_accuracy"] == pytest.approx(0.8)
     assert found["fdm/loss"] == pytest.approx(0.2)
     assert found["fdm/loss_shuffled_latent"] > 2
-    assert found["fdm/loss_copy_last_frame"] == pytest.approx(copy_last_frame_loss(windows, (13, 12)))
+    assert found["fdm/loss_copy_last_frame"] == pytest.approx(copy_last_frame_loss(windows))
 
 
 def test_labelling_in_batches_labels_every_window_in_order() -> None:
     model = LatentActionModel(settings=LamSettings(), spec=SPEC).eval()
     windows = torch.randint(12, (1500, 3, 5, 5, 2)).to(torch.uint8)
-    latents = label_in_batches(model, windows)
+    latents = label_rows(model, *episodes_of(windows))
     last = model.label(windows[1024:])
     assert len(latents.continuous) == len(latents.codes) == 1500
     assert torch.equal(latents.codes[1024:], last.codes)
 
 
-def probe(fit: Tensor, test: Tensor, fit_actions: Tensor, test_actions: Tensor, effectful: Tensor) -> dict[str, float]:
+def test_transitions_are_effectful_where_the_frame_changes() -> None:
+    windows = torch.randint(12, (600, 3, 5, 5, 2)).to(torch.uint8)
+    windows[::3, 2] = windows[::3, 1]
+    assert torch.equal(effectful_rows(*episodes_of(windows)), torch.arange(600) % 3 > 0)
+
+
+def test_the_change_explained_compares_the_loss_with_that_of_copying_the_last_frame() -> None:
+    """A fifth of the channels goes from black to white in each of 8 windows."""
+    windows = torch.zeros(8, 3, 10, 10, 3, dtype=torch.uint8)
+    windows[:, 2, :2] = 255
+    metrics = PixelFrameMetrics()
+    for part in windows.split(3):
+        metrics.add_windows(part)
+    found = metrics.values(0.05)
+    assert found["fdm/loss_copy_last_frame"] == pytest.approx(0.2)
+    assert found["fdm/change_explained"] == pytest.approx(0.75)
+
+
+def probe(
+    fit: Tensor,
+    test: Tensor,
+    fit_actions: Tensor,
+    test_actions: Tensor,
+    effectful: Tensor,
+    class_of_action: Tensor | None = None,
+) -> dict[str, float]:
     return probe_accuracy(
         fit_latents=fit,
         fit_actions=fit_actions,
@@ -111,6 +166,7 @@ def probe(fit: Tensor, test: Tensor, fit_actions: Tensor, test_actions: Tensor, 
         test_actions=test_actions,
         test_effectful=effectful,
         num_actions=6,
+        class_of_action=class_of_action,
     )
 
 
@@ -157,6 +213,25 @@ def test_accuracy_on_effectful_transitions_is_over_those_alone(actions: tuple[Te
     found = probe(fit, test, *actions, effectful)
     assert found["probe/mlp_accuracy_effectful"] > 0.99
     assert found["probe/mlp_accuracy"] < 0.75
+
+
+def test_accuracy_over_classes_forgives_actions_that_do_the_same(actions: tuple[Tensor, Tensor]) -> None:
+    """The latents tell all actions apart but 4 and 5, which look alike."""
+    centres = 3 * torch.randn(6, 16)
+    centres[5] = centres[4]
+    fit, test = (centres[part] for part in actions)
+    classes = torch.tensor([0, 1, 2, 3, 4, 4])
+    found = probe(fit, test, *actions, torch.ones(1000, dtype=torch.bool), classes)
+    assert found["probe/mlp_accuracy_classes"] > 0.99
+    assert found["probe/mlp_accuracy"] < 0.9
+
+
+def test_without_classes_there_is_no_accuracy_over_them(
+    actions: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "PROBE_TRAINING", probes.PROBE_TRAINING.model_copy(update={"steps": 2}))
+    found = probe(torch.randn(1500, 2), torch.randn(1000, 2), *actions, torch.ones(1000, dtype=torch.bool))
+    assert set(found) == {f"probe/{kind}_accuracy{part}" for kind in ("linear", "mlp") for part in ("", "_effectful")}
 
 
 def test_probing_leaves_the_random_numbers_alone_and_does_not_depend_on_them(

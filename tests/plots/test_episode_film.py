@@ -76,3 +76,24 @@ def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         write_episode_film([EpisodeFilm("nothing", [], [])], tmp_path / "episodes.gif")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_film_of_detailed_pictures_leaves_steps_out_until_it_is_small_enough(tmp_path: Path) -> None:
+    path, rng = tmp_path / "episodes.gif", np.random.default_rng(0)
+    noise = [rng.integers(256, size=(64, 64, 3)).astype(np.uint8) for _ in range(60)]
+    write_episode_film([EpisodeFilm("noise", noise, [0.0] * 60)], path, side=64)
+    whole = path.stat().st_size
+    write_episode_film([EpisodeFilm("noise", noise, [0.0] * 60)], path, side=64, most_bytes=whole // 3)
+    assert path.stat().st_size <= whole // 3
+    assert 10 <= len(durations(path)) <= 22
+
+
+def test_a_film_without_the_last_frame_still_shows_the_last_reward(tmp_path: Path) -> None:
+    frames = [np.zeros((40, 40, 3), np.uint8)] * 5
+    pages = []
+    for rewards in ([0.0] * 4 + [1.0], [0.0] * 5):
+        write_episode_film([EpisodeFilm("coin", frames, rewards)], tmp_path / "episodes.gif")
+        with Image.open(tmp_path / "episodes.gif") as opened:
+            opened.seek(opened.n_frames - 1)
+            pages.append(np.asarray(opened.convert("RGB")))
+    assert (pages[0] != pages[1]).any()

@@ -106,6 +106,32 @@ def test_film_strip_outlines_exactly_the_changed_cells(svg_texts: SvgTexts) -> N
         assert part in texts
 
 
+def test_film_strip_of_pixels_keeps_the_colour_of_what_a_code_does() -> None:
+    start = np.full((64, 64, 3), (200, 40, 40), np.uint8)
+    scrolled = start.copy()
+    scrolled[:, 30:] = (40, 200, 40)
+    jumped = scrolled.copy()
+    jumped[10:14, 20:24] = (0, 0, 255)
+    figure = draw_film_strip(
+        start_frame=start,
+        true_next=jumped,
+        true_action="up",
+        predictions=np.stack([scrolled, jumped]),
+        captions=["code 0 (60%)", "code 1 (40%)"],
+        render=lambda frame: frame,
+        title="coinrun",
+    )
+    first, followed, _, prediction = (np.asarray(panel.images[0].get_array(), int) for panel in figure.axes[:4])
+    np.testing.assert_array_equal(first, start)
+    grey = {name: np.ptp(image, axis=-1) == 0 for name, image in (("followed", followed), ("code 1", prediction))}
+    assert grey["followed"][40, 5] and not grey["followed"][40, 40], "the scrolled part differs from the start frame"
+    assert grey["code 1"][40, 5] and grey["code 1"][40, 40], "both codes scroll"
+    for image in (followed, prediction):
+        np.testing.assert_array_equal(image[10:14, 20:24], jumped[10:14, 20:24])
+        assert image[40, 5].min() > 190, "pale"
+    assert not any(panel.patches for panel in figure.axes[:4])
+
+
 def test_film_strip_needs_a_caption_for_each_prediction() -> None:
     with pytest.raises(ValueError, match="1 captions for 2 predictions"):
         draw_film_strip(

@@ -36,6 +36,16 @@ def test_lam_curves_show_losses_references_probes_and_codebook(metrics: MakeMetr
     assert any(text.startswith("action probe") for text in texts)
 
 
+def test_lam_curves_over_pixels_name_their_unit_and_show_the_change_explained(
+    metrics: MakeMetrics, svg_texts: SvgTexts
+) -> None:
+    names = (*LAM_METRICS[:4], ("validation", "probe/mlp_accuracy_classes"), ("validation", "fdm/change_explained"))
+    texts = svg_texts(draw_lam_curves(metrics(names, 0, lam="lapo")))
+    assert "loss (squared error)" in texts and "loss (nats a frame)" not in texts
+    assert {"MLP, classes", "pixels explained"} <= set(texts)
+    assert "predicted" not in texts, "cells are of grids"
+
+
 def test_lam_curves_draw_a_line_a_seed_and_their_mean(metrics: MakeMetrics) -> None:
     runs = [metrics((("train", "loss/reconstruction"),), seed, lam="lapo") for seed in range(3)]
     lines = draw_lam_curves(pd.concat(runs)).axes[0].lines

@@ -16,6 +16,7 @@ from lamflow.envs.interface import Observation
 from lamflow.policies.agents import AgentState, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.training.precision import default_device
 
 SPEC = environment_spec("xland-doorkey-5x5")
 MakeInputs = Callable[..., PolicyInputs]
@@ -130,6 +131,27 @@ def test_a_context_moves_on_by_a_frame_a_step(make_inputs: MakeInputs) -> None:
         _, state = agent.act(observation, state, torch.zeros(8, dtype=torch.long))
     np.testing.assert_array_equal(state.frames, np.stack([o.frames for o in observations[1:]], axis=1))
     assert state.begun.all()
+
+
+def test_an_agent_over_pixels_acts_on_single_frames() -> None:
+    """Whatever precision its network computes in, its actions are int64 on the CPU."""
+    torch.manual_seed(0)
+    network = {"kind": "impala", "stem": "patch", "channels": [8], "blocks": 0, "hidden_width": 16}
+    policy = PolicyNetwork(
+        settings=PolicySettings.model_validate({"network": network}),
+        spec=environment_spec("procgen-bigfish"),
+        output_dim=15,
+    )
+    agent = make_agent([policy.to(default_device())], 2, lambda outputs, member: outputs.roll(member, -1).softmax(-1))
+    nothing = np.zeros((6, 0), np.uint8)
+    observation = Observation(
+        np.random.default_rng(0).integers(256, size=(6, 64, 64, 3), dtype=np.uint8), nothing, nothing
+    )
+    actions, state = agent.act(observation, agent.initial_state(observation), torch.tensor([0, 1] * 3))
+    assert actions.dtype == torch.int64 and actions.device.type == "cpu"
+    np.testing.assert_array_equal(state.frames[:, 0].cpu(), observation.frames)
+    turned, _ = agent.act(observation, agent.initial_state(observation), torch.tensor([1, 0] * 3))
+    assert (turned - actions).remainder(15).tolist() == [1, 14] * 3, "each member has its own decoder"
 
 
 def test_states_of_some_rows_are_taken_out_and_put_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import Tensor
 from lamflow.catalogue import environment_spec
 from lamflow.config import PolicySettings
 from lamflow.data.store import EpisodeArrays
-from lamflow.data.windows import transition_rows
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import action_rows, transition_rows
+from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.metrics import MetricsLog
@@ -70,7 +72,7 @@ def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
     """The demonstrator's own action is known in every frame; half of the actions it is learnt from are random."""
     network = fit(examples_of(walks), training={"steps": 200})
     data, rows = EpisodeTensors(other_walks), transition_rows(other_walks)
-    chosen = network(data.policy_inputs(rows, network.settings)).argmax(-1)
+    chosen = network(policy_inputs(data, rows, network.settings)).argmax(-1)
     frames = other_walks.observations[rows]
     cells = (frames[..., 0] >= 13).reshape(len(rows), -1).argmax(1)
     wanted = torch.from_numpy(cells // 8 < 6) + 1  # down (2) above the lowest row, then right (1)
@@ -89,9 +91,59 @@ def test_the_validation_loss_is_the_mean_over_all_its_rows(
     monkeypatch.setattr("lamflow.policies.learning.INFERENCE_BATCH", 100)
     metrics, validation = MetricsLog(), examples_of(other_walks)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 4})
-    inputs = validation.data.policy_inputs(validation.rows, network.settings)
+    inputs = policy_inputs(validation.data, validation.rows, network.settings)
     expected = action_objective(network(inputs), validation.targets).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
+    walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamflow.policies.learning.VALIDATION_ROWS", 40)
+    metrics, validation = MetricsLog(), examples_of(other_walks)
+    picks = validation.sample(40)
+    assert len(set(picks.tolist())) == 40 and picks.max() > 100 and torch.equal(picks, validation.sample(40))
+    network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 2})
+    inputs = policy_inputs(validation.data, validation.rows[picks], network.settings)
+    expected = action_objective(network(inputs), validation.targets[picks]).item()
+    assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
+
+
+PIXEL_NETWORK = {"kind": "impala", "stem": "patch", "channels": [8, 16], "blocks": 1, "hidden_width": 32}
+
+
+def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
+    colours: Callable[..., EpisodeArrays],
+) -> None:
+    """From every row with an action: the last one of an episode has no next frame, and needs none."""
+    arrays = colours(20)
+    data, rows = EpisodeTensors(arrays), action_rows(arrays)
+    assert len(rows) == 200
+    training = {"steps": 20, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 0}
+    settings = PolicySettings.model_validate({"network": PIXEL_NETWORK, "value_head": True, "training": training})
+
+    def train(seed: int) -> PolicyNetwork:
+        return clone(
+            spec=environment_spec("procgen-bigfish"),
+            settings=settings,
+            output_dim=15,
+            objective=action_objective,
+            train_examples=Examples(data, rows, data.actions[rows]),
+            validation_examples=None,
+            seed=seed,
+            metrics=MetricsLog(),
+            state_dir=None,
+            identity="",
+            title="",
+        )
+
+    network, again, other = train(1), train(1), train(2)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    assert not torch.equal(network.encoder.output.weight, other.encoder.output.weight)
+    unseen = EpisodeTensors(colours(6, seed=1))
+    chosen = network(policy_inputs(unseen, torch.arange(60), settings)).argmax(-1)
+    assert (chosen == unseen.actions).float().mean() > 0.95
 
 
 def test_targets_may_be_latents_or_codes(walks: EpisodeArrays) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from lamflow.catalogue import environment_spec
 from lamflow.config import PolicySettings
 from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.interface import Observation
 from lamflow.policies.agents import PolicyAgent
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 
 SPEC = environment_spec("xland-r1-9x9")
@@ -45,7 +47,7 @@ def settings_of(**changes: Any) -> PolicySettings:
 
 def test_contexts_repeat_the_first_row_before_an_episode_and_say_so() -> None:
     data = EpisodeTensors(numbered_episodes(3, 5))
-    inputs = data.policy_inputs(torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
+    inputs = policy_inputs(data, torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
     assert inputs.frames[:, :, 0, 0, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
     assert inputs.proprioception[:, :, 1].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
     begun = [[False, False, True], [True] * 3, [False, False, True], [False, True, True], [True] * 3]
@@ -58,6 +60,13 @@ def test_windows_are_three_frames_around_a_row() -> None:
     windows = data.windows(torch.tensor([0, 1, 3, 6]))
     assert windows.shape == (4, 3, *SPEC.frame_shape)
     assert windows[:, :, 0, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [3, 3, 4], [5, 6, 7]]
+
+
+def test_pixels_have_contexts_without_proprioception_and_task(colours: Callable[..., EpisodeArrays]) -> None:
+    arrays = colours(2, length=4)
+    inputs = policy_inputs(EpisodeTensors(arrays), torch.tensor([4, 7]), settings_of(context=2))
+    np.testing.assert_array_equal(inputs.frames.cpu(), arrays.observations[[[4, 4], [6, 7]]])
+    assert inputs.proprioception.shape == (2, 2, 0) and inputs.task.shape == (2, 0)
 
 
 class Recorder(nn.Module):
@@ -102,7 +111,7 @@ def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
 def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None:
     arrays, settings = numbered_episodes(6), settings_of(context=context)
     recorder = play(arrays, settings)
-    expected = EpisodeTensors(arrays).policy_inputs(torch.arange(6), settings)
+    expected = policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings)
     for name, part in expected._asdict().items():
         assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.inputs]), part), name
 
@@ -110,7 +119,7 @@ def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None
 def test_a_recurrent_agent_acts_as_it_was_trained_for_as_long_as_the_history_was_in_training() -> None:
     arrays, settings = numbered_episodes(6), settings_of(recurrent=True, context=4)
     recorder = play(arrays, settings)
-    expected = recorder.network(EpisodeTensors(arrays).policy_inputs(torch.arange(6), settings))
+    expected = recorder.network(policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings))
     found = torch.cat(recorder.outputs)
     torch.testing.assert_close(found[:4], expected[:4])
     assert not torch.allclose(found[5], expected[5]), "later on it remembers more than its training showed it"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import DecoderSettings, NetworkSettings, Symmetry, TrainingSettings
+from lamflow.config import DecoderSettings, ImpalaSettings, NetworkSettings, Symmetry, TrainingSettings
 from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.models.perceptron import mlp
 from lamflow.models.symmetry import rotate_frames
-from lamflow.policies.dataset import EpisodeTensors
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
@@ -120,6 +122,31 @@ def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: Episode
     effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
     assert found.shape == (len(rows) - 128,) and found.dtype == torch.int64
     assert (found == data.actions[rows[128:]])[effectful].float().mean() > 0.85
+
+
+def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
+    colours: Callable[..., EpisodeArrays], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamflow.policies.inverse_dynamics.INFERENCE_BATCH", 7)
+    torch.manual_seed(0)
+    labeller = ActionLabeller(
+        settings=ImpalaSettings(stem="patch", channels=(8,), blocks=0, hidden_width=16),
+        symmetry="none",
+        spec=environment_spec("procgen-bigfish"),
+    )
+    data = EpisodeTensors(colours(4), torch.device("cpu"))
+    windows, sizes = data.windows, []
+
+    def gather(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return windows(rows)
+
+    monkeypatch.setattr(data, "windows", gather)
+    monkeypatch.setattr("lamflow.training.precision.bf16_gains", lambda device: False)
+    found = labeller.pseudo_labels(data, data.rows)
+    assert len(data.rows) == 4 * 9 and sizes == [7, 7, 7, 7, 7, 1]
+    assert torch.equal(found, labeller(windows(data.rows)).argmax(-1))
+    assert found.unique().numel() > 1
 
 
 def test_with_rotation_symmetry_turned_windows_get_the_same_labels(walks: EpisodeArrays) -> None:

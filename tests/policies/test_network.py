@@ -12,7 +12,14 @@ from torch import Tensor
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import PolicySettings
 from lamflow.models.symmetry import rotate_frames
-from lamflow.policies.network import PolicyInputs, PolicyNetwork, carried_matches, match_planes
+from lamflow.policies.network import (
+    PolicyInputs,
+    PolicyNetwork,
+    carried_matches,
+    inference_autocast,
+    match_planes,
+)
+from lamflow.training import precision
 
 MakeInputs = Callable[..., PolicyInputs]
 DOORKEY, XLAND = environment_spec("xland-doorkey-5x5"), environment_spec("xland-r1-9x9")
@@ -160,3 +167,58 @@ def test_a_recurrent_policy_is_trained_through_its_whole_history(make_inputs: Ma
     network(make_inputs(DOORKEY, context=4)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+BIGFISH = environment_spec("procgen-bigfish")
+PATCHES = {"kind": "impala", "stem": "patch", "channels": [8, 8], "blocks": 1, "hidden_width": 16}
+
+
+def pixel_network(**settings: Any) -> PolicyNetwork:
+    return make_network(BIGFISH, **({"network": PATCHES} | settings))
+
+
+def pixel_inputs(context: int = 1, seed: int = 0) -> PolicyInputs:
+    torch.manual_seed(seed)
+    frames = torch.randint(256, (4, context, *BIGFISH.frame_shape), dtype=torch.uint8)
+    begun, nothing = torch.ones(4, context, dtype=torch.bool), torch.zeros(4, 0, dtype=torch.uint8)
+    return PolicyInputs(frames, begun, nothing[:, None].expand(4, context, 0), nothing)
+
+
+@pytest.mark.parametrize(("value_head", "expected"), [(True, 3_682_177), (False, 3_682_177 - 257)])
+def test_lapos_latent_policy_has_the_parameters_of_the_official_one(value_head: bool, expected: int) -> None:
+    settings = PolicySettings.model_validate({"network": {"kind": "impala", "scale": 4}, "value_head": value_head})
+    network = PolicyNetwork(settings=settings, spec=BIGFISH, output_dim=128)
+    assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_a_policy_over_pixels_sees_every_frame_of_its_context_and_nothing_else(settings: dict[str, Any]) -> None:
+    network, context = pixel_network(**settings), settings.get("context", 1)
+    inputs = pixel_inputs(context)
+    outputs = network(inputs)
+    assert outputs.shape == (4, 6)
+    assert {name.split(".")[0] for name in network.state_dict()} <= {"encoder", "cell", "output"}
+    for index in range(context):
+        frames = inputs.frames.clone()
+        frames[:, index] = frames[:, index].flip(0)
+        assert not torch.allclose(network(inputs._replace(frames=frames)), outputs)
+
+
+def test_a_value_head_changes_no_output_and_is_not_trained_by_it() -> None:
+    network, plain = pixel_network(value_head=True), pixel_network()
+    outputs = network(pixel_inputs())
+    assert torch.equal(outputs, plain(pixel_inputs()))
+    outputs.square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == [
+        "value.weight",
+        "value.bias",
+    ]
+
+
+def test_networks_over_pixels_answer_in_the_fastest_precision_and_those_over_grids_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "bf16_gains", lambda device: True)
+    for network, expected in ((pixel_network(), torch.bfloat16), (make_network(DOORKEY), torch.float32)):
+        with inference_autocast(network.settings.network, torch.device("cpu")):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from lamflow.catalogue import environment_spec
+from lamflow.config import PixelExpertSettings
 from lamflow.data.store import EpisodeStore
-from lamflow.envs.levels import draw_levels
+from lamflow.envs.levels import PROCGEN_RANGES, draw_levels
+from lamflow.provenance import file_digest
+from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.demonstrators import load_demonstrator, save_expert
+from lamflow.rl.pixel_experts import save_pixel_expert
 from lamflow.stages.collect_episodes import collect_episodes
 from lamflow.stages.train_expert import train_expert
 
-PPO, PLANNED = "xland-empty-random-8x8", "xland-r1-9x9-full"
+PPO, PLANNED, PIXELS = "xland-empty-random-8x8", "xland-r1-9x9-full", "procgen-starpilot"
 TINY = {"total_steps": 4096, "num_envs": 32, "minibatches": 4}
 COLLECTION = {
     "train_episodes": 40,
@@ -30,6 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         train_expert(env=PPO, settings=TINY, seed=seed, output=root / name / "expert.safetensors")
     train_expert(env=PLANNED, settings={}, seed=0, output=root / "planned" / "expert.safetensors")
+    settings = PixelExpertSettings.model_validate(
+        {"network": {"stem": "patch", "channels": [8, 8], "blocks": 1, "hidden_width": 16}}
+    )
+    torch.manual_seed(0)
+    network = PixelActorCritic(settings=settings.network, spec=environment_spec(PIXELS), mask_duplicate_actions=True)
+    (root / "pixels").mkdir()
+    save_pixel_expert(root / "pixels" / "expert.safetensors", network, settings, 0)
     return root
 
 
@@ -89,6 +102,61 @@ def test_a_ppo_expert_collects_too(folder: Path, tmp_path: Path) -> None:
     store = EpisodeStore.open(collect(folder, "first", PPO, tmp_path / "train.zarr"), env=PPO)
     assert store.attributes["epsilon"] == 0.1
     assert store.attributes["num_rulesets"] is None
+
+
+def collect_pixels(folder: Path, output: Path, **changes: object) -> EpisodeStore:
+    settings = {"train_episodes": 10, "reference_episodes": 6, **changes}
+    return EpisodeStore.open(collect(folder, "pixels", PIXELS, output, **settings), env=PIXELS)
+
+
+def test_a_store_of_procgen_says_who_played_which_levels_and_how(folder: Path, tmp_path: Path) -> None:
+    store = collect_pixels(folder, tmp_path / "train.zarr", sticky=0.25)
+    arrays, attributes = store.load(), store.attributes
+    np.testing.assert_array_equal(np.sort(arrays.level_seeds), np.sort(draw_levels(PIXELS, "train", 10, 0)))
+    assert all(level in PROCGEN_RANGES["train"] for level in arrays.level_seeds.tolist())
+    assert not store.final_observations
+    assert arrays.num_rows == arrays.num_transitions + 10
+    assert "Procgen is under the MIT License" in attributes["licence"]
+    assert {"epsilon": 0.1, "sticky": 0.25, "levels": "split"}.items() <= attributes.items()
+    assert attributes["expert_sha256"] == file_digest(folder / "pixels" / "expert.safetensors")
+    assert attributes["source"] == "starpilot/easy, ppo demonstrator"
+    assert attributes["return_expert"] >= 0
+    assert attributes["return_random"] >= 0
+    repeated = np.mean(arrays.actions[1:] == arrays.actions[:-1])
+    calm = collect_pixels(folder, tmp_path / "calm.zarr").load()
+    assert repeated > np.mean(calm.actions[1:] == calm.actions[:-1]) + 0.1
+
+
+def test_collecting_procgen_twice_gives_equal_stores_and_every_split_the_same_references(
+    folder: Path, tmp_path: Path
+) -> None:
+    first, again = (collect_pixels(folder, tmp_path / f"{name}.zarr") for name in ("first", "again"))
+    assert first.digest == again.digest
+    collect_episodes(
+        env=PIXELS,
+        settings={**COLLECTION, "validation_episodes": 4, "reference_episodes": 6},
+        split="validation",
+        seed=0,
+        expert=folder / "pixels" / "expert.safetensors",
+        output=tmp_path / "validation.zarr",
+    )
+    other = EpisodeStore.open(tmp_path / "validation.zarr")
+    for name in ("return_expert", "return_random"):
+        assert other.attributes[name] == first.attributes[name]
+    assert not set(other.load().level_seeds) & set(first.load().level_seeds)
+
+
+def test_with_all_levels_a_split_does_not_keep_to_its_range(folder: Path, tmp_path: Path) -> None:
+    levels = collect_pixels(folder, tmp_path / "train.zarr", levels="all", train_episodes=30).load().level_seeds
+    assert any(level not in PROCGEN_RANGES["train"] for level in levels.tolist())
+
+
+def test_settings_that_do_nothing_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"collection\.sticky: found 0\.5 for xland-r1-9x9-full, expected 0"):
+        collect(folder, "planned", PLANNED, tmp_path / "train.zarr", sticky=0.5)
+    with pytest.raises(ValueError, match=r"collection\.source: found 'lapo', expected 'expert'"):
+        collect(folder, "pixels", PIXELS, tmp_path / "train.zarr", source="lapo")
+    assert not list(tmp_path.iterdir())
 
 
 def test_experts_of_another_environment_network_or_none_at_all_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ import torch
 from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
-from lamflow.lam.learning import WindowBatches, load_latent_action_model
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
+from lamflow.stages import relabel_episodes as relabelling
 from lamflow.stages.relabel_episodes import relabel_episodes
 
 ENV = "xland-empty-random-8x8-full"
@@ -110,13 +112,29 @@ def test_latents_are_those_of_the_model_row_by_row(
     assert (store.latent_dim, store.num_tokens, store.codebook_size) == (dim, tokens, codes)
     arrays, found = episodes.load(), store.load()
     assert found.valid.sum() == arrays.num_transitions and not found.valid[arrays.actions < 0].any()
-    batches = WindowBatches(arrays)
+    batches = EpisodeTensors(arrays)
     model = load_latent_action_model(world.model(lam), spec=environment_spec(ENV))
     expected = model.label(batches.windows(batches.rows))
-    np.testing.assert_allclose(found.latents[found.valid], expected.continuous.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.latents[found.valid], expected.continuous.cpu().numpy(), atol=1e-5)
     assert (found.codes is None) == (codes is None)
     if found.codes is not None:
-        np.testing.assert_array_equal(found.codes[found.valid], expected.codes.numpy())
+        np.testing.assert_array_equal(found.codes[found.valid], expected.codes.cpu().numpy())
+
+
+def test_latents_written_in_pieces_are_those_written_at_once(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces so small that some hold the last row of an episode alone, which has no transition to label."""
+    monkeypatch.setattr(relabelling, "ROWS_AT_ONCE", 3)
+    output = tmp_path / "validation.zarr"
+    relabelling.relabel_episodes(
+        env=ENV, lam="lapo", seed=0, model=world.model("lapo"), episodes=world.episodes("validation"), output=output
+    )
+    found, expected = LatentStore.open(output).load(), LatentStore.open(world.latents("lapo", "validation")).load()
+    ends = np.flatnonzero(~found.valid)
+    assert (ends % 3 == 0).any() and ends[-1] == len(found.valid) - 1, "a piece of one row, without a transition"
+    np.testing.assert_allclose(found.latents, expected.latents, atol=1e-5)
+    np.testing.assert_array_equal(found.codes, expected.codes)
 
 
 @pytest.mark.parametrize(

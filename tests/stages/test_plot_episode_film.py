@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from lamflow.catalogue import environment_spec
 from lamflow.config import BcMethodSettings, LatentMethodSettings
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
+from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.recording import record_agent
@@ -21,6 +23,8 @@ from lamflow.policies.agents import RandomAgent
 from lamflow.policies.decoders import code_action_table
 from lamflow.policies.members import ALL_LABELS, Member, label_members, save_members
 from lamflow.policies.network import PolicyNetwork
+from lamflow.rl.pixel_rollouts import play_episodes
+from lamflow.stages import plot_episode_film as film_stage
 from lamflow.stages.plot_episode_film import plot_episode_film, shown_episode
 
 ENV = "xland-doorkey-5x5"
@@ -104,6 +108,87 @@ def test_agents_of_other_label_counts_are_refused(episodes: Path, tmp_path: Path
             episodes=episodes,
             output=tmp_path / "episode_film.gif",
         )
+
+
+PIXELS = "procgen-starpilot"
+
+
+class Idle:
+    """Does nothing."""
+
+    spec = environment_spec(PIXELS)
+
+    def act(self, frames: np.ndarray) -> np.ndarray:
+        return np.full(len(frames), 4)
+
+
+def write_pixel_episodes(path: Path, *, level: int | None = None, **attributes: str) -> list[Episode]:
+    """A test store of three episodes; ``level`` replaces what the store knows of their levels."""
+    played = list(play_episodes(Idle(), draw_levels(PIXELS, "test", 3, seed=0)))
+    given = {"source": "test", "licence": "MIT", **attributes}
+    with EpisodeWriter(path, spec=Idle.spec, split="test", attributes=given) as writer:
+        for episode in played:
+            writer.append(episode if level is None else replace(episode, level_id=level))
+    return played
+
+
+def film_pixels(folder: Path) -> dict[str, Any]:
+    """The film of random and an untrained BC beside the demonstrator of ``folder / test.zarr``; its provenance."""
+    network = {"kind": "impala", "stem": "patch", "channels": [8, 8], "blocks": 1, "hidden_width": 16}
+    bc = BcMethodSettings.model_validate({"kind": "bc", "policy": {"network": network}})
+    members = label_members([16], 1)
+    weights = [PolicyNetwork(settings=bc.policy, spec=Idle.spec, output_dim=15).state_dict() for _ in members]
+    header = {"env": PIXELS, "method": "bc", "output_dim": 15, "settings": bc.policy.model_dump(mode="json")}
+    save_members(folder / "bc.safetensors", members, weights, header)
+    plot_episode_film(
+        env=PIXELS,
+        agents=[
+            {"method": "bc", "settings": bc.model_dump(mode="json")},
+            {"method": "random", "settings": {"kind": "random"}},
+        ],
+        labels=[16],
+        label_draws=1,
+        policies=[folder / "bc.safetensors"],
+        decoders=[],
+        shown_labels=16,
+        action_selection="sample",
+        seed=0,
+        episodes=folder / "test.zarr",
+        output=folder / "episode_film.gif",
+    )
+    settings: dict[str, Any] = json.loads((folder / "episode_film.json").read_text())["settings"]
+    return settings
+
+
+def test_a_film_of_procgen_shows_the_simulators_large_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film_stage, "MOST_PIXEL_STEPS", 40)
+    played = write_pixel_episodes(tmp_path / "test.zarr", expert_sha256="0" * 64)
+    settings = film_pixels(tmp_path)
+    median = sorted(played, key=lambda episode: episode.length)[1]
+    assert settings["level"] == median.level_id
+    with Image.open(tmp_path / "episode_film.gif") as film:
+        assert film.width > 3 * 256
+        assert 20 <= film.n_frames <= 40
+        first = np.asarray(film.convert("RGB"))
+    assert (tmp_path / "episode_film.gif").stat().st_size < 6_000_000
+    blocks = first[50 : 50 + 192, 20 : 20 + 192].reshape(48, 4, 48, 4, 3)
+    assert (np.ptp(blocks.astype(int), axis=(1, 3)) > 0).any(), "more detail than a frame of 64 x 64 has"
+
+
+@pytest.mark.parametrize("level", [-1, None])
+def test_pictures_of_data_that_the_simulator_may_not_repeat_are_the_stored_frames(
+    level: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_stage, "MOST_PIXEL_STEPS", 10)
+    replayed = []
+    real = film_stage.render_video
+    monkeypatch.setattr(
+        film_stage, "render_video", lambda *given, **options: replayed.append(given[1]) or real(*given, **options)
+    )
+    write_pixel_episodes(tmp_path / "test.zarr", level=level)
+    settings = film_pixels(tmp_path)
+    assert replayed == [settings["level"]] * 2, "the agents'; the demonstrator's frames are shown as they are"
+    assert settings["level"] >= 0
 
 
 def arrays_of(lengths: list[int], solved: list[bool]) -> EpisodeArrays:

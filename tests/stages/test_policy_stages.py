@@ -122,7 +122,7 @@ def stages(
     monkeypatch.setattr(
         evaluate_module,
         "draw_levels",
-        lambda env, split, count, seed, *_: torch.arange(count).numpy() + 10_000 + seed % 1000,
+        lambda env, split, count, seed, *_, **__: torch.arange(count).numpy() + 10_000 + seed % 1000,
     )
     return Stages(world, tmp_path)
 
@@ -287,3 +287,13 @@ def test_decoders_of_another_kind_than_the_settings_are_refused(stages: Stages) 
     settings = METHODS["lapo"] | {"target": "codes", "decoder": METHODS["dictionary"]["decoder"]}
     with pytest.raises(ValueError, match=r"decoders\.safetensors: found decoder 'mlp', expected 'dictionary'"):
         stages.evaluate("lapo", settings=settings)
+
+
+def test_a_test_store_without_references_is_refused_where_the_environment_has_no_published_bounds(
+    stages: Stages, write_walks: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_walks(tmp_path / "test.zarr", episodes=2, split="test", return_random=None)
+    with pytest.raises(
+        ValueError, match=r"test\.zarr: found return_random None and return_expert 1\.0, expected numbers"
+    ):
+        stages.evaluate("random", episodes=path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config", "envs", "src", "workflow")
+PARTS = ("Snakefile", "config", "envs", "resources/experts", "src", "workflow")
 TINY = ("--configfile=config/tiny.yaml",)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,6 +67,12 @@ def start_snakemake() -> Callable[..., subprocess.Popen[bytes]]:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def copied() -> Callable[[Path], Path]:
+    """Makes a fresh copy of this checkout at a path."""
+    return copy_checkout
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ RULES = {
     for path in sorted(ROOT.joinpath("workflow", "rules").glob("*.smk"))
     for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 }
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "procgen": "procgen-mirror", "yaml": "pyyaml"}
 DIRECTIVES = ["output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "script"]
 
 
@@ -105,6 +105,8 @@ def test_a_rules_conda_environment_holds_what_its_stage_imports(name: str) -> No
     assert environment and script
     dependencies = yaml.safe_load(ROOT.joinpath(environment[1]).read_text())["dependencies"]
     pins = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    post_deploy = ROOT / environment[1].replace(".yaml", ".post-deploy.sh")
+    pins += re.findall(r"\S+==\S+", post_deploy.read_text()) if post_deploy.exists() else []
     available = {pin.split("==")[0].lower().replace("_", "-") for pin in pins} | {"pydantic-core"}
     wanted = {
         name.replace("_", "-") for name in third_party_imports(stage_of(ROOT / "workflow" / "scripts" / script[1])[0])

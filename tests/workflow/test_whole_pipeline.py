@@ -12,7 +12,7 @@ from lamflow.config import read_experiment
 
 TINY = ("--configfile=config/tiny.yaml",)
 EXPERIMENT = read_experiment(Path(__file__).parents[2] / "config" / "tiny.yaml")
-COLUMNS = "env,method,labels,label_draw,seed,split,episodes,return_mean,return_std,normalized_return,success_rate"
+COLUMNS = "env,method,labels,label_draw,seed,split,episodes,return_mean,return_std,normalized_return,normalized_return_cobbe,success_rate"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

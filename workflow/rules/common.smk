@@ -5,8 +5,10 @@ the code digest of the stage's modules, the static facts of its environment, and
 Settings of logging are no params: they change no result, so scripts read them from the configuration.
 """
 
+import os
 import re
 from dataclasses import asdict
+from pathlib import Path
 
 from lamflow.catalogue import environment_spec
 from lamflow.provenance import code_digest
@@ -22,6 +24,14 @@ def any_of(names):
 
 def methods_of_kind(*kinds):
     return [name for name, method in EXPERIMENT.methods.items() if method.kind in kinds]
+
+
+def envs_from(source):
+    """The environments whose episodes come from there; XLand's always come from its demonstrators."""
+    chosen = EXPERIMENT.collection.source
+    return [
+        env for env in EXPERIMENT.envs if source == (chosen if environment_spec(env).family == "procgen" else "expert")
+    ]
 
 
 def paths_of(pattern, runs):
@@ -42,18 +52,46 @@ def environment_facts(wildcards):
     return asdict(environment_spec(wildcards.env))
 
 
+def shipped_expert(env):
+    """The expert file that comes with the checkout, or None where there is none or the configuration asks for training."""
+    path = Path(workflow.basedir, "resources", "experts", env, "expert.safetensors")
+    procgen = environment_spec(env).family == "procgen"
+    return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
+
+
 def expert_settings(wildcards):
-    """Planners are not trained, so no setting of PPO counts for them."""
-    planned = environment_spec(wildcards.env).demonstrator == "planner"
-    return {} if planned else settings_of(EXPERIMENT.expert)
+    """Planners and shipped experts are not trained, so no setting of PPO counts for them."""
+    spec = environment_spec(wildcards.env)
+    if spec.family == "procgen":
+        return {} if shipped_expert(wildcards.env) else settings_of(EXPERIMENT.pixel_expert, without={"source"})
+    return {} if spec.demonstrator == "planner" else settings_of(EXPERIMENT.expert)
+
+
+def expert_threads(wildcards):
+    """XLand's training and a copy need one core; Procgen's learner and simulator keep several busy."""
+    trained = environment_spec(wildcards.env).family == "procgen" and not shipped_expert(wildcards.env)
+    return 8 if trained else 1
+
+
+def collection_threads(wildcards):
+    """Procgen's simulator steps one half of the episodes while the expert acts in the other."""
+    return 2 if environment_spec(wildcards.env).family == "procgen" else 1
+
+
+def expert_minutes(wildcards):
+    """Limit of a job. ASSUME: 25 M steps of Procgen at full size take a few hours on a GPU; the retry resumes."""
+    return 60 if expert_threads(wildcards) == 1 else 480
 
 
 def collection_settings(wildcards):
     """The numbers of episodes of other splits than the job's own do not count, nor that of rulesets where there are none."""
     split = getattr(wildcards, "split", "test")
     unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
-    if not environment_spec(wildcards.env).uses_rulesets:
+    spec = environment_spec(wildcards.env)
+    if not spec.uses_rulesets:
         unread.add("num_rulesets")
+    if spec.family != "procgen":
+        unread |= {"sticky", "source", "levels"}
     return settings_of(EXPERIMENT.collection, without=unread)
 
 
@@ -100,6 +138,11 @@ def rollout_settings(wildcards):
 # Input functions -----------------------------------------------------------------------------------------------------
 
 
+def expert_inputs(wildcards):
+    shipped = shipped_expert(wildcards.env)
+    return {"shipped": os.path.relpath(shipped)} if shipped else {}
+
+
 def decoder_inputs(wildcards):
     """Episodes, and the latents of the method's LAM; VPT's decoders are inverse dynamics models on frames."""
     inputs = {"train": "results/{experiment}/data/{env}/train.zarr"}
@@ -129,6 +172,11 @@ def agent_inputs(wildcards):
     if kind == "latent":
         inputs["decoders"] = "results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors"
     return inputs
+
+
+def expert_cards(wildcards):
+    procgen = [{"env": env} for env in EXPERIMENT.envs if environment_spec(env).family == "procgen"]
+    return paths_of("experts/{env}/card.md", procgen)
 
 
 def lam_runs(envs):

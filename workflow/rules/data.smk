@@ -10,9 +10,11 @@ rule collect_episodes:
         "results/{experiment}/logs/collect_episodes/{env}/{split}.log",
     benchmark:
         "results/{experiment}/benchmarks/collect_episodes/{env}/{split}.jsonl"
+    wildcard_constraints:
+        env=any_of(envs_from("expert")),
     conda:
         "../../envs/simulation.yaml"
-    threads: 1
+    threads: collection_threads
     resources:
         mem_mb=3000,
         runtime=120,

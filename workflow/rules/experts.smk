@@ -2,6 +2,8 @@
 
 
 rule train_expert:
+    input:
+        unpack(expert_inputs),
     output:
         expert="results/{experiment}/experts/{env}/expert.safetensors",
     log:
@@ -10,16 +12,52 @@ rule train_expert:
         "results/{experiment}/benchmarks/train_expert/{env}.jsonl"
     conda:
         "../../envs/simulation.yaml"
-    threads: 1
+    threads: expert_threads
     resources:
         mem_mb=3000,
-        runtime=60,
+        runtime=expert_minutes,
     params:
         settings=expert_settings,
         seed=DATA_SEED,
+        state_dir="results/{experiment}/state/experts/{env}",
         environment=environment_facts,
         code=code_digest("lamflow.stages.train_expert"),
     message:
         "Demonstrator of {wildcards.env}"
     script:
         "../scripts/train_expert.py"
+
+
+rule measure_expert:
+    input:
+        expert="results/{experiment}/experts/{env}/expert.safetensors",
+    output:
+        card="results/{experiment}/experts/{env}/card.md",
+        numbers="results/{experiment}/experts/{env}/returns.json",
+    log:
+        "results/{experiment}/logs/measure_expert/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/measure_expert/{env}.jsonl"
+    wildcard_constraints:
+        env=any_of(env for env in EXPERIMENT.envs if environment_spec(env).family == "procgen"),
+    conda:
+        "../../envs/simulation.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        episodes=200,
+        published=published_returns,
+        seed=DATA_SEED,
+        environment=environment_facts,
+        code=code_digest("lamflow.stages.measure_expert"),
+    message:
+        "Card of the expert of {wildcards.env}"
+    script:
+        "../scripts/measure_expert.py"
+
+
+rule experts:
+    input:
+        expert_cards,

@@ -10,4 +10,6 @@ if __name__ == "__main__":
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
         output=snakemake.output.expert,
+        state_dir=snakemake.params.state_dir,
+        shipped=snakemake.input.get("shipped"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,9 +124,9 @@ class GroupReader:
             self._verified.add(name)
         return self._arrays[name]
 
-    def load(self) -> dict[str, NDArray[Any]]:
-        """All arrays by name, in memory."""
-        return {name: np.asarray(self[name][...]) for name in self._arrays}
+    def load(self, *, without: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+        """All arrays by name, in memory; those named in ``without`` are left out."""
+        return {name: np.asarray(self[name][...]) for name in self._arrays if name not in without}
 
     def _refuse(self, problems: list[str]) -> None:
         if problems:

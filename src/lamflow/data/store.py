@@ -27,8 +27,10 @@ FORMAT_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
 NO_ACTION: Final = -1
 """The action on the row of a final observation."""
+UNKNOWN_LEVEL: Final = -1
+"""The level seed of an episode whose data set does not tell it."""
 _REQUIRED: Final = ("source", "licence")
-_OPTIONAL: Final = {"return_expert": None, "return_random": None, "final_observations": True}
+_OPTIONAL: Final = {"return_expert": None, "return_random": None}
 _OWN: Final = frozenset(
     ("format", "format_version", "env", "split", "num_episodes", "num_rows", "num_actions", "return_behaviour")
 ) | {"complete", "files", "digest"}
@@ -39,9 +41,9 @@ _OWN: Final = frozenset(
 class EpisodeArrays:
     """A whole split in memory.
 
-    ``observations`` uint8 [N, *frame_shape]; ``proprioception`` uint8 [N, P]; ``task`` uint8 [N, G] (G may be 0);
+    ``observations`` uint8 [N, *frame_shape]; ``proprioception`` uint8 [N, P]; ``task`` uint8 [N, G] (P and G may be 0);
     ``actions`` int64 [N], -1 on final observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool
-    [N]; ``episode_starts`` int64 [E], first rows; ``level_seeds`` int64 [E].
+    [N]; ``episode_starts`` int64 [E], first rows; ``level_seeds`` int64 [E], -1 where unknown.
     """
 
     observations: NDArray[np.uint8]
@@ -69,12 +71,11 @@ class EpisodeArrays:
 
 
 def row_array_specs(spec: EnvironmentSpec) -> tuple[ArraySpec, ...]:
-    """The arrays with one entry a row."""
-    task = (ArraySpec("task", "uint8", (len(spec.task_sizes),)),) if spec.task_sizes else ()
+    """The arrays with one entry a row; those without columns are left out."""
+    vectors = {"proprioception": spec.proprioception_sizes, "task": spec.task_sizes}
     return (
         ArraySpec("observations", "uint8", spec.frame_shape),
-        ArraySpec("proprioception", "uint8", (len(spec.proprioception_sizes),)),
-        *task,
+        *(ArraySpec(name, "uint8", (len(sizes),)) for name, sizes in vectors.items() if sizes),
         ArraySpec("actions", "int64"),
         ArraySpec("rewards", "float32"),
         ArraySpec("terminated", "bool"),
@@ -97,8 +98,8 @@ class EpisodeWriter:
     """Writes an episode store; a context manager. The store appears at ``path`` when the block ends well.
 
     ``attributes``: ``source`` and ``licence`` (text) are needed; ``return_expert`` and ``return_random`` (mean raw
-    returns on test levels, or None) and ``final_observations`` (default True) may be given; other keys are stored as
-    they are. All but ``final_observations`` may still be changed through ``writer.attributes`` until the block ends.
+    returns on test levels, or None) and ``final_observations`` (default: as in ``spec``) may be given; other keys are
+    stored as they are. All but ``final_observations`` may still be changed through ``writer.attributes`` until the block ends.
     """
 
     def __init__(self, path: Path | str, *, spec: EnvironmentSpec, split: str, attributes: Mapping[str, Any]) -> None:
@@ -107,12 +108,12 @@ class EpisodeWriter:
         self.path = Path(path)
         self.spec = spec
         self.split = split
-        self.attributes: dict[str, Any] = {**_OPTIONAL, **attributes}
+        self.attributes: dict[str, Any] = {**_OPTIONAL, "final_observations": spec.final_observations, **attributes}
         _check_attributes(self.path, self.attributes)
         self._final = bool(self.attributes["final_observations"])
         self._specs = {array.name: array for array in row_array_specs(spec)}
         self._group = GroupWriter(self.path, (*self._specs.values(), *EPISODE_ARRAY_SPECS))
-        self._total_return = 0.0
+        self._returns: dict[bool, list[float]] = {True: [], False: []}
 
     def __enter__(self) -> EpisodeWriter:
         self._group.__enter__()
@@ -128,22 +129,23 @@ class EpisodeWriter:
         """Rows appended so far."""
         return self._group.num_rows("actions")
 
-    def append(self, episode: Episode) -> None:
-        """Append one episode; ValueError when its arrays do not fit the environment or one another."""
+    def append(self, episode: Episode, *, whole: bool = True) -> None:
+        """Append one episode; ValueError when its arrays do not fit the environment or one another. ``whole``: it has all its
+        rows; the returns of others do not count in ``return_behaviour``."""
         rows = episode.length + self._final
         self._check_episode(episode, rows)
         self._group.append("episode_starts", np.array([self.num_rows], np.int64))
         self._group.append("level_seeds", np.array([episode.level_id], np.int64))
         self._group.append("observations", episode.frames)
-        self._group.append("proprioception", episode.proprioception)
-        if self.spec.task_sizes:
-            self._group.append("task", episode.task)
+        for name in ("proprioception", "task"):
+            if name in self._specs:
+                self._group.append(name, getattr(episode, name))
         self._group.append("actions", _padded(episode.actions, rows, NO_ACTION))
         self._group.append("rewards", _padded(episode.rewards, rows, 0))
         last_action = np.arange(rows) == episode.length - 1
         self._group.append("terminated", last_action & episode.terminated)
         self._group.append("truncated", last_action & episode.truncated)
-        self._total_return += episode.total_reward
+        self._returns[whole].append(episode.total_reward)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -160,6 +162,7 @@ class EpisodeWriter:
         if self.num_episodes == 0:
             raise ValueError(f"{self.path}: found no episode to write, expected at least one")
         _check_attributes(self.path, self.attributes)
+        returns = self._returns[True] or self._returns[False]
         self._group.attributes = {
             **self.attributes,
             "final_observations": self._final,
@@ -170,7 +173,7 @@ class EpisodeWriter:
             "num_episodes": self.num_episodes,
             "num_rows": self.num_rows,
             "num_actions": self.spec.num_actions,
-            "return_behaviour": self._total_return / self.num_episodes,
+            "return_behaviour": sum(returns) / len(returns),
         }
 
     def _check_episode(self, episode: Episode, rows: int) -> None:
@@ -180,13 +183,14 @@ class EpisodeWriter:
         given: dict[str, tuple[NDArray[Any], int]] = {
             "observations": (episode.frames, rows),
             "proprioception": (episode.proprioception, rows),
+            "task": (episode.task, rows),
             "actions": (episode.actions, episode.length),
             "rewards": (episode.rewards, episode.length),
         }
-        if self.spec.task_sizes:
-            given["task"] = (episode.task, rows)
-        for name, (array, length) in given.items():
-            spec = self._specs[name]
+        for name, spec in self._specs.items():
+            if name not in given:
+                continue
+            array, length = given[name]
             if array.shape != (length, *spec.row_shape) or array.dtype != np.dtype(spec.dtype):
                 raise ValueError(
                     f"{what}: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} "
@@ -267,10 +271,12 @@ class EpisodeStore:
         file."""
         return self._group[name]
 
-    def load(self) -> EpisodeArrays:
-        """Read everything into memory; ValueError names a damaged file."""
-        values = self._group.load()
-        values.setdefault("task", np.zeros((self.num_rows, 0), np.uint8))
+    def load(self, *, frames: bool = True) -> EpisodeArrays:
+        """Read everything into memory, or, much quicker, all but the frames: ``observations`` is [N, 0] then. ValueError names a
+        damaged file."""
+        values = self._group.load(without=() if frames else ("observations",))
+        for name in ("observations", "proprioception", "task"):
+            values.setdefault(name, np.zeros((self.num_rows, 0), np.uint8))
         return EpisodeArrays(**values)
 
 

@@ -138,11 +138,11 @@ def _row_problems(
 
 
 def _category_problems(attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
-    """Entries beyond the number of categories that the environment knows."""
+    """Entries beyond the number of categories that the environment knows; pixels have none, and any byte is one."""
     spec = environment_spec(attributes["env"])
     sizes = {"observations": spec.category_sizes, "proprioception": spec.proprioception_sizes, "task": spec.task_sizes}
     for name, allowed in sizes.items():
-        for rows, values in _blocks(arrays[name]) if name in arrays else ():
+        for rows, values in _blocks(arrays[name]) if name in arrays and allowed else ():
             wrong = (values >= np.array(allowed)).reshape(len(values), -1).any(axis=1)
             if wrong.any():
                 row = rows.start + int(np.flatnonzero(wrong)[0])

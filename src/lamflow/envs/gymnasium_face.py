@@ -21,9 +21,10 @@ Batch = dict[str, NDArray[np.uint8]]
 
 
 def observation_space(spec: EnvironmentSpec) -> gymnasium.spaces.Dict:
-    """One environment's observations: ``frame``, ``proprioception`` and, where the task varies, ``task``; all uint8."""
-    shape = (*spec.frame_shape[:2], 1)
-    highest = np.concatenate([np.full(shape, size - 1, np.uint8) for size in spec.category_sizes], axis=-1)
+    """One environment's observations: ``frame``, ``proprioception`` where there is one and ``task`` where it varies; all uint8."""
+    highest = np.full(spec.frame_shape, 255, np.uint8)
+    for channel, size in enumerate(spec.category_sizes):
+        highest[..., channel] = size - 1
     parts: dict[str, gymnasium.Space[Any]] = {
         "frame": gymnasium.spaces.Box(np.zeros_like(highest), highest, dtype=np.uint8)
     }
@@ -55,7 +56,9 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
     """A ``gymnasium.vector.VectorEnv`` over a lamflow vector environment.
 
     Episodes restart in the same step (``AutoresetMode.SAME_STEP``): where one ended, ``infos["final_obs"]`` holds its true
-    last observation and ``infos["_final_obs"]`` is True. ``infos["level_id"]`` names each slot's level. ``reset`` takes its
+    last observation and ``infos["_final_obs"]`` is True. Procgen swallows that observation: there ``infos`` has no ``final_obs``, and
+    the observation that comes with the end is the next episode's first one. Who bootstraps from the last observation of a
+    truncated episode must leave that out. ``infos["level_id"]`` names each slot's level. ``reset`` takes its
     levels from ``options={"level_ids": int64 [num_envs]}``, else draws them from the seed among ``level_ids``.
     """
 
@@ -116,7 +119,9 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
             return None
         if self._frames is None:
             raise RuntimeError("render before reset")
-        return tuple(render_frame(frame, view=self._environment.spec.view) for frame in self._frames)
+        view = self._environment.spec.view
+        tile_size = 4 if view == "pixels" else 16
+        return tuple(render_frame(frame, view=view, tile_size=tile_size) for frame in self._frames)
 
     def close_extras(self, **kwargs: Any) -> None:
         self._environment.close()

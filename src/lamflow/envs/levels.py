@@ -62,7 +62,8 @@ def draw_levels(
     """``count`` level ids int64 of a split, the same for the same arguments; a longer draw starts with a shorter one.
 
     Repeats are possible (EmptyRandom has only some hundred levels). ``all_levels``: draw from all of Procgen's levels
-    whatever the split, as LAPO does (``num_levels: 0``); splits then differ by their draws only. ValueError for an unknown environment or split.
+    whatever the split, as LAPO does (``num_levels: 0``); splits then differ by their draws only. ValueError for an unknown
+    environment or split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")

@@ -88,6 +88,7 @@ class ProcgenVectorEnvironment:
         self.spec = spec
         self.num_envs = num_envs
         self._stream = level_stream
+        self._render = render
         mode = {"render_mode": "rgb_array"} if render else {}
         self._simulator = make_simulator(spec, num_envs, start_level=0, num_levels=1, num_threads=num_threads, **mode)
         self._level_ids = np.zeros(num_envs, np.int64)
@@ -157,10 +158,11 @@ class ProcgenVectorEnvironment:
         self._running = True
         return self._observe()
 
-    def states(self) -> list[bytes]:
-        """The saved state of every slot (about 23 kB each), from which a renderer goes on (see ``procgen_video``)."""
-        states: list[bytes] = self._simulator.get_state()
-        return states
+    def pictures(self) -> list[NDArray[np.uint8]]:
+        """What every slot shows now as uint8 [512, 512, 3], larger than the agents see it; ValueError without ``render``."""
+        if not self._render:
+            raise ValueError(f"{self.spec.name}: made without render=True, so there are no pictures")
+        return [info["rgb"].copy() for info in self._simulator.get_info()]
 
     def close(self) -> None:
         """End the simulator's threads."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
+
+Backend = Literal["procgen", "envpool"]
 
 
 def make_vector_environment(
@@ -16,18 +19,32 @@ def make_vector_environment(
     num_rulesets: int = DEFAULT_NUM_RULESETS,
     level_stream: Iterator[int] | None = None,
     num_threads: int = 0,
+    backend: Backend = "procgen",
+    levels: range | None = None,
 ) -> VectorEnvironment:
     """``num_envs`` copies of the environment ``name``.
 
     ``num_rulesets`` must be what the levels were drawn with (it is ignored where the task is fixed). ``level_stream`` gives
     the levels of later episodes; without it a slot repeats its level. ``num_threads``: threads of a simulator that has its
-    own (Procgen). ValueError for an unknown name.
+    own (Procgen). ``backend``: who simulates Procgen; "envpool" draws from ``levels`` by itself (see ``envpool_vector``), and no
+    other takes them. ValueError for an unknown name, a backend that is not installed, and what a backend cannot do.
     """
     spec = environment_spec(name)
+    if (backend == "envpool") != (levels is not None) or (levels is not None and level_stream is not None):
+        raise ValueError(
+            f"{name}: found backend {backend!r}, levels {levels} and {'a' if level_stream else 'no'} level stream, expected levels with "
+            "the backend envpool, which takes no stream, and no levels with the others"
+        )
     if spec.family == "procgen":
+        if levels is not None:
+            from lamflow.envs.envpool_vector import EnvPoolVectorEnvironment
+
+            return EnvPoolVectorEnvironment(spec, num_envs, levels=levels, num_threads=num_threads)
         from lamflow.envs.procgen import ProcgenVectorEnvironment
 
         return ProcgenVectorEnvironment(spec, num_envs, level_stream, num_threads=num_threads)
+    if levels is not None:
+        raise ValueError(f"{name}: found the backend envpool, which simulates Procgen only; leave the backend out")
     from lamflow.envs.xland import make_simulator
     from lamflow.envs.xland_vector import XlandVectorEnvironment
 

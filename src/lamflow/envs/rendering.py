@@ -1,4 +1,4 @@
-"""Pictures of grid frames, drawn with xminigrid's tiles."""
+"""Pictures of frames: grids are drawn with xminigrid's tiles, pixels are pictures themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import AGENT_TILE, NUM_COLORS, View
-from lamflow.envs.jax_setup import configure_jax
 
 _EMPTY_TILE, _FLOOR_TILE, _BLACK, _UP = 0, 1, 7, 0
 _OUTSIDE = (45, 45, 45)
@@ -19,12 +18,14 @@ _CARRIED_SHARE = 0.3
 
 
 def render_frame(frame: NDArray[np.uint8], *, view: View, tile_size: int = 16) -> NDArray[np.uint8]:
-    """An RGB image uint8 [H * tile_size, W * tile_size, 3] of a frame uint8 [H, W, 2] of a view.
+    """An RGB image uint8 [H * tile_size, W * tile_size, 3] of a frame uint8 [H, W, 2] of a view, or [H, W, 3] of pixels.
 
-    The full view has the agent in it (tiles ``AGENT_TILE`` + direction), drawn as a triangle on the floor with a dot in the
-    colour of what it carries; a predicted one may have lost it. In the egocentric view the agent stands in the middle of the last
-    row and looks up. Categories that do not exist raise a ValueError.
+    Pixels are repeated. The full view has the agent in it (tiles ``AGENT_TILE`` + direction), drawn as a triangle on the floor
+    with a dot in the colour of what it carries; a predicted one may have lost it. In the egocentric view the agent stands in the
+    middle of the last row and looks up. Categories that do not exist raise a ValueError.
     """
+    if view == "pixels":
+        return _enlarged(frame, tile_size)
     if (
         frame.ndim != 3
         or frame.shape[2] != 2
@@ -46,6 +47,13 @@ def render_frame(frame: NDArray[np.uint8], *, view: View, tile_size: int = 16) -
     return image
 
 
+def _enlarged(frame: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Each pixel as a square of ``factor`` pixels."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"found a frame {frame.dtype} {list(frame.shape)}, expected uint8 [H, W, 3]")
+    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 @cache
 def _tile_picture(tile: int, color: int, egocentric_agent: bool, tile_size: int) -> NDArray[np.uint8]:
     """uint8 [tile_size, tile_size, 3]."""
@@ -65,6 +73,8 @@ def _tile_picture(tile: int, color: int, egocentric_agent: bool, tile_size: int)
 @cache
 def _xminigrid_tiles() -> tuple[Any, Any]:
     """xminigrid's tile renderer and its colours."""
+    from lamflow.envs.jax_setup import configure_jax
+
     configure_jax()
     from xminigrid.rendering.rgb_render import COLORS_MAP, render_tile
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.catalogue import EnvironmentSpec
+
 
 @dataclass(frozen=True)
 class CodeTable:
@@ -41,6 +43,12 @@ def count_codes(codes: NDArray[np.int64], actions: NDArray[np.int64], *, num_act
     np.add.at(counts, (index.reshape(-1), actions), 1)
     order = np.argsort(-counts.sum(1), kind="stable")
     return CodeTable(distinct[order], counts[order])
+
+
+def name_classes(spec: EnvironmentSpec, actions: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Actions int64 [M] by what they do (see ``EnvironmentSpec.action_classes``): int64 [M] places in the second answer, the names."""
+    classes, place = np.unique(spec.class_of_action, return_inverse=True)
+    return place[actions], tuple(spec.class_names[first] for first in classes)
 
 
 def group_by_action(table: CodeTable, most: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ RETURNS_COLUMNS = (
 """Columns of an agent's ``returns.csv``: one row an episode."""
 AGENT_COLUMNS = (
     "env", "method", "labels", "label_draw", "seed", "split", "episodes", "return_mean", "return_std", "normalized_return",
-    "success_rate",
+    "normalized_return_cobbe", "success_rate",
 )  # fmt: skip
 """Columns of ``summary/returns.csv``: one row an agent."""
 AGGREGATE_COLUMNS = (

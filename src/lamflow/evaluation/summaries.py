@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lamflow.catalogue import environment_spec
 from lamflow.evaluation import statistics
 from lamflow.evaluation.results import EVERY_ENV, label_order
 
@@ -37,7 +38,11 @@ def add_normalized(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def agent_rows(episodes: pd.DataFrame) -> list[Row]:
-    """Columns ``columns.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form)."""
+    """Columns ``columns.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form).
+
+    ``normalized_return_cobbe`` is normalised by the constants of Cobbe et al. (``EnvironmentSpec.return_bounds``), None where
+    they have none for the environment.
+    """
     keys = ["env", "method", "labels", "label_draw", "seed"]
     rows = []
     for values, agent in episodes.groupby(keys, sort=False):
@@ -47,11 +52,19 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
             "return_mean": agent["return"].mean(),
             "return_std": agent["return"].std(ddof=0),
             "normalized_return": agent["normalized"].mean(),
+            "normalized_return_cobbe": _normalized_by_bounds(str(agent["env"].iloc[0]), agent["return"].mean()),
             "success_rate": agent["success"].mean(),
         }
         rows.append(dict(zip(keys, values, strict=True)) | measured)
     return sorted(
         rows, key=lambda row: (row["env"], row["method"], label_order(row["labels"]), row["label_draw"], row["seed"])
+    )
+
+
+def _normalized_by_bounds(env: str, return_mean: float) -> float | None:
+    bounds = environment_spec(env).return_bounds
+    return (
+        None if bounds is None else float(statistics.normalized_return(return_mean, random=bounds[0], expert=bounds[1]))
     )
 
 

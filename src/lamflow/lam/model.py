@@ -1,6 +1,6 @@
 """The latent action model: inverse dynamics model -> quantiser -> forward dynamics model (LAPO, arXiv 2312.10812).
 
-Shapes: B batch, H and W grid sides, D latent width, T codes a frame (codebooks x tokens).
+Shapes: B batch, H and W frame sides, C frame channels, D latent width, T codes a frame (codebooks x tokens).
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LamSettings
-from lamflow.models.forward_dynamics import GridForwardDynamics
-from lamflow.models.grids import GridEncoder
+from lamflow.models.encoders import build_encoder
+from lamflow.models.forward_dynamics import build_forward_dynamics
 from lamflow.models.quantizers import Quantized, build_quantizer
 from lamflow.models.symmetry import agent_direction, face_up, rotate_each
 from lamflow.training.loop import Loss
@@ -29,61 +28,58 @@ class Latents(NamedTuple):
 
 
 class LatentActionModel(nn.Module):
-    """Learns what happens between two frames well enough to predict the second: that is the latent action."""
+    """Learns what happens between two frames well enough to predict the second: that is the latent action.
+
+    Windows and frames are those of the environment ``spec``, on the model's device.
+    """
 
     def __init__(self, *, settings: LamSettings, spec: EnvironmentSpec) -> None:
         super().__init__()
+        if settings.symmetry == "rotation" and spec.view != "full":
+            raise ValueError(f"{spec.name}: found symmetry 'rotation', expected 'none' as its view is {spec.view!r}")
         self.settings = settings
+        self.spec = spec
         latent_dim = settings.quantizer.latent_dim
-        self.inverse_dynamics = GridEncoder(
-            settings=settings.inverse_dynamics,
-            num_frames=3,
-            frame_shape=spec.frame_shape,
-            category_sizes=spec.category_sizes,
-            output_dim=latent_dim,
-        )
+        self.inverse_dynamics = build_encoder(settings.inverse_dynamics, num_frames=3, spec=spec, output_dim=latent_dim)
         self.quantizer = build_quantizer(settings.quantizer)
-        self.forward_dynamics = GridForwardDynamics(
-            settings=settings.forward_dynamics, category_sizes=spec.category_sizes, latent_dim=latent_dim
-        )
+        self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
 
-    def loss(self, windows_B3HW2: Tensor) -> Loss:
-        """Reconstruction (cross-entropy of o_{t+1}, nats a frame) + commitment, for windows uint8 [B, 3, H, W, 2]."""
-        windows_B3HW2 = self.canonical(windows_B3HW2)
-        quantized: Quantized = self.quantizer(self.inverse_dynamics(windows_B3HW2))
-        reconstruction = self._prediction_loss(windows_B3HW2, quantized.latents).mean()
+    def loss(self, windows_B3HWC: Tensor) -> Loss:
+        """Reconstruction (mean ``prediction_loss``) + commitment, for windows uint8 [B, 3, H, W, C]."""
+        windows_B3HWC = self.canonical(windows_B3HWC)
+        quantized: Quantized = self.quantizer(self.inverse_dynamics(windows_B3HWC))
+        reconstruction = self._prediction_loss(windows_B3HWC, quantized.latents).mean()
         commitment = self.settings.quantizer.commitment_weight * quantized.commitment_loss
         return Loss(
             total=reconstruction + commitment,
             terms={"loss/reconstruction": reconstruction.detach(), "loss/commitment": commitment.detach()},
         )
 
-    def canonical(self, windows_BKHW2: Tensor) -> Tensor:
+    def canonical(self, windows_BKHWC: Tensor) -> Tensor:
         """Windows as the networks see them: with a rotation symmetry, turned so that the agent faces up in o_t (frame 1)."""
-        return face_up(windows_BKHW2, present=1) if self.settings.symmetry == "rotation" else windows_BKHW2
+        return face_up(windows_BKHWC, present=1) if self.settings.symmetry == "rotation" else windows_BKHWC
 
-    def _prediction_loss(self, windows_B3HW2: Tensor, latents_BD: Tensor) -> Tensor:
-        tiles, colors = self.forward_dynamics(windows_B3HW2[:, :2], latents_BD)
-        target = windows_B3HW2[:, 2].long()
-        losses = functional.cross_entropy(tiles.float(), target[..., 0], reduction="none")
-        losses = losses + functional.cross_entropy(colors.float(), target[..., 1], reduction="none")
-        return losses.sum(dim=(1, 2))
+    def _prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
+        return self.forward_dynamics.prediction_losses(windows_B3HWC[:, :2], latents_BD, windows_B3HWC[:, 2])
 
-    def prediction_loss(self, windows_B3HW2: Tensor, latents_BD: Tensor) -> Tensor:
-        """Cross-entropy of the true o_{t+1} under the FDM's prediction, summed over cells and channels: nats, float32 [B]."""
-        return self._prediction_loss(self.canonical(windows_B3HW2), latents_BD)
+    def prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
+        """What the FDM's prediction of o_{t+1} costs, float32 [B].
 
-    def predict(self, frames_B2HW2: Tensor, latents_BD: Tensor) -> Tensor:
-        """The most likely next frame, uint8 [B, H, W, 2]."""
-        tiles, colors = self.forward_dynamics(self.canonical(frames_B2HW2), latents_BD)
-        predicted = torch.stack([tiles.argmax(1), colors.argmax(1)], dim=-1).to(torch.uint8)
+        Grids: the cross-entropy of the true frame, summed over cells and channels, in nats. Pixels: the mean squared error
+        over pixels and channels, black and white being 1 apart.
+        """
+        return self._prediction_loss(self.canonical(windows_B3HWC), latents_BD)
+
+    def predict(self, frames_B2HWC: Tensor, latents_BD: Tensor) -> Tensor:
+        """The most likely next frame, uint8 [B, H, W, C]."""
+        predicted = self.forward_dynamics.most_likely(self.canonical(frames_B2HWC), latents_BD)
         if self.settings.symmetry == "rotation":
-            return rotate_each(predicted, -agent_direction(frames_B2HW2[:, 1]))
+            return rotate_each(predicted, -agent_direction(frames_B2HWC[:, 1]))
         return predicted
 
     @torch.no_grad()
-    def label(self, windows_B3HW2: Tensor) -> Latents:
-        """The latent actions of windows uint8 [B, 3, H, W, 2]."""
-        continuous = self.inverse_dynamics(self.canonical(windows_B3HW2)).float()
+    def label(self, windows_B3HWC: Tensor) -> Latents:
+        """The latent actions of windows uint8 [B, 3, H, W, C]."""
+        continuous = self.inverse_dynamics(self.canonical(windows_B3HWC)).float()
         quantized = self.quantizer(continuous)
         return Latents(continuous, quantized.latents, quantized.codes)

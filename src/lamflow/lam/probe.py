@@ -25,30 +25,37 @@ def probe_accuracy(
     test_actions: Tensor,
     test_effectful: Tensor,
     num_actions: int,
+    class_of_action: Tensor | None = None,
 ) -> dict[str, float]:
     """Fit both probes on one set of episodes and judge them on another.
 
     Latents float32 [N, D], actions int64 [N], ``test_effectful`` bool [N]: transitions that change the frame (an action without
     effect cannot be told from any other). Answers accuracies in [0, 1]: ``probe/<kind>_accuracy`` over all test
-    transitions and ``probe/<kind>_accuracy_effectful`` over those that change the frame.
+    transitions and ``probe/<kind>_accuracy_effectful`` over those that change the frame. With ``class_of_action`` int64
+    [num_actions], which names actions that do the same thing alike, also ``probe/<kind>_accuracy_classes``: the predicted
+    action is right when it is in the true one's class. All tensors are on one device.
     """
     states = random_states()
     mean, std = fit_latents.mean(0), fit_latents.std(0).clamp_min(1e-6)
     values = {}
     for kind, widths in PROBE_WIDTHS.items():
         seed_everything(0)
-        network = mlp(fit_latents.shape[1], widths, num_actions)
+        network = mlp(fit_latents.shape[1], widths, num_actions).to(fit_latents.device)
 
         def loss_at(_step: int, network: torch.nn.Module = network) -> Loss:
-            rows = torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,))
+            rows = torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,)).to(fit_latents.device)
             logits = network((fit_latents[rows] - mean) / std)
             return Loss(functional.cross_entropy(logits, fit_actions[rows]))
 
         with torch.enable_grad():
             train(module=network, loss_at=loss_at, settings=PROBE_TRAINING, metrics=MetricsLog(), title="")
         with torch.no_grad():
-            right = (network((test_latents - mean) / std).argmax(1) == test_actions).float()
+            predicted = network((test_latents - mean) / std).argmax(1)
+        right = (predicted == test_actions).float()
         values[f"probe/{kind}_accuracy"] = right.mean().item()
         values[f"probe/{kind}_accuracy_effectful"] = right[test_effectful].mean().item()
+        if class_of_action is not None:
+            same_class = class_of_action[predicted] == class_of_action[test_actions]
+            values[f"probe/{kind}_accuracy_classes"] = same_class.float().mean().item()
     restore_random_states(states)
     return values

@@ -1,20 +1,40 @@
-"""What is measured of a latent action model on held-out episodes while it trains."""
+"""What is measured of a latent action model on held-out episodes while it trains.
+
+Windows are gathered a batch at a time: those of a whole split would not fit where frames are large.
+Shapes: N rows, D latent width, T codes a frame.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import probe_accuracy
 
-INFERENCE_BATCH = 1024
+INFERENCE_BATCH = 256
 
 
-def label_in_batches(model: LatentActionModel, windows_N3HW2: Tensor) -> Latents:
-    """``model.label`` over many windows."""
-    parts = [model.label(part) for part in windows_N3HW2.split(INFERENCE_BATCH)]
+def window_batches(data: EpisodeTensors, rows_N: Tensor) -> Iterator[Tensor]:
+    """The windows at ``rows_N`` int64 in order, uint8 [B, 3, H, W, C] with B at most ``INFERENCE_BATCH``."""
+    for part in rows_N.split(INFERENCE_BATCH):
+        yield data.windows(part)
+
+
+def label_rows(model: LatentActionModel, data: EpisodeTensors, rows_N: Tensor) -> Latents:
+    """``model.label`` of the windows at ``rows_N`` int64."""
+    parts = [model.label(windows) for windows in window_batches(data, rows_N)]
     return Latents(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def effectful_rows(data: EpisodeTensors, rows_N: Tensor) -> Tensor:
+    """bool [N]: the transition at that row changes the frame."""
+    changed = [(windows[:, 1] != windows[:, 2]).flatten(1).any(1) for windows in window_batches(data, rows_N)]
+    return torch.cat(changed)
 
 
 def codebook_metrics(codes_NT: Tensor, *, codes_each: int, codebooks: int) -> dict[str, float]:
@@ -35,74 +55,53 @@ def codebook_metrics(codes_NT: Tensor, *, codes_each: int, codebooks: int) -> di
 
 
 @torch.no_grad()
-def forward_metrics(model: LatentActionModel, windows_N3HW2: Tensor, quantized_ND: Tensor) -> dict[str, float]:
+def forward_metrics(
+    model: LatentActionModel, data: EpisodeTensors, rows_N: Tensor, quantized_ND: Tensor
+) -> dict[str, float]:
     """How well the FDM predicts held-out frames, and how much of that it owes to the latent.
 
-    Losses are cross-entropies in nats a frame: with the true latent, with another transition's, and of copy-last-frame, whose cells
-    are given the best constant confidence (that of the share of cells that stay as they are). Changed cells are those
-    that differ between o_t and o_{t+1}; a frame counts as right when all its cells are.
+    Losses (see ``LatentActionModel.prediction_loss``) with the true latent, with another transition's, and of
+    copying the last frame; and the accuracies that suit the kind of frame.
     """
     generator = torch.Generator().manual_seed(0)
-    shuffled = quantized_ND[torch.randperm(len(quantized_ND), generator=generator)]
-    batches = range(0, len(windows_N3HW2), INFERENCE_BATCH)
-    true_loss = shuffled_loss = changed_right = num_changed = frames_right = 0.0
-    for start in batches:
-        part = slice(start, start + INFERENCE_BATCH)
-        windows = windows_N3HW2[part]
-        true_loss += model.prediction_loss(windows, quantized_ND[part]).sum().item()
-        shuffled_loss += model.prediction_loss(windows, shuffled[part]).sum().item()
-        right = (model.predict(windows[:, :2], quantized_ND[part]) == windows[:, 2]).all(-1)
-        changed = (windows[:, 1] != windows[:, 2]).any(-1)
-        changed_right += right[changed].float().sum().item()
-        num_changed += changed.float().sum().item()
-        frames_right += right.flatten(1).all(1).float().sum().item()
-    count = len(windows_N3HW2)
+    shuffled_ND = quantized_ND[torch.randperm(len(quantized_ND), generator=generator).to(quantized_ND.device)]
+    frames = PixelFrameMetrics() if model.spec.view == "pixels" else GridFrameMetrics(model.spec.category_sizes)
+    true_loss = shuffled_loss = 0.0
+    parts = (window_batches(data, rows_N), quantized_ND.split(INFERENCE_BATCH), shuffled_ND.split(INFERENCE_BATCH))
+    for windows, quantized, shuffled in zip(*parts, strict=True):
+        true_loss += model.prediction_loss(windows, quantized).sum().item()
+        shuffled_loss += model.prediction_loss(windows, shuffled).sum().item()
+        frames.add(model, windows, quantized)
+    loss = true_loss / len(rows_N)
     return {
-        "fdm/loss": true_loss / count,
-        "fdm/loss_shuffled_latent": shuffled_loss / count,
-        "fdm/loss_copy_last_frame": copy_last_frame_loss(windows_N3HW2, model.forward_dynamics.category_sizes),
-        "fdm/changed_cell_accuracy": changed_right / max(1.0, num_changed),
-        "fdm/frame_accuracy": frames_right / count,
+        "fdm/loss": loss,
+        "fdm/loss_shuffled_latent": shuffled_loss / len(rows_N),
+        **frames.values(loss),
     }
-
-
-def copy_last_frame_loss(windows_N3HW2: Tensor, category_sizes: tuple[int, int]) -> float:
-    """Cross-entropy, nats a frame, of predicting o_t again, with the confidence that is best for each channel.
-
-    A channel of C categories that stays the same with frequency q costs -q ln q - (1 - q) ln((1 - q) / (C - 1)) a cell.
-    """
-    total = 0.0
-    cells = windows_N3HW2.shape[2] * windows_N3HW2.shape[3]
-    for channel, categories in enumerate(category_sizes):
-        same = (windows_N3HW2[:, 1, ..., channel] == windows_N3HW2[:, 2, ..., channel]).float().mean()
-        other = 1 - same
-        total += (torch.special.entr(same) + torch.special.entr(other)).item() * cells
-        total += other.item() * cells * torch.tensor(categories - 1.0).log().item()
-    return total
 
 
 def held_out_metrics(
     model: LatentActionModel,
     *,
-    fit_windows: Tensor,
-    fit_actions: Tensor,
-    test_windows: Tensor,
-    test_actions: Tensor,
-    num_actions: int,
+    fit: EpisodeTensors,
+    fit_rows: Tensor,
+    test: EpisodeTensors,
+    test_rows: Tensor,
 ) -> dict[str, float]:
-    """All of the above for ``test_windows`` of held-out episodes; the probes are fitted on ``fit_windows`` of training episodes."""
-    fitted, tested = label_in_batches(model, fit_windows), label_in_batches(model, test_windows)
-    quantizer = model.settings.quantizer
-    effectful = (test_windows[:, 1] != test_windows[:, 2]).flatten(1).any(1)
+    """All of the above for ``test_rows`` of held-out episodes; the probes are fitted on ``fit_rows`` of training episodes."""
+    fitted, tested = label_rows(model, fit, fit_rows), label_rows(model, test, test_rows)
+    quantizer, spec = model.settings.quantizer, model.spec
+    classes = torch.tensor(spec.class_of_action, device=test.device) if spec.action_classes else None
     return {
-        **forward_metrics(model, test_windows, tested.quantized),
+        **forward_metrics(model, test, test_rows, tested.quantized),
         **codebook_metrics(tested.codes, codes_each=quantizer.codes, codebooks=quantizer.codebooks),
         **probe_accuracy(
             fit_latents=fitted.continuous,
-            fit_actions=fit_actions,
+            fit_actions=fit.actions[fit_rows],
             test_latents=tested.continuous,
-            test_actions=test_actions,
-            test_effectful=effectful,
-            num_actions=num_actions,
+            test_actions=test.actions[test_rows],
+            test_effectful=effectful_rows(test, test_rows),
+            num_actions=spec.num_actions,
+            class_of_action=classes,
         ),
     }

@@ -15,7 +15,7 @@ from lamflow.config import ImpalaSettings
 
 def normalised_pixels(frames_BKHWC: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 [B, K, H, W, 3] to [B, 3K, H, W] in -.5 .. .5 (LAPO's range), channels_last; the first frame's channels come first."""
-    planes = frames_BKHWC.movedim(1, 3).flatten(3) if frames_BKHWC.shape[1] > 1 else frames_BKHWC[:, 0]
+    planes = torch.cat(frames_BKHWC.unbind(1), dim=-1) if frames_BKHWC.shape[1] > 1 else frames_BKHWC[:, 0]
     return planes.permute(0, 3, 1, 2).to(dtype).div_(255).sub_(0.5)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ _FONT_SIZE = 13
 
 @dataclass(frozen=True)
 class EpisodeFilm:
-    """One episode to show. ``title``: who acts (two short lines at most); ``frames``: T + 1 RGB images uint8 [h, w, 3];
-    ``rewards`` [T]: raw reward of each transition; ``outcome``: shown once the episode has ended, such as 'solved'."""
+    """One episode to show. ``title``: who acts (two short lines at most); ``frames``: T + 1 RGB images uint8 [h, w, 3], or T
+    where the last one was never seen; ``rewards`` [T]: raw reward of each transition; ``outcome``: shown once the episode has
+    ended, such as 'solved'."""
 
     title: str
     frames: Sequence[NDArray[np.uint8]]
@@ -37,15 +39,25 @@ def write_episode_film(
     frame_ms: int = 160,
     hold_ms: int = 2000,
     most_frames: int = 120,
+    most_bytes: int = 6_000_000,
 ) -> None:
     """Write ``films`` side by side as an endlessly looping GIF, atomically; an episode that ended keeps its last frame.
 
     ``side``: height of each picture in pixels (frames are scaled by a whole number to at most that, so that cells stay sharp);
-    ``frame_ms`` a frame, ``hold_ms`` for the last one. Films longer than ``most_frames`` show only every n-th step and the last.
+    ``frame_ms`` a frame, ``hold_ms`` for the last one. Films longer than ``most_frames`` show only every n-th step and the last,
+    and so do films whose file would be larger than ``most_bytes`` (pictures full of detail, which a GIF cannot pack).
     ValueError when there is no film or one without frames.
     """
     if not films or any(not len(film.frames) for film in films):
         raise ValueError("an episode film needs at least one episode, and each of them at least one frame")
+    while len(packed := _packed(films, side, frame_ms, hold_ms, most_frames)) > most_bytes and most_frames > 2:
+        most_frames = max(2, int(most_frames * min(0.9, most_bytes / len(packed))))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(packed)
+
+
+def _packed(films: Sequence[EpisodeFilm], side: int, frame_ms: int, hold_ms: int, most_frames: int) -> bytes:
+    """The GIF of every n-th step, such that there are at most ``most_frames`` of them, and the last."""
     longest = max(len(film.frames) for film in films)
     stride = -(-longest // most_frames)
     steps = [*range(0, longest - 1, stride), longest - 1]
@@ -53,17 +65,18 @@ def write_episode_film(
     palette = _common_palette(pages)
     indexed = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     durations = [frame_ms] * (len(pages) - 1) + [hold_ms]
-    with atomic_path(path) as temporary:
-        indexed[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=indexed[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,
-            disposal=1,
-        )
+    buffer = BytesIO()
+    indexed[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
+        disposal=1,
+    )
+    return buffer.getvalue()
 
 
 def _page(films: Sequence[EpisodeFilm], step: int, side: int) -> Image.Image:
@@ -75,8 +88,8 @@ def _page(films: Sequence[EpisodeFilm], step: int, side: int) -> Image.Image:
     page = Image.new("RGB", (sum(picture.width + _GAP for picture in pictures) + _GAP, height), "white")
     draw, font, left = ImageDraw.Draw(page), ImageFont.load_default(_FONT_SIZE), _GAP
     for film, picture in zip(films, pictures, strict=True):
-        taken = min(step, len(film.rewards))
         ended = step >= len(film.frames) - 1
+        taken = len(film.rewards) if ended else step
         draw.text((left, _GAP // 2 - 2), film.title, fill=INK, font=font, spacing=3)
         page.paste(picture, (left, top))
         below = top + picture.height + 4

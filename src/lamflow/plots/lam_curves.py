@@ -38,7 +38,9 @@ _LAM_ROWS = (
         (
             Series("probe/mlp_accuracy_effectful", "validation", "action probe,\nMLP", style.GREEN),
             Series("probe/linear_accuracy_effectful", "validation", "action probe,\nlinear", style.ORANGE),
+            Series("probe/mlp_accuracy_classes", "validation", "action probe,\nMLP, classes", style.BLUE),
             Series("fdm/changed_cell_accuracy", "validation", "changed cells\npredicted", style.PURPLE, (4, 1.5)),
+            Series("fdm/change_explained", "validation", "change of\npixels explained", style.PURPLE, (4, 1.5)),
         ),
         limits=(0, 1.02),
     ),
@@ -58,6 +60,7 @@ def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
     if metrics[metrics["name"] == "loss/reconstruction"].empty:
         raise ValueError("the metrics have no loss/reconstruction: these are no metrics of a latent action model")
     lams = sorted(metrics["lam"].unique())
+    over_pixels = (metrics["name"] == "fdm/change_explained").any()
     with style.in_style():
         figure = style.new_figure(0.6 + 1.9 * len(_LAM_ROWS))
         grid = figure.subplots(len(_LAM_ROWS), len(lams), sharex=True, sharey="row", squeeze=False)
@@ -67,7 +70,7 @@ def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
                 if not panel.lines:
                     panel.text(0.5, 0.5, "none logged", transform=panel.transAxes, ha="center", color=style.MUTED)
             _finish_panel(panels[0], row)
-            panels[0].set_ylabel(row.ylabel)
+            panels[0].set_ylabel(row.ylabel if not over_pixels else row.ylabel.replace("nats a frame", "squared error"))
             handles = [legend_handle(series) for series in row.series if series.name in set(metrics["name"])]
             panels[-1].legend(
                 handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.8, labelspacing=0.8

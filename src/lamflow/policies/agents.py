@@ -9,16 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.envs.interface import Observation
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
 
 
 @dataclass
 class AgentState:
-    """What an agent remembers of B running episodes: its context and, if recurrent, its state float32 [B, S]."""
+    """What an agent remembers of B running episodes, on its device: its context and, if recurrent, its state float32 [B, S]."""
 
     frames: Tensor
     proprioception: Tensor
@@ -44,16 +46,19 @@ class Agent(Protocol):
         ...
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        """Actions int64 [B] for the present observations, and the state to pass with the next ones."""
+        """Actions int64 [B] on the CPU for the present observations, and the state to pass with the next ones."""
         ...
 
 
 Decode = Callable[[Tensor, int], Tensor]
-"""(policy outputs [B, O], member) to action probabilities [B, A]."""
+"""(policy outputs float32 [B, O] on the CPU, member) to action probabilities [B, A]: decoders are too small for a GPU."""
 
 
 class PolicyAgent:
-    """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities."""
+    """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities.
+
+    The networks compute on the device that they are on, over pixels in its fastest precision.
+    """
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class PolicyAgent:
     ) -> None:
         assert len(networks) in (1, num_members)
         self.networks = [network.eval() for network in networks]
+        self.device = next(networks[0].parameters()).device
         self.num_members = num_members
         self.decode = decode
         self.action_selection = action_selection
@@ -75,20 +81,21 @@ class PolicyAgent:
         settings = self.networks[0].settings
         batch = len(observation)
         context = 1 if settings.recurrent else settings.context
-        frames = torch.from_numpy(observation.frames)[:, None].repeat_interleave(context, dim=1)
-        proprioception = torch.from_numpy(observation.proprioception)[:, None].repeat_interleave(context, dim=1)
-        recurrent = torch.zeros(batch, settings.network.hidden_width if settings.recurrent else 0)
-        return AgentState(frames, proprioception, torch.zeros(batch, context, dtype=torch.bool), recurrent)
+        frames = self._tensor(observation.frames)[:, None].repeat_interleave(context, dim=1)
+        proprioception = self._tensor(observation.proprioception)[:, None].repeat_interleave(context, dim=1)
+        begun = torch.zeros(batch, context, dtype=torch.bool, device=self.device)
+        width = settings.network.hidden_width if settings.recurrent else 0
+        return AgentState(frames, proprioception, begun, torch.zeros(batch, width, device=self.device))
 
     @torch.inference_mode()
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         state = AgentState(
-            torch.cat([state.frames[:, 1:], torch.from_numpy(observation.frames)[:, None]], dim=1),
-            torch.cat([state.proprioception[:, 1:], torch.from_numpy(observation.proprioception)[:, None]], dim=1),
-            torch.cat([state.begun[:, 1:], torch.ones(len(members), 1, dtype=torch.bool)], dim=1),
+            torch.cat([state.frames[:, 1:], self._tensor(observation.frames)[:, None]], dim=1),
+            torch.cat([state.proprioception[:, 1:], self._tensor(observation.proprioception)[:, None]], dim=1),
+            torch.cat([state.begun[:, 1:], torch.ones_like(state.begun[:, :1])], dim=1),
             state.recurrent.clone(),
         )
-        inputs = PolicyInputs(state.frames, state.begun, state.proprioception, torch.from_numpy(observation.task))
+        inputs = PolicyInputs(state.frames, state.begun, state.proprioception, self._tensor(observation.task))
         shared = self._run(self.networks[0], inputs, state, slice(None)) if len(self.networks) == 1 else None
         probabilities = torch.empty(0)
         for member in members.unique().tolist():
@@ -100,12 +107,19 @@ class PolicyAgent:
             probabilities[rows] = decoded
         return self._select(probabilities), state
 
+    def _tensor(self, values: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
     def _run(self, network: PolicyNetwork, inputs: PolicyInputs, state: AgentState, rows: Tensor | slice) -> Tensor:
+        """Outputs float32 [B, O] on the CPU for some rows; a recurrent network's states are written to ``state``."""
         chosen = PolicyInputs(*(part[rows] for part in inputs))
-        if not network.settings.recurrent:
-            return network(chosen)
-        outputs, state.recurrent[rows] = network.step(chosen, state.recurrent[rows])
-        return outputs
+        with inference_autocast(network.settings.network, self.device):
+            if network.settings.recurrent:
+                outputs, recurrent = network.step(chosen, state.recurrent[rows])
+                state.recurrent[rows] = recurrent.float()
+            else:
+                outputs = network(chosen)
+        return outputs.float().cpu()
 
     def _select(self, probabilities_BA: Tensor) -> Tensor:
         if self.action_selection == "argmax":

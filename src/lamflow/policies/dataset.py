@@ -1,6 +1,6 @@
 """Episodes in memory as a policy sees them: contexts of observations, drawn by row.
 
-Shapes: N rows, B batch, K context frames.
+Shapes: B batch, K context frames.
 """
 
 from __future__ import annotations
@@ -9,31 +9,21 @@ import torch
 from torch import Tensor
 
 from lamflow.config import PolicySettings
-from lamflow.data.store import EpisodeArrays
-from lamflow.data.windows import gather_context, gather_windows, starts_of_rows
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import gather_context
 from lamflow.policies.network import PolicyInputs
 
+INFERENCE_BATCH = 256
+"""Rows that a network answers at once outside of training: a context of frames is 12 kB a row, LAPO's first layer 1 MB."""
 
-class EpisodeTensors:
-    """The arrays of a split as tensors, and what learners gather from them."""
 
-    def __init__(self, arrays: EpisodeArrays) -> None:
-        self.observations = torch.from_numpy(arrays.observations)
-        self.proprioception = torch.from_numpy(arrays.proprioception)
-        self.task = torch.from_numpy(arrays.task)
-        self.actions = torch.from_numpy(arrays.actions)
-        self.starts = starts_of_rows(arrays)
-
-    def policy_inputs(self, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
-        """The inputs of a policy at ``rows`` int64 [B]."""
-        back = torch.arange(settings.context - 1, -1, -1)
-        return PolicyInputs(
-            frames=gather_context(self.observations, rows, self.starts, settings.context),
-            begun=rows[:, None] - back >= self.starts[rows][:, None],
-            proprioception=gather_context(self.proprioception, rows, self.starts, settings.context),
-            task=self.task[rows],
-        )
-
-    def windows(self, rows: Tensor) -> Tensor:
-        """(o_{t-1}, o_t, o_{t+1}) at ``rows`` int64 [B]: uint8 [B, 3, H, W, 2]."""
-        return torch.stack(gather_windows(self.observations, rows, self.starts), dim=1)
+def policy_inputs(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
+    """The inputs of a policy at ``rows`` int64 [B] of ``data``, on its device."""
+    rows = rows.to(data.device)
+    back = torch.arange(settings.context - 1, -1, -1, device=data.device)
+    return PolicyInputs(
+        frames=gather_context(data.observations, rows, data.starts, settings.context),
+        begun=rows[:, None] - back >= data.starts[rows][:, None],
+        proprioception=gather_context(data.proprioception, rows, data.starts, settings.context),
+        task=data.task[rows],
+    )

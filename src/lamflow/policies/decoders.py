@@ -15,15 +15,19 @@ from lamflow.models.perceptron import mlp
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import default_device
 
 
 def fit_mlp_decoder(
     inputs_ND: Tensor, actions_N: Tensor, *, num_actions: int, settings: DecoderSettings, seed: int
 ) -> nn.Sequential:
-    """Train a decoder on N labelled inputs (latents, or one-hot codes) float32 [N, D] and their actions int64 [N]."""
+    """Train a decoder on N labelled inputs (latents, or one-hot codes) float32 [N, D] and their actions int64 [N],
+    on the default device."""
     seed_everything(seed)
-    network = mlp(inputs_ND.shape[1], settings.hidden_widths, num_actions)
-    stream = TransitionStream(torch.arange(len(inputs_ND)), settings.training.batch_size, seed)
+    device = default_device()
+    inputs_ND, actions_N = inputs_ND.to(device), actions_N.to(device)
+    network = mlp(inputs_ND.shape[1], settings.hidden_widths, num_actions).to(device)
+    stream = TransitionStream(torch.arange(len(inputs_ND), device=device), settings.training.batch_size, seed)
 
     def loss_at(step: int) -> Loss:
         rows = stream.batch(step)

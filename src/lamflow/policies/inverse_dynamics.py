@@ -10,46 +10,44 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import NetworkSettings, Symmetry, TrainingSettings
+from lamflow.config import EncoderSettings, Symmetry, TrainingSettings
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
-from lamflow.models.grids import GridEncoder
+from lamflow.models.encoders import build_encoder
 from lamflow.models.symmetry import face_up
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.dataset import INFERENCE_BATCH
+from lamflow.policies.network import inference_autocast
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
-
-INFERENCE_BATCH = 2048
+from lamflow.training.precision import default_device
 
 
 class ActionLabeller(nn.Module):
     """The IDM of a LAM with the action in place of the latent: same network, same inputs."""
 
-    def __init__(self, *, settings: NetworkSettings, symmetry: Symmetry, spec: EnvironmentSpec) -> None:
+    def __init__(self, *, settings: EncoderSettings, symmetry: Symmetry, spec: EnvironmentSpec) -> None:
         super().__init__()
+        self.settings = settings
         self.symmetry = symmetry
-        self.encoder = GridEncoder(
-            settings=settings,
-            num_frames=3,
-            frame_shape=spec.frame_shape,
-            category_sizes=spec.category_sizes,
-            output_dim=spec.num_actions,
-        )
+        self.encoder = build_encoder(settings, num_frames=3, spec=spec, output_dim=spec.num_actions)
 
-    def forward(self, windows_B3HW2: Tensor) -> Tensor:
-        """Windows uint8 [B, 3, H, W, 2] to action logits [B, A]."""
-        windows = face_up(windows_B3HW2, present=1) if self.symmetry == "rotation" else windows_B3HW2
-        return self.encoder(windows)
+    def forward(self, windows_B3HWC: Tensor) -> Tensor:
+        """Windows uint8 [B, 3, *frame_shape] to action logits [B, A]."""
+        windows = face_up(windows_B3HWC, present=1) if self.symmetry == "rotation" else windows_B3HWC
+        logits: Tensor = self.encoder(windows)
+        return logits
 
     @torch.no_grad()
     def pseudo_labels(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
-        """The most likely action of each row, int64 [M]."""
-        return torch.cat([self(data.windows(part)).argmax(-1) for part in rows.split(INFERENCE_BATCH)])
+        """The most likely action of each row, int64 [M]; windows are gathered a batch at a time."""
+        with inference_autocast(self.settings, data.device):
+            return torch.cat([self(data.windows(part)).argmax(-1) for part in rows.split(INFERENCE_BATCH)])
 
 
 def fit_action_labeller(
     *,
-    settings: NetworkSettings,
+    settings: EncoderSettings,
     symmetry: Symmetry,
     training: TrainingSettings,
     spec: EnvironmentSpec,
@@ -57,10 +55,10 @@ def fit_action_labeller(
     rows: Tensor,
     seed: int,
 ) -> ActionLabeller:
-    """Train on the labelled ``rows`` int64 [N]."""
+    """Train on the labelled ``rows`` int64 [N] of ``data``, on the default device."""
     seed_everything(seed)
-    network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec)
-    stream = TransitionStream(rows, training.batch_size, seed)
+    network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec).to(default_device())
+    stream = TransitionStream(rows.to(data.device), training.batch_size, seed)
 
     def loss_at(step: int) -> Loss:
         batch = stream.batch(step)

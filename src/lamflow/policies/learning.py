@@ -15,14 +15,17 @@ from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.policies.dataset import INFERENCE_BATCH, policy_inputs
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import default_device
 
-INFERENCE_BATCH = 2048
+VALIDATION_ROWS = 8192
+"""Rows, at most, that a validation looks at, always the same ones."""
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(outputs [B, O], targets [B, ...]) to a mean loss."""
 
@@ -45,11 +48,18 @@ def code_objective(logits_BTC: Tensor, codes_BT: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows int64 [M] of a split and a target for each, [M, ...]."""
+    """Rows int64 [M] of a split and a target for each, [M, ...], both on the device of ``data``."""
 
     data: EpisodeTensors
     rows: Tensor
     targets: Tensor
+
+    def sample(self, count: int) -> Tensor:
+        """At most ``count`` numbers of examples, int64, always the same ones: all, in order, or a random part."""
+        if len(self.rows) <= count:
+            return torch.arange(len(self.rows), device=self.data.device)
+        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))
+        return order[:count].to(self.data.device)
 
 
 def clone(
@@ -66,13 +76,17 @@ def clone(
     identity: str,
     title: str,
 ) -> PolicyNetwork:
-    """Train a policy network on examples; deterministic in its arguments."""
+    """Train a policy network on examples, on the default device; deterministic in its arguments.
+
+    The validation loss is the mean over at most ``VALIDATION_ROWS`` of ``validation_examples``.
+    """
     seed_everything(seed)
-    network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim)
-    stream = TransitionStream(torch.arange(len(train_examples.rows)), settings.training.batch_size, seed)
+    network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim).to(default_device())
+    numbers = torch.arange(len(train_examples.rows), device=train_examples.data.device)
+    stream = TransitionStream(numbers, settings.training.batch_size, seed)
 
     def loss_of(examples: Examples, picks: Tensor) -> Tensor:
-        inputs = examples.data.policy_inputs(examples.rows[picks], settings)
+        inputs = policy_inputs(examples.data, examples.rows[picks], settings)
         return objective(network(inputs), examples.targets[picks])
 
     def loss_at(step: int) -> Loss:
@@ -80,9 +94,10 @@ def clone(
 
     def validate() -> dict[str, float]:
         assert validation_examples is not None
-        picks = torch.arange(len(validation_examples.rows)).split(INFERENCE_BATCH)
-        total = sum(loss_of(validation_examples, part).item() * len(part) for part in picks)
-        return {"loss/total": total / len(validation_examples.rows)}
+        picks = validation_examples.sample(VALIDATION_ROWS)
+        parts = picks.split(INFERENCE_BATCH)
+        total = sum(loss_of(validation_examples, part).item() * len(part) for part in parts)
+        return {"loss/total": total / len(picks)}
 
     train(
         module=network,

@@ -18,6 +18,7 @@ from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.checkpoint import load_weights, read_model, save_model
+from lamflow.training.precision import default_device
 
 ALL_LABELS = "all"
 NO_LABELS = "0"
@@ -81,7 +82,8 @@ def read_members(
 
 
 def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], list[PolicyNetwork]]:
-    """The policy networks of a file; ValueError when it is of another environment, method or architecture."""
+    """The policy networks of a file, on the default device; ValueError when it is of another environment, method or
+    architecture."""
     members, weights, metadata = read_members(path, env=env, method=method)
     networks = []
     for tensors in weights:
@@ -91,5 +93,5 @@ def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], l
             output_dim=metadata["output_dim"],
         )
         load_weights(network, tensors, path)
-        networks.append(network.eval())
+        networks.append(network.to(default_device()).eval())
     return members, networks

@@ -1,24 +1,27 @@
-"""The policy network over grid observations, with the inputs that a frame hides as settings.
+"""The policy network, over grids with the inputs that a frame hides as settings, or over pixels, which have no such inputs.
 
-Shapes: B batch, K context frames, H and W grid sides, P proprioceptive entries, G task entries, O outputs, S state width.
+Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries, G task entries, O outputs, S state width.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import PolicySettings
-from lamflow.models.grids import CategoryEmbedding, GridEncoder
+from lamflow.config import EncoderSettings, NetworkSettings, PolicySettings
+from lamflow.models.encoders import build_encoder
+from lamflow.models.grids import CategoryEmbedding
 from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
+from lamflow.training.precision import autocast
 
 
 class PolicyInputs(NamedTuple):
-    """``frames`` uint8 [B, K, H, W, 2] and ``proprioception`` uint8 [B, K, P], the last one the present; ``begun`` bool [B, K],
-    False where the episode had not begun (frame and proprioception then repeat the first); ``task`` uint8 [B, G]."""
+    """``frames`` uint8 [B, K, *frame_shape] and ``proprioception`` uint8 [B, K, P], the last one the present; ``begun`` bool
+    [B, K], False where the episode had not begun (frame and proprioception then repeat the first); ``task`` uint8 [B, G]."""
 
     frames: Tensor
     begun: Tensor
@@ -38,33 +41,32 @@ def carried_matches(proprioception_BP: Tensor, task_BG: Tensor) -> Tensor:
     return torch.stack([(carried == task_BG[:, 1:3]).all(-1), (carried == task_BG[:, 3:5]).all(-1)], dim=-1).float()
 
 
-class PolicyNetwork(nn.Module):
-    """Grid encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task.
+def inference_autocast(settings: EncoderSettings, device: torch.device) -> AbstractContextManager[object]:
+    """Where a network answers outside of training: over pixels in the precision that is fastest, over grids in float32."""
+    return autocast("float32" if settings.kind == "grid" else "auto", device)
 
-    With a task, planes mark the cells that show the goal's objects; in a full view, where the agent may be anywhere, they
-    also enter centred on the agent, so that the way to an object is the same input wherever both are.
+
+class PolicyNetwork(nn.Module):
+    """An encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task.
+
+    An environment without proprioception or without a task has no such input, whatever the settings. With a task, planes mark
+    the cells that show the goal's objects; in a full view, where the agent may be anywhere, they also enter centred on the
+    agent, so that the way to an object is the same input wherever both are. The value head, if there is one, is for the
+    features of the hidden layer (or the recurrent state), and no part of ``forward``.
     """
 
     def __init__(self, *, settings: PolicySettings, spec: EnvironmentSpec, output_dim: int) -> None:
         super().__init__()
         self.settings = settings
+        self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"
-        extra_dim = 0
-        if settings.proprioception:
-            self.proprioception = CategoryEmbedding(spec.proprioception_sizes, settings.network.embedding_dim)
-            extra_dim += self.proprioception.output_dim
-        if self.has_task:
-            self.goal = CategoryEmbedding(spec.task_sizes[:1], settings.network.embedding_dim)
-            extra_dim += self.goal.output_dim + (2 if settings.proprioception else 0)
-            if self.centres_goal:
-                extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)
+        extra_dim = self._embed_extras(spec, settings.network) if isinstance(settings.network, NetworkSettings) else 0
         hidden = settings.network.hidden_width
-        self.encoder = GridEncoder(
-            settings=settings.network,
+        self.encoder = build_encoder(
+            settings.network,
             num_frames=1 if settings.recurrent else settings.context,
-            frame_shape=spec.frame_shape,
-            category_sizes=spec.category_sizes,
+            spec=spec,
             output_dim=hidden if settings.recurrent else output_dim,
             extra_dim=extra_dim,
             extra_planes=2 if self.has_task else 0,
@@ -72,12 +74,28 @@ class PolicyNetwork(nn.Module):
         if settings.recurrent:
             self.cell = nn.GRUCell(hidden, hidden)
             self.output = nn.Linear(hidden, output_dim)
+        if settings.value_head:
+            self.value = nn.Linear(hidden, 1)
+
+    def _embed_extras(self, spec: EnvironmentSpec, network: NetworkSettings) -> int:
+        """Make the embeddings of the inputs beside the frames; the width of all these inputs together."""
+        extra_dim = 0
+        if self.has_proprioception:
+            self.proprioception = CategoryEmbedding(spec.proprioception_sizes, network.embedding_dim)
+            extra_dim += self.proprioception.output_dim
+        if self.has_task:
+            self.goal = CategoryEmbedding(spec.task_sizes[:1], network.embedding_dim)
+            extra_dim += self.goal.output_dim + (2 if self.has_proprioception else 0)
+            if self.centres_goal:
+                extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)
+        return extra_dim
 
     def forward(self, inputs: PolicyInputs) -> Tensor:
         """Outputs float [B, O] for a batch of contexts; a recurrent policy starts from a zero state."""
         if not self.settings.recurrent:
             inputs = self._canonical(inputs)
-            return self.encoder(inputs.frames, *self._extras(inputs, -1))
+            outputs: Tensor = self.encoder(inputs.frames, *self._extras(inputs, -1))
+            return outputs
         state = inputs.frames.new_zeros((len(inputs.frames), self.settings.network.hidden_width), dtype=torch.float32)
         for index in range(inputs.frames.shape[1]):
             state = torch.where(inputs.begun[:, index, None], self._advance(inputs, index, state), state)
@@ -108,12 +126,12 @@ class PolicyNetwork(nn.Module):
     def _extras(self, inputs: PolicyInputs, index: int) -> tuple[Tensor | None, Tensor | None]:
         parts = []
         planes = None
-        if self.settings.proprioception:
+        if self.has_proprioception:
             parts.append(self.proprioception(inputs.proprioception[:, index]))
         if self.has_task:
             parts.append(self.goal(inputs.task[:, :1]))
             planes = match_planes(inputs.frames[:, index], inputs.task)
-            if self.settings.proprioception:
+            if self.has_proprioception:
                 parts.append(carried_matches(inputs.proprioception[:, index], inputs.task))
             if self.centres_goal:
                 parts.append(centred_on_agent(planes, inputs.frames[:, index]).flatten(1))

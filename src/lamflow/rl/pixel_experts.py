@@ -5,7 +5,6 @@ Legend: B batch, A actions, E episodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,15 @@ from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import PixelExpertSettings
-from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
-from lamflow.envs.procgen import ProcgenVectorEnvironment
 from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import load_weights, read_model, save_model, seed_everything
 from lamflow.training.loop import train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast, default_device
 
-ROLLOUT_BATCH = 64
-"""Episodes that are played together."""
 VALIDATION_STREAM = 3_000_017
 """Offset of the seed of the levels on which a training is validated."""
 
@@ -37,6 +33,7 @@ class PixelExpert:
 
     def __init__(self, network: PixelActorCritic, *, epsilon: float, seed: int) -> None:
         self.network = network.eval()
+        self.spec = network.spec
         self.epsilon = epsilon
         self._device = next(network.parameters()).device
         self._generator = torch.Generator().manual_seed(seed)
@@ -57,59 +54,6 @@ class PixelExpert:
         return actions.numpy()
 
 
-def play_episodes(
-    expert: PixelExpert, level_ids: NDArray[np.int64], *, num_threads: int = 0, batch: int = ROLLOUT_BATCH
-) -> Iterator[Episode]:
-    """One episode a level, in the order in which they end. Slots never wait: one that is done takes the next level."""
-    spec = expert.network.spec
-    count = min(batch, len(level_ids))
-    environment = ProcgenVectorEnvironment(spec, count, iter(level_ids[count:].tolist()), num_threads=num_threads)
-    levels = level_ids[:count].copy()
-    observation = environment.reset(levels)
-    # A slot's level stays in place when the stream has run dry, so the number of episodes still to come says when to stop.
-    waiting = len(level_ids) - count
-    running = np.ones(count, np.bool_)
-    frames: list[list[NDArray[np.uint8]]] = [[] for _ in range(count)]
-    actions: list[list[int]] = [[] for _ in range(count)]
-    rewards: list[list[float]] = [[] for _ in range(count)]
-    while running.any():
-        chosen = expert.act(observation.frames)
-        environment.send(chosen)
-        for slot in np.flatnonzero(running):
-            frames[slot].append(observation.frames[slot])
-            actions[slot].append(int(chosen[slot]))
-        result = environment.receive()
-        for slot in np.flatnonzero(running):
-            rewards[slot].append(float(result.rewards[slot]))
-        ended = result.terminated | result.truncated
-        for slot in np.flatnonzero(ended & running):
-            yield _episode(frames[slot], actions[slot], rewards[slot], result.terminated[slot], int(levels[slot]))
-            frames[slot], actions[slot], rewards[slot] = [], [], []
-            if waiting > 0:
-                waiting -= 1
-                levels[slot] = result.level_ids[slot]
-            else:
-                running[slot] = False
-        observation = result.observation
-    environment.close()
-
-
-def _episode(
-    frames: list[NDArray[np.uint8]], actions: list[int], rewards: list[float], terminated: bool, level: int
-) -> Episode:
-    nothing = np.zeros((len(frames), 0), np.uint8)
-    return Episode(
-        frames=np.stack(frames),
-        proprioception=nothing,
-        task=nothing,
-        actions=np.array(actions, np.int64),
-        rewards=np.array(rewards, np.float32),
-        terminated=bool(terminated),
-        truncated=not terminated,
-        level_id=level,
-    )
-
-
 def train_pixel_expert(
     *,
     env: str,
@@ -126,7 +70,7 @@ def train_pixel_expert(
         spec=environment_spec(env),
         mask_duplicate_actions=settings.mask_duplicate_actions,
     )
-    network = network.to(default_device(), memory_format=torch.channels_last)
+    network = _placed(network)
     learner = PpoLearner(network, settings, seed)
     levels = draw_levels(env, "validation", settings.validation_episodes, seed + VALIDATION_STREAM)
 
@@ -163,19 +107,26 @@ def save_pixel_expert(path: Path, network: PixelActorCritic, settings: PixelExpe
     )
 
 
-def load_pixel_expert(path: Path, spec: EnvironmentSpec) -> PixelActorCritic:
-    """The network of an expert file; ValueError when it is missing, damaged or of another environment or network."""
+def read_pixel_expert(path: Path, spec: EnvironmentSpec) -> tuple[PixelActorCritic, dict[str, Any]]:
+    """The network of an expert file, float32 on the CPU, and the file's header; ValueError when it is missing, damaged or of another
+    environment or network."""
     tensors, metadata = read_model(path)
     found = {key: metadata.get(key) for key in ("kind", "env")}
     if found != {"kind": "expert", "env": spec.name}:
         raise ValueError(f"{path}: found {found}, expected the expert of {spec.name}; run train_expert again")
-    settings = _settings_of(metadata)
+    settings = PixelExpertSettings.model_validate(metadata["settings"])
     network = PixelActorCritic(
         settings=settings.network, spec=spec, mask_duplicate_actions=settings.mask_duplicate_actions
     )
     load_weights(network, {name: tensor.float() for name, tensor in tensors.items()}, path)
-    return network.to(default_device(), memory_format=torch.channels_last).eval()
+    return network.eval(), metadata
 
 
-def _settings_of(metadata: Mapping[str, Any]) -> PixelExpertSettings:
-    return PixelExpertSettings.model_validate(metadata["settings"])
+def load_pixel_expert(path: Path, spec: EnvironmentSpec) -> PixelActorCritic:
+    """The network of an expert file, ready to act on the GPU where there is one; ValueError as ``read_pixel_expert``."""
+    return _placed(read_pixel_expert(path, spec)[0])
+
+
+def _placed(network: PixelActorCritic) -> PixelActorCritic:
+    placed: PixelActorCritic = network.to(default_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed

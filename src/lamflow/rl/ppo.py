@@ -142,17 +142,11 @@ class PpoLearner:
         minibatch = within % settings.minibatches
         if minibatch == 0:
             self._order = torch.randperm(settings.num_envs * settings.num_steps).to(self.device)
-        rows = self._order.chunk(settings.minibatches)[minibatch]
-        rollout = self._rollout
-        batch = Minibatch(
-            *(
-                part.flatten(0, 1)[rows]
-                for part in (rollout.frames, rollout.actions, rollout.log_probs, rollout.values)
-            ),
-            self._advantages[rows],
-        )
+        batch = self._minibatch(self._order.chunk(settings.minibatches)[minibatch])
+        log_probs, values = self.network(batch.frames)
         loss = ppo_loss(
-            *self.network(batch.frames),
+            log_probs,
+            values,
             batch,
             clip_range=settings.clip_range,
             value_coefficient=settings.value_coefficient,
@@ -177,6 +171,17 @@ class PpoLearner:
         self._normaliser.load_state_dict(state["normaliser"])
         self._running_returns = state["running_returns"].copy()
         self._finished = deque(state["finished"], maxlen=REPORTED_EPISODES)
+
+    def _minibatch(self, rows: Tensor) -> Minibatch:
+        """The transitions at ``rows`` int64 [M] of the rollout, counted through its steps."""
+        rollout = self._rollout
+        return Minibatch(
+            frames=rollout.frames.flatten(0, 1)[rows],
+            actions=rollout.actions.flatten()[rows],
+            log_probs=rollout.log_probs.flatten()[rows],
+            values=rollout.values.flatten()[rows],
+            advantages=self._advantages[rows],
+        )
 
     @torch.no_grad()
     def _play(self) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lamflow.training.memory import keep_freed_memory
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
 """Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, and XLA's thread pool on the CPU (``NPROC``)."""
 
@@ -24,6 +26,7 @@ def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
+    keep_freed_memory()
     module, _, function = stage.partition(".")
     terminal = os.dup(2)
     try:

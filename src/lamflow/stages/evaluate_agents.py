@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import environment_spec
+from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
+from lamflow.policies.agents import Agent
 from lamflow.policies.members import Member, label_members
 from lamflow.provenance import record_provenance, write_text
 
@@ -39,12 +41,15 @@ def evaluate_agents(
     decoders: Path | str | None,
     output: Path | str,
 ) -> None:
-    """Let every agent of ``method`` (one a label count and draw) play ``evaluation.episodes`` test levels; one row an episode."""
+    """Let every agent of ``method`` (one a label count and draw) play ``evaluation.episodes`` test levels; one row an episode.
+
+    The reference returns of random and of the expert are those of the test store ``episodes``. Imported data may have none: then
+    they are the environment's published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
+    """
     started = time.monotonic()
     spec = environment_spec(env)
     rollouts = EvaluationSettings.model_validate(evaluation)
-    num_rulesets = CollectionSettings.model_validate(collection).num_rulesets
-    store = EpisodeStore.open(episodes, env=env)
+    references = _references(EpisodeStore.open(episodes, env=env), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}
     members, agent = load_agent(
         spec=spec,
@@ -56,11 +61,8 @@ def evaluate_agents(
         action_selection=rollouts.action_selection,
         seed=seed,
     )
-    levels = draw_levels(env, "test", rollouts.episodes, seed + LEVEL_STREAM, num_rulesets)
-    environment = make_vector_environment(env, len(members) * len(levels), num_rulesets=num_rulesets)
-    result = roll_out(agent, environment, levels)
-    environment.close()
-    write_text(Path(output), _table(result, members, env, method, seed, store))
+    result = _play(env, agent, rollouts, CollectionSettings.model_validate(collection), seed)
+    write_text(Path(output), _table(result, members, [env, method, seed], references))
     record_provenance(
         Path(output),
         stage=__name__,
@@ -71,18 +73,49 @@ def evaluate_agents(
     )
 
 
+def _play(
+    env: str, agent: Agent, rollouts: EvaluationSettings, collection: CollectionSettings, seed: int
+) -> RolloutResult:
+    """All members of the agent on the test levels of ``seed``."""
+    levels = draw_levels(
+        env,
+        "test",
+        rollouts.episodes,
+        seed + LEVEL_STREAM,
+        collection.num_rulesets,
+        all_levels=collection.levels == "all",
+    )
+
+    def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        return make_vector_environment(env, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream)
+
+    return roll_out(agent, make_environment, levels)
+
+
+def _references(store: EpisodeStore, spec: EnvironmentSpec) -> tuple[float, float]:
+    """The returns of random and of the expert by which returns are normalised."""
+    random, expert = store.attributes["return_random"], store.attributes["return_expert"]
+    if random is not None and expert is not None:
+        return random, expert
+    if spec.return_bounds is None:
+        raise ValueError(
+            f"{store.path}: found return_random {random} and return_expert {expert}, expected numbers: {spec.name} has no "
+            "published bounds to take in their place; write the store with both"
+        )
+    return spec.return_bounds
+
+
 def _table(
-    result: RolloutResult, members: Sequence[Member], env: str, method: str, seed: int, store: EpisodeStore
+    result: RolloutResult, members: Sequence[Member], run: Sequence[str | int], references: tuple[float, float]
 ) -> str:
-    """The rows of returns.csv."""
+    """The rows of returns.csv; ``run``: environment, method and seed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(RETURNS_COLUMNS)
-    references = [store.attributes["return_random"], store.attributes["return_expert"]]
     num_levels = len(result.returns) // len(members)
     for index, episode_return in enumerate(result.returns):
         member = members[result.members[index]]
-        agent = [env, method, seed, member.labels, member.label_draw]
+        agent = [*run, member.labels, member.label_draw]
         episode = [index % num_levels, int(result.level_ids[index]), f"{episode_return:.9g}"]
         writer.writerow([*agent, *episode, int(result.lengths[index]), bool(result.success[index]), *references])
     return buffer.getvalue()

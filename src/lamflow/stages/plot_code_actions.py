@@ -9,7 +9,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
-from lamflow.evaluation.codes import count_codes
+from lamflow.evaluation.codes import count_codes, name_classes
 from lamflow.plots.code_actions import draw_code_actions
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
@@ -28,8 +28,9 @@ def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path
     rows = effectful(arrays).numpy()
     if not rows.any():
         raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")
-    table = count_codes(codes[rows], arrays.actions[rows], num_actions=spec.num_actions)
-    save_figure(draw_code_actions(table, spec.action_names, title=f"{store.env}, {lam}, seed {seed}"), Path(output))
+    actions, names = name_classes(spec, arrays.actions[rows])
+    table = count_codes(codes[rows], actions, num_actions=len(names))
+    save_figure(draw_code_actions(table, names, title=f"{store.env}, {lam}, seed {seed}"), Path(output))
     record_provenance(
         Path(output),
         stage=__name__,

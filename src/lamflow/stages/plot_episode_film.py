@@ -11,9 +11,11 @@ import numpy as np
 
 from lamflow.catalogue import ENVIRONMENTS, EnvironmentSpec, environment_spec
 from lamflow.config import LabelCount
-from lamflow.data.store import EpisodeArrays, EpisodeStore
+from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
 from lamflow.envs.goals import describe_goal
 from lamflow.envs.interface import Episode
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.procgen_video import render_video
 from lamflow.envs.registry import DEFAULT_NUM_RULESETS, make_vector_environment
 from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.agents import load_agent
@@ -27,6 +29,8 @@ MOST_STEPS = 100
 """Steps that are shown of an episode: agents that are lost wander on up to the step limit."""
 SIDE = 288
 """Side of a picture in pixels."""
+MOST_PIXEL_STEPS, PIXEL_SIDE, PIXEL_FRAME_MS = 300, 256, 100
+"""The same for Procgen, whose steps are shorter; milliseconds that a picture of it is shown."""
 
 
 def plot_episode_film(
@@ -43,7 +47,8 @@ def plot_episode_film(
     decoders: Sequence[Path | str],
     output: Path | str,
 ) -> None:
-    """Write a GIF of a demonstrator's episode in the test store ``episodes`` and of agents on the same level.
+    """Write a GIF of a demonstrator's episode in the test store ``episodes`` and of agents on the same level (on another one,
+    where the store does not know its levels).
 
     ``agents``: ``method`` and ``settings`` of each; ``policies``: the files of those that are not random, in the same order, and
     ``decoders`` of the latent ones; they hold a member for each of ``labels`` and ``label_draws``. Shown is the first
@@ -52,11 +57,15 @@ def plot_episode_film(
     started = time.monotonic()
     store = EpisodeStore.open(episodes, env=env)
     num_rulesets = store.attributes.get("num_rulesets") or DEFAULT_NUM_RULESETS
-    demonstrated = shown_episode(store.load())
+    demonstrated = shown_episode(_unread(store))
+    level = demonstrated.level_id
+    if level == UNKNOWN_LEVEL:
+        level = int(draw_levels(env, "test", 1, seed)[0])
     environment = make_vector_environment(env, 1, num_rulesets=num_rulesets)
     policy_files, decoder_files = iter(policies), iter(decoders)
     goal = describe_goal(demonstrated.task[0]) if demonstrated.task.shape[1] else ""
-    films = {f"demonstrator\ngoal: {goal}" if goal else "demonstrator": demonstrated}
+    shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
+    films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
     for agent in agents:
         members, player = load_agent(
             spec=environment_spec(env),
@@ -71,14 +80,19 @@ def plot_episode_film(
         wanted = Member(str(shown_labels), 0)
         index = members.index(wanted) if wanted in members else 0
         title = _title(agent["method"], members[index].labels)
-        films[title] = record_agent(player, index, environment, demonstrated.level_id)
-    write_episode_film(
-        [_film(title, part, env, num_rulesets) for title, part in films.items()], Path(output), side=SIDE
-    )
+        films[title] = record_agent(player, index, environment, level)
+    if environment_spec(env).view == "pixels":
+        # The frames of another data set may have been drawn by another build of the simulator: they are shown as they are.
+        repeatable = "expert_sha256" in store.attributes
+        shown = [_video(title, part, env, part is not demonstrated or repeatable) for title, part in films.items()]
+        write_episode_film(shown, Path(output), side=PIXEL_SIDE, frame_ms=PIXEL_FRAME_MS)
+    else:
+        shown = [_film(title, part, env, num_rulesets) for title, part in films.items()]
+        write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
         stage=__name__,
-        settings={"agents": [dict(agent) for agent in agents], "level": demonstrated.level_id, "labels": shown_labels},
+        settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
         seed=seed,
         wall_seconds=time.monotonic() - started,
@@ -87,6 +101,14 @@ def plot_episode_film(
 
 def _next_file(files: Iterator[Path | str], needed: bool) -> Path | None:
     return Path(next(files)) if needed else None
+
+
+def _unread(store: EpisodeStore) -> EpisodeArrays:
+    """The store's arrays, of which those that hold frames are read where they are sliced: they may not fit into memory."""
+    held = {array.name for array, _ in expected_arrays(store.attributes)}
+    arrays: dict[str, Any] = {name: np.zeros((store.num_rows, 0), np.uint8) for name in ("proprioception", "task")}
+    arrays |= {name: store.array(name)[:] for name in held - {"observations"}}
+    return EpisodeArrays(observations=store.array("observations"), **arrays)
 
 
 def shown_episode(arrays: EpisodeArrays) -> Episode:
@@ -129,6 +151,26 @@ def _film(title: str, episode: Episode, env: str, num_rulesets: int) -> EpisodeF
         frames=[render_frame(frame, view=spec.view, tile_size=tile_size) for frame in episode.frames[: MOST_STEPS + 1]],
         rewards=episode.rewards[:MOST_STEPS].tolist(),
         outcome=f"{'solved after' if solved else 'not solved in'} {episode.length} steps",
+    )
+
+
+def _video(title: str, episode: Episode, env: str, repeatable: bool) -> EpisodeFilm:
+    """The first ``MOST_PIXEL_STEPS`` steps of a Procgen episode in the simulator's large pictures, if it can repeat it."""
+    spec, length = environment_spec(env), min(episode.length, MOST_PIXEL_STEPS)
+    if repeatable:
+        frames = list(
+            render_video(
+                spec, episode.level_id, episode.actions[:length], side=PIXEL_SIDE, frames=episode.frames[:length]
+            )
+        )
+    else:
+        tile_size = PIXEL_SIDE // spec.frame_shape[0]
+        frames = [render_frame(frame, view=spec.view, tile_size=tile_size) for frame in episode.frames[:length]]
+    return EpisodeFilm(
+        title=title,
+        frames=frames,
+        rewards=episode.rewards[:length].tolist(),
+        outcome=f"return {episode.total_reward:.2f} after {episode.length} steps",
     )
 
 

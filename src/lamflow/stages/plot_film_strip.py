@@ -15,7 +15,7 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.windows import effectful
 from lamflow.envs.rendering import render_frame
-from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action
+from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.quantizers import VectorQuantizerEma
@@ -38,7 +38,8 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     changes = np.flatnonzero(effectful(arrays).numpy())
     if not len(changes):
         raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")
-    table = count_codes(codes[changes], arrays.actions[changes], num_actions=spec.num_actions)
+    actions, names = name_classes(spec, arrays.actions[changes])
+    table = count_codes(codes[changes], actions, num_actions=len(names))
     order = group_by_action(table, MOST_PREDICTIONS)
     row = start_row(arrays, changes)
     start_frames = arrays.observations[[max(row - 1, _episode_start(arrays, row)), row]]
@@ -48,8 +49,10 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
         true_next=arrays.observations[row + 1],
         true_action=spec.action_names[arrays.actions[row]],
         predictions=predict_codes(network, start_frames, table.codes[order]),
-        captions=[_caption(table, code, spec.action_names) for code in order],
-        render=partial(render_frame, view=spec.view, tile_size=max(12, 240 // spec.frame_shape[0])),
+        captions=[_caption(table, code, names) for code in order],
+        render=partial(
+            render_frame, view=spec.view, tile_size=3 if spec.view == "pixels" else max(12, 240 // spec.frame_shape[0])
+        ),
         title=f"{store.env}, {lam}, seed {seed}",
     )
     save_figure(figure, Path(output))
@@ -72,11 +75,12 @@ def start_row(arrays: EpisodeArrays, changes: NDArray[np.int64]) -> int:
 
 @torch.no_grad()
 def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The next frame uint8 [C, H, W, 2] after ``frames`` uint8 [2, H, W, 2] under each of ``codes`` int64 [C, K]."""
+    """The next frame uint8 [N, H, W, C] after ``frames`` uint8 [2, H, W, C] under each of ``codes`` int64 [N, K]."""
     assert isinstance(model.quantizer, VectorQuantizerEma), "a latent store has codes only where the LAM has a codebook"
-    latents = model.quantizer.decode(torch.from_numpy(codes))
-    repeated = torch.from_numpy(frames).expand(len(codes), *frames.shape)
-    predicted: NDArray[np.uint8] = model.predict(repeated, latents).numpy()
+    device = model.quantizer.codebook.device
+    latents = model.quantizer.decode(torch.from_numpy(codes).to(device))
+    repeated = torch.from_numpy(frames).to(device).expand(len(codes), *frames.shape)
+    predicted: NDArray[np.uint8] = model.predict(repeated, latents).cpu().numpy()
     return predicted
 
 

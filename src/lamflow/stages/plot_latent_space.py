@@ -10,6 +10,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
+from lamflow.evaluation.codes import name_classes
 from lamflow.plots.latent_space import LatentPanel, draw_latent_space
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
@@ -21,12 +22,13 @@ def plot_latent_space(*, episodes: Path | str, latents: Sequence[Path | str], ou
     store = EpisodeStore.open(episodes)
     arrays = store.load()
     rows = effectful(arrays).numpy()
+    actions, names = name_classes(environment_spec(store.env), arrays.actions[rows])
     panels = []
     for path in latents:
         latent_store = LatentStore.open(path, episodes=store)
         title = f"{latent_store.attributes['lam']}, seed {latent_store.attributes['seed']}"
-        panels.append(LatentPanel(title, latent_store.load().latents[rows], arrays.actions[rows]))
-    save_figure(draw_latent_space(panels, environment_spec(store.env).action_names), Path(output))
+        panels.append(LatentPanel(title, latent_store.load().latents[rows], actions))
+    save_figure(draw_latent_space(panels, names), Path(output))
     record_provenance(
         Path(output),
         stage=__name__,

@@ -6,13 +6,19 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore
-from lamflow.lam.learning import WindowBatches, load_latent_action_model
-from lamflow.lam.validation import label_in_batches
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.lam.learning import load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.lam.validation import label_rows
 from lamflow.provenance import record_provenance
+
+ROWS_AT_ONCE = 65_536
+"""Rows of the store whose latents are in memory before they are written."""
 
 
 def relabel_episodes(
@@ -23,13 +29,8 @@ def relabel_episodes(
     network = load_latent_action_model(Path(model), spec=environment_spec(env), lam=lam, seed=seed)
     quantizer = network.settings.quantizer
     store = EpisodeStore.open(episodes, env=env)
-    batches = WindowBatches(store.load())
-    labels = label_in_batches(network, batches.windows(batches.rows))
-    num_tokens = labels.codes.shape[1]
-    latents = np.zeros((store.num_rows, quantizer.latent_dim), np.float32)
-    codes = np.zeros((store.num_rows, num_tokens), np.int64)
-    rows = batches.rows.numpy()
-    latents[rows], codes[rows] = labels.continuous.numpy(), labels.codes.numpy()
+    data = EpisodeTensors(store.load())
+    num_tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
     with LatentWriter(
         output,
         episodes=store,
@@ -39,7 +40,9 @@ def relabel_episodes(
         num_tokens=num_tokens,
         codebook_size=quantizer.codes if num_tokens else None,
     ) as writer:
-        writer.append(latents, codes if num_tokens else None)
+        for start in range(0, store.num_rows, ROWS_AT_ONCE):
+            latents, codes = _labels(network, data, start, min(start + ROWS_AT_ONCE, store.num_rows))
+            writer.append(latents, codes if num_tokens else None)
     record_provenance(
         Path(output),
         stage=__name__,
@@ -48,3 +51,16 @@ def relabel_episodes(
         seed=seed,
         wall_seconds=time.monotonic() - started,
     )
+
+
+def _labels(
+    network: LatentActionModel, data: EpisodeTensors, start: int, stop: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Latents float32 [N, D] and codes int64 [N, K] of the rows ``start`` .. ``stop`` - 1; 0 where there is no next frame."""
+    rows = data.rows[(data.rows >= start) & (data.rows < stop)]
+    labels = label_rows(network, data, rows)
+    places = (rows - start).cpu().numpy()
+    latents = np.zeros((stop - start, labels.continuous.shape[1]), np.float32)
+    codes = np.zeros((stop - start, labels.codes.shape[1]), np.int64)
+    latents[places], codes[places] = labels.continuous.cpu().numpy(), labels.codes.cpu().numpy()
+    return latents, codes

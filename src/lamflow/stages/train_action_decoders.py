@@ -15,7 +15,7 @@ from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, VptMethodSettings
 from lamflow.data.latents import LatentArrays, LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
 from lamflow.policies.members import label_members, labelled_rows, member_seed, save_members
@@ -39,7 +39,7 @@ def train_action_decoders(
     spec = environment_spec(env)
     typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
     store = EpisodeStore.open(train, env=env)
-    arrays = store.load()
+    arrays = store.load(frames=isinstance(typed, VptMethodSettings))
     members = label_members(labels, label_draws)
     rows = [labelled_rows(arrays, member, seed) for member in members]
     seeds = [member_seed(seed, member) for member in members]

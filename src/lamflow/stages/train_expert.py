@@ -7,43 +7,94 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import environment_spec
-from lamflow.config import ExpertSettings
-from lamflow.provenance import record_provenance
-from lamflow.rl.demonstrators import save_expert
+from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.config import ExpertSettings, PixelExpertSettings
+from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.metrics import MetricsLog
 
 TRAINING_LEVELS = 4096
-"""Levels of the train split that the expert practises on."""
+"""Levels of the train split that an XLand expert practises on; Procgen's draws them from the whole range of the split."""
 
 
-def train_expert(*, env: str, settings: Mapping[str, Any], seed: int, output: Path | str) -> None:
+def train_expert(
+    *,
+    env: str,
+    settings: Mapping[str, Any],
+    seed: int,
+    output: Path | str,
+    state_dir: Path | str | None = None,
+    shipped: Path | str | None = None,
+) -> None:
     """Train the PPO expert of ``env`` on train levels and write its weights to ``output`` (safetensors).
 
-    ``settings``: ``lamflow.config.ExpertSettings``. ``metrics.csv`` beside the output has return, success, value loss, policy
-    loss and entropy at each rollout's environment step. A planner needs no training: its file has a name and no weights,
-    and its metrics file only the header.
+    ``settings``: ``lamflow.config.ExpertSettings``, or ``PixelExpertSettings`` for Procgen. ``metrics.csv`` beside the output has
+    return, losses and entropy by training step (environment steps for XLand, optimiser steps for Procgen; see
+    docs/metrics.md). A planner needs no training: its file has a name and no weights, and its metrics file only the header.
+    Procgen's training goes on from the checkpoint in ``state_dir`` if one of the same settings, seed and code was
+    interrupted; with ``shipped``, an expert file, that expert is checked and taken over instead.
     """
     started = time.monotonic()
-    typed = ExpertSettings.model_validate(settings)
+    spec = environment_spec(env)
     metrics = MetricsLog()
-    params: Mapping[str, Any] = {}
-    if environment_spec(env).demonstrator == "ppo":
-        params = _train(env, typed, seed, metrics)
+    if spec.family == "procgen":
+        typed: Any = PixelExpertSettings.model_validate(settings)
+        _procgen_expert(spec, typed, seed, metrics, Path(output), state_dir, shipped)
+    else:
+        typed = ExpertSettings.model_validate(settings)
+        _xland_expert(spec, typed, seed, metrics, Path(output))
     metrics.write(Path(output).with_name("metrics.csv"))
-    save_expert(Path(output), env, params, {"seed": seed})
     record_provenance(
         Path(output),
         stage=__name__,
         settings=typed.model_dump(mode="json"),
-        inputs={},
+        inputs={"shipped": Path(shipped)} if shipped else {},
         seed=seed,
         wall_seconds=time.monotonic() - started,
     )
 
 
-def _train(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -> Mapping[str, Any]:
-    """PPO weights; fills ``metrics``. Says so when the target return was not reached."""
+def _procgen_expert(
+    spec: EnvironmentSpec,
+    settings: PixelExpertSettings,
+    seed: int,
+    metrics: MetricsLog,
+    output: Path,
+    state_dir: Path | str | None,
+    shipped: Path | str | None,
+) -> None:
+    """A trained expert, or the shipped one, whose settings and seed stay what they were."""
+    from lamflow.rl.pixel_experts import read_pixel_expert, save_pixel_expert, train_pixel_expert
+
+    if shipped is not None:
+        network, metadata = read_pixel_expert(Path(shipped), spec)
+        save_pixel_expert(output, network, PixelExpertSettings.model_validate(metadata["settings"]), metadata["seed"])
+        return
+    identity = settings_digest([settings.model_dump(mode="json"), seed, code_digest(__name__)])
+    network = train_pixel_expert(
+        env=spec.name,
+        settings=settings,
+        seed=seed,
+        metrics=metrics,
+        state_dir=Path(state_dir) if state_dir else None,
+        identity=identity,
+    )
+    save_pixel_expert(output, network, settings, seed)
+
+
+def _xland_expert(
+    spec: EnvironmentSpec, settings: ExpertSettings, seed: int, metrics: MetricsLog, output: Path
+) -> None:
+    """PPO weights, or a planner's file."""
+    from lamflow.rl.demonstrators import save_expert
+
+    params: Mapping[str, Any] = {}
+    if spec.demonstrator == "ppo":
+        params = _train_xland(spec.name, settings, seed, metrics)
+    save_expert(output, spec.name, params, {"seed": seed})
+
+
+def _train_xland(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -> Mapping[str, Any]:
+    """PPO weights; fills ``metrics``."""
     from lamflow.envs.levels import draw_levels
     from lamflow.envs.xland import make_simulator
     from lamflow.rl.xland_ppo import train_ppo

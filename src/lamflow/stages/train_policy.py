@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import LabelCount, LatentMethodSettings, LoggingSettings, MethodSettings, NetworkSettings
+from lamflow.config import EncoderSettings, LabelCount, LatentMethodSettings, LoggingSettings, MethodSettings
 from lamflow.data.latents import LatentStore
-from lamflow.data.store import EpisodeArrays, EpisodeStore
-from lamflow.data.windows import action_rows, transition_rows
-from lamflow.policies.dataset import EpisodeTensors
+from lamflow.data.store import EpisodeStore
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import action_rows
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.learning import (
     Examples,
@@ -43,12 +44,12 @@ from lamflow.training.metrics import MetricsLog
 
 @dataclass(frozen=True)
 class _Task:
-    """What one member learns."""
+    """What one member learns. ``train`` makes its examples when its turn comes: all members' pseudo-labels would fill the memory."""
 
     member: Member
     objective: Objective
     output_dim: int
-    train: Examples
+    train: Callable[[], Examples]
     validation: Examples
 
 
@@ -97,7 +98,7 @@ def train_policy(
             settings=typed.policy,
             output_dim=task.output_dim,
             objective=task.objective,
-            train_examples=task.train,
+            train_examples=task.train(),
             validation_examples=task.validation,
             seed=member_seed(seed, task.member),
             metrics=log,
@@ -106,7 +107,7 @@ def train_policy(
             title=f"{method} on {env}, seed {seed}, labels {task.member.labels}, draw {task.member.label_draw}",
         )
         log.finish()
-        weights.append(network.state_dict())
+        weights.append({name: tensor.cpu() for name, tensor in network.state_dict().items()})
         collected.rows += log.rows if index == 0 else []
     collected.write(Path(metrics))
     metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, "output_dim": tasks[0].output_dim}
@@ -125,22 +126,22 @@ def train_policy(
 def _latent_tasks(
     settings: LatentMethodSettings, stores: Mapping[str, EpisodeStore], inputs: Mapping[str, Path], seed: int
 ) -> list[_Task]:
-    """One policy of the latents, or of the codes, of all transitions."""
+    """One policy of the latents, or of the codes, of all transitions: of the actions that have a next frame."""
     examples = []
     for split, name in (("train", "latents"), ("validation", "validation_latents")):
         if name not in inputs:
             raise ValueError(f"a latent policy needs the latents of the {split} split; none were given")
         store = stores[split]
         latents = LatentStore.open(inputs[name], env=store.env, lam=settings.lam, seed=seed, episodes=store)
-        arrays, values = store.load(), latents.load()
+        data, values = EpisodeTensors(store.load()), latents.load()
         targets = values.codes if settings.target == "codes" else values.latents
         assert targets is not None
-        rows = transition_rows(arrays)
-        examples.append(Examples(EpisodeTensors(arrays), rows, torch.from_numpy(targets)[rows]))
-    member = Member(ALL_LABELS, 0)
+        examples.append(Examples(data, data.rows, torch.from_numpy(targets).to(data.device)[data.rows]))
+    member, (train, validation) = Member(ALL_LABELS, 0), examples
     if settings.target == "latent":
-        return [_Task(member, latent_objective, latents.latent_dim, *examples)]
-    return [_Task(member, code_objective, latents.num_tokens * (latents.codebook_size or 0), *examples)]
+        return [_Task(member, latent_objective, latents.latent_dim, lambda: train, validation)]
+    num_logits = latents.num_tokens * (latents.codebook_size or 0)
+    return [_Task(member, code_objective, num_logits, lambda: train, validation)]
 
 
 def _action_tasks(
@@ -154,53 +155,52 @@ def _action_tasks(
     seed: int,
 ) -> list[_Task]:
     """Policies in true actions: of the labels (bc), of pseudo-labels (vpt), or of every action (oracle_bc)."""
-    arrays, held_out = stores["train"].load(), stores["validation"].load()
-    data, validation = EpisodeTensors(arrays), _with_actions(held_out)
+    arrays = stores["train"].load()
+    data = EpisodeTensors(arrays)
+    held_out = stores["validation"].load()
+    validation = _with_actions(EpisodeTensors(held_out), action_rows(held_out))
     if kind == "oracle_bc":
-        return [_Task(Member(ALL_LABELS, 0), action_objective, spec.num_actions, _with_actions(arrays), validation)]
-    members = label_members(labels, label_draws)
-    if kind == "bc":
-        parts = [labelled_rows(arrays, member, seed) for member in members]
-        examples = [Examples(data, rows, data.actions[rows]) for rows in parts]
+        members, parts = [Member(ALL_LABELS, 0)], [partial(_with_actions, data, action_rows(arrays))]
     else:
-        examples = _pseudo_labelled(method, spec, data, arrays, inputs, members, seed)
+        members = label_members(labels, label_draws)
+        known = [labelled_rows(arrays, member, seed) for member in members]
+        parts = [partial(_with_actions, data, rows) for rows in known]
+        if kind == "vpt":
+            labellers = _labellers(method, spec, inputs, members)
+            parts = [partial(_pseudo_labelled, data, *pair) for pair in zip(labellers, known, strict=True)]
     return [
         _Task(member, action_objective, spec.num_actions, part, validation)
-        for member, part in zip(members, examples, strict=True)
+        for member, part in zip(members, parts, strict=True)
     ]
 
 
-def _with_actions(arrays: EpisodeArrays) -> Examples:
-    data, rows = EpisodeTensors(arrays), action_rows(arrays)
+def _with_actions(data: EpisodeTensors, rows: Tensor) -> Examples:
+    rows = rows.to(data.device)
     return Examples(data, rows, data.actions[rows])
 
 
-def _pseudo_labelled(
-    method: str,
-    spec: EnvironmentSpec,
-    data: EpisodeTensors,
-    arrays: EpisodeArrays,
-    inputs: Mapping[str, Path],
-    members: Sequence[Member],
-    seed: int,
-) -> list[Examples]:
-    """All transitions with each member's pseudo-labels; where a true label is known it stays."""
+def _labellers(
+    method: str, spec: EnvironmentSpec, inputs: Mapping[str, Path], members: Sequence[Member]
+) -> list[ActionLabeller]:
+    """The supervised inverse dynamics models of ``members``."""
     if "decoders" not in inputs:
         raise ValueError(f"method {method!r} needs its supervised inverse dynamics models; none were given")
     path = inputs["decoders"]
     found, weights, metadata = read_members(path, env=spec.name, method=method)
     if found != list(members):
         raise ValueError(f"{path}: holds other label counts or draws than the policies'; train the decoders again")
-    rows = transition_rows(arrays)
-    examples = []
-    for member, tensors in zip(members, weights, strict=True):
-        labeller = ActionLabeller(
-            settings=NetworkSettings.model_validate(metadata["network"]), symmetry=metadata["symmetry"], spec=spec
-        )
+    settings: Any = TypeAdapter(EncoderSettings).validate_python(metadata["network"])
+    labellers = []
+    for tensors in weights:
+        labeller = ActionLabeller(settings=settings, symmetry=metadata["symmetry"], spec=spec)
         load_weights(labeller, tensors, path)
-        targets: Tensor = data.actions.clone()
-        targets[rows] = labeller.eval().pseudo_labels(data, rows)
-        known = labelled_rows(arrays, member, seed)
-        targets[known] = data.actions[known]
-        examples.append(Examples(data, rows, targets[rows]))
-    return examples
+        labellers.append(labeller.eval())
+    return labellers
+
+
+def _pseudo_labelled(data: EpisodeTensors, labeller: ActionLabeller, known: Tensor) -> Examples:
+    """All transitions with a member's pseudo-labels; the labels of the ``known`` rows stay."""
+    targets, known = data.actions.clone(), known.to(data.device)
+    targets[data.rows] = labeller.to(data.device).pseudo_labels(data, data.rows)
+    targets[known] = data.actions[known]
+    return Examples(data, data.rows, targets[data.rows])

@@ -41,9 +41,11 @@ class TrainingDiverged(RuntimeError):
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
-    """Piecewise linear: 10% of the peak at step 0, the peak after the warm-up, the final fraction at the last step (LAPO)."""
+    """Piecewise linear: the initial fraction of the peak at step 0, the peak after the warm-up, the final fraction at the last
+    step (LAPO)."""
     if step < settings.warmup_steps:
-        return settings.learning_rate * (0.1 + 0.9 * step / settings.warmup_steps)
+        initial = settings.initial_learning_rate_fraction
+        return settings.learning_rate * (initial + (1 - initial) * step / settings.warmup_steps)
     progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return settings.learning_rate * (1 - progress * (1 - settings.final_learning_rate_fraction))
 

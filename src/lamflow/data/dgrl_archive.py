@@ -1,0 +1,237 @@
+"""Procgen episodes of "The Generalization Gap in Offline RL" (Mediratta et al., arXiv 2312.05742): a tar.xz, read as a stream.
+
+One file an episode, ``<timestamp>_<index>_<length>_<levelseed>_<return>.npy``, holds a pickled dict of ``observations`` [T + 1 or T,
+3, 64, 64], ``actions`` [T] or [T, 1], ``rewards`` the same and ``dones`` [T]; ``.npz`` files of the same keys are read as well.
+Pickles are read with an unpickler that knows numpy arrays and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import pickle
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.data.lapo_chunks import npy_header
+from lamflow.envs.interface import Episode
+
+_EPISODE_NAME: Final = re.compile(
+    r"(?:^|/)(?P<time>[^_/]+)_(?P<index>\d+)_(?P<length>\d+)_(?P<level>-?\d+)_(?P<total>-?[\d.]+)\.(?P<kind>npy|npz)$"
+)
+_NAMES: Final = {
+    "obs": ("observations", "obs"),
+    "actions": ("actions",),
+    "rewards": ("rewards",),
+    "dones": ("dones", "done"),
+}
+"""What is read of an episode, and the keys that it may stand under."""
+_CORES: Final = ("numpy.core", "numpy._core")
+_ADMITTED: Final = frozenset(
+    {("numpy", "ndarray"), ("numpy", "dtype")}
+    | {(f"{core}.multiarray", name) for core in _CORES for name in ("_reconstruct", "scalar")}
+    | {(f"{core}.numeric", "_frombuffer") for core in _CORES}
+)
+"""All that a pickled array, scalar or dtype of numpy 1 and 2 refers to."""
+_MAX_EPISODE_BYTES: Final = 1 << 30
+_RETURN_TOLERANCE: Final = 0.02
+"""Returns in file names have two decimals."""
+
+
+@dataclass(frozen=True)
+class NamedEpisode:
+    """What a file's name tells of its episode; ``total`` is the return."""
+
+    length: int
+    level: int
+    total: float
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits numpy arrays, scalars and the built-in containers, which need no import; nothing can be called but numpy's own
+    constructors."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(
+                f"it wants {module}.{name}, and only numpy arrays are admitted; nothing was run"
+            )
+        return super().find_class(module, name)
+
+
+def named_episode(name: str) -> NamedEpisode | None:
+    """What a file name in the archive tells, None where it names no episode."""
+    match = _EPISODE_NAME.search(name)
+    if match is None:
+        return None
+    return NamedEpisode(int(match["length"]), int(match["level"]), float(match["total"]))
+
+
+def read_episodes(archive: Path, spec: EnvironmentSpec) -> Iterator[tuple[NamedEpisode, _StoredEpisode]]:
+    """The episodes of an archive in its order, one in memory at a time; those that are not ``decode``d cost no parsing.
+
+    ValueError names the archive and the file: for a damaged or truncated archive, names that tell no episode, and archives
+    without any.
+    """
+    count = 0
+    with _named_damage(str(archive)), lzma.open(archive) as unpacked:
+        with tarfile.open(fileobj=unpacked, mode="r|") as files:
+            for member in files:
+                if member.isfile() and not Path(member.name).name.startswith("."):
+                    count += 1
+                    yield _opened(archive, files, member, spec)
+        while unpacked.read(1 << 20):  # up to the end, where a truncated file shows
+            pass
+    if count == 0:
+        raise ValueError(f"{archive}: found no file in it, expected episodes: give an archive of the data set")
+
+
+@contextmanager
+def _named_damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise ValueError(
+            f"{what}: damaged or cut off ({type(error).__name__}: {error}), expected a whole .tar.xz: delete the archive and "
+            "download it again"
+        ) from None
+
+
+def _opened(
+    archive: Path, files: tarfile.TarFile, member: tarfile.TarInfo, spec: EnvironmentSpec
+) -> tuple[NamedEpisode, _StoredEpisode]:
+    what = f"{archive}: {member.name}"
+    named = named_episode(member.name)
+    if named is None:
+        raise ValueError(
+            f"{what}: expected a name <timestamp>_<index>_<length>_<levelseed>_<return>.npy: is this the data set?"
+        )
+    if member.size > _MAX_EPISODE_BYTES:
+        raise ValueError(f"{what}: found {member.size} bytes, expected at most {_MAX_EPISODE_BYTES} for an episode")
+    stream = files.extractfile(member)
+    assert stream is not None  # it is a file
+    return named, _StoredEpisode(what, named, stream, spec)
+
+
+class _StoredEpisode:
+    """An episode that is still in the archive; it can be decoded until the next one is asked for."""
+
+    def __init__(self, what: str, named: NamedEpisode, stream: Any, spec: EnvironmentSpec) -> None:
+        self._what = what
+        self._named = named
+        self._stream = stream
+        self._spec = spec
+
+    def decode(self) -> Episode:
+        """The episode without its final observation; ValueError when it is hostile, damaged or not as its name says."""
+        with _named_damage(self._what):
+            content = self._stream.read()
+        arrays = _episode_arrays(content, self._what)
+        length = self._named.length
+        actions = self._column("actions", arrays["actions"], "iu").astype(np.int64)
+        rewards = self._column("rewards", arrays["rewards"], "iuf").astype(np.float32)
+        dones = self._column("dones", arrays["dones"], "biuf").astype(np.bool_)
+        frames = self._frames(arrays["obs"])
+        total = float(rewards.sum(dtype=np.float64))
+        if dones[:-1].any():
+            raise ValueError(
+                f"{self._what}: dones: row {np.flatnonzero(dones)[0]} of {length} ends the episode, expected the last"
+            )
+        if not abs(total - self._named.total) <= _RETURN_TOLERANCE:
+            raise ValueError(
+                f"{self._what}: rewards: found a return of {total:.2f}, expected that of the name, {self._named.total}"
+            )
+        nothing = np.zeros((length, 0), np.uint8)
+        timed_out = length >= self._spec.max_steps
+        return Episode(
+            frames=frames,
+            proprioception=nothing,
+            task=nothing,
+            actions=actions,
+            rewards=rewards,
+            terminated=bool(dones[-1]) and not timed_out,
+            truncated=not dones[-1] or timed_out,
+            level_id=self._named.level,
+        )
+
+    def _column(self, key: str, values: NDArray[Any], kinds: str) -> NDArray[Any]:
+        length = self._named.length
+        if values.dtype.kind not in kinds or values.shape not in ((length,), (length, 1)):
+            raise ValueError(
+                f"{self._what}: {key} is {values.dtype} {list(values.shape)}, expected numbers [{length}], the length in its name"
+            )
+        return values.reshape(length)
+
+    def _frames(self, stored: NDArray[Any]) -> NDArray[np.uint8]:
+        """[T + 1 or T, 3, 64, 64], bytes or floats of whole numbers, as uint8 [T, 64, 64, 3]."""
+        length, (height, width, channels) = self._named.length, self._spec.frame_shape
+        shape = (channels, height, width)
+        if stored.dtype.kind not in "uif" or stored.shape not in ((length, *shape), (length + 1, *shape)):
+            raise ValueError(
+                f"{self._what}: obs is {stored.dtype} {list(stored.shape)}, expected uint8 {[length, *shape]} or one row more"
+            )
+        frames = stored[:length].astype(np.uint8)
+        if stored.dtype != np.uint8 and (frames != stored[:length]).any():
+            raise ValueError(f"{self._what}: obs: found values that are no bytes, expected whole numbers from 0 to 255")
+        return np.ascontiguousarray(frames.transpose(0, 2, 3, 1))
+
+
+def _episode_arrays(content: bytes, what: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an episode by our names; ValueError names what is missing, hostile or damaged."""
+    try:
+        stored = _npz_arrays(content) if content.startswith(b"PK") else _pickled_dict(content)
+    except (
+        pickle.UnpicklingError,
+        ValueError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        MemoryError,
+    ) as error:
+        raise ValueError(
+            f"{what}: not an episode ({type(error).__name__}: {error}), expected a pickled dict of arrays"
+        ) from None
+    except (zipfile.BadZipFile, zlib.error, struct.error, OverflowError) as error:
+        raise ValueError(f"{what}: damaged ({type(error).__name__}: {error}): download the archive again") from None
+    arrays = {}
+    for name, keys in _NAMES.items():
+        found = next((stored[key] for key in keys if key in stored), None)
+        if not isinstance(found, np.ndarray):
+            raise ValueError(
+                f"{what}: key {keys[0]} is {'missing' if found is None else type(found).__name__}, found "
+                f"{', '.join(map(str, stored))}, expected arrays under {', '.join(known[0] for known in _NAMES.values())}"
+            )
+        arrays[name] = found
+    return arrays
+
+
+def _npz_arrays(content: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _pickled_dict(content: bytes) -> dict[str, Any]:
+    """The dict in an npy file of a 0-d object array, as ``np.save`` writes a dict."""
+    stream = io.BytesIO(content)
+    shape, _, dtype = npy_header(stream)
+    if shape != () or not dtype.hasobject:
+        raise ValueError(f"it holds {dtype} {list(shape)}")
+    array = _ArrayUnpickler(stream).load()
+    found = array.item() if isinstance(array, np.ndarray) and array.shape == () else array
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}")
+    return found

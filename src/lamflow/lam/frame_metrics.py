@@ -1,0 +1,86 @@
+"""What copying the present frame would cost, and how much of the change a prediction gets right: counts over batches of windows.
+
+Shapes: B batch, H and W frame sides, D latent width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lamflow.lam.model import LatentActionModel
+
+
+class GridFrameMetrics:
+    """Over grids of categories, cell by cell; losses in nats a frame.
+
+    Changed cells are those that differ between o_t and o_{t+1}; a frame counts as right when all its cells are.
+    """
+
+    def __init__(self, category_sizes: tuple[int, ...]) -> None:
+        self.category_sizes = category_sizes
+        self.frames = self.cells = self.frames_right = self.changed = self.changed_right = 0
+        self.same = [0] * len(category_sizes)
+
+    def add(self, model: LatentActionModel, windows_B3HW2: Tensor, latents_BD: Tensor) -> None:
+        """Count a batch of windows and the model's predictions of them."""
+        self.add_windows(windows_B3HW2)
+        right = (model.predict(windows_B3HW2[:, :2], latents_BD) == windows_B3HW2[:, 2]).all(-1)
+        changed = (windows_B3HW2[:, 1] != windows_B3HW2[:, 2]).any(-1)
+        self.changed += int(changed.sum())
+        self.changed_right += int(right[changed].sum())
+        self.frames_right += int(right.flatten(1).all(1).sum())
+
+    def add_windows(self, windows_B3HW2: Tensor) -> None:
+        """Count what stays as it is."""
+        same = windows_B3HW2[:, 1] == windows_B3HW2[:, 2]
+        self.frames += len(same)
+        self.cells += same[..., 0].numel()
+        self.same = [count + int(channel.sum()) for count, channel in zip(self.same, same.unbind(-1), strict=True)]
+
+    def values(self, loss: float) -> dict[str, float]:
+        """The metrics by name; ``loss`` is the model's, in nats a frame."""
+        return {
+            "fdm/loss_copy_last_frame": self.copy_last_frame_loss(),
+            "fdm/changed_cell_accuracy": self.changed_right / max(1, self.changed),
+            "fdm/frame_accuracy": self.frames_right / self.frames,
+        }
+
+    def copy_last_frame_loss(self) -> float:
+        """Cross-entropy, nats a frame, of predicting o_t again, with the confidence that is best for each channel.
+
+        A channel of C categories that stays the same with frequency q costs -q ln q - (1 - q) ln((1 - q) / (C - 1)) a cell.
+        """
+        total = 0.0
+        for count, categories in zip(self.same, self.category_sizes, strict=True):
+            same = torch.tensor(count / self.cells, dtype=torch.float64)
+            other = 1 - same
+            total += (torch.special.entr(same) + torch.special.entr(other)).item()
+            total += other.item() * torch.tensor(categories - 1.0).log().item()
+        return total * self.cells / self.frames
+
+
+class PixelFrameMetrics:
+    """Over pixels; losses are mean squared errors, black and white being 1 apart."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.squared_change = 0.0
+
+    def add(self, model: LatentActionModel, windows_B3HWC: Tensor, latents_BD: Tensor) -> None:
+        """Count a batch of windows; the loss says all about the predictions."""
+        self.add_windows(windows_B3HWC)
+
+    def add_windows(self, windows_B3HWC: Tensor) -> None:
+        """Count what changes."""
+        change = (windows_B3HWC[:, 2].float() - windows_B3HWC[:, 1].float()) / 255
+        self.frames += len(change)
+        self.squared_change += change.square().mean(dim=(1, 2, 3)).sum().item()
+
+    def values(self, loss: float) -> dict[str, float]:
+        """The metrics by name; ``loss`` is the model's mean squared error."""
+        copied = self.squared_change / self.frames
+        return {
+            "fdm/loss_copy_last_frame": copied,
+            "fdm/change_explained": 1 - loss / copied if copied else float("nan"),
+        }

@@ -1,0 +1,89 @@
+"""The networks from frames to a vector, behind one face: over grids of categories, or over pixels.
+
+Shapes: B batch, K frames, H rows, W columns, C frame channels, D vector width, P planes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import EncoderSettings, ImpalaSettings, NetworkSettings
+from lamflow.models.grids import GridEncoder
+from lamflow.models.impala import ImpalaEncoder
+
+
+class PixelEncoder(nn.Module):
+    """The IMPALA network and a linear output; ``GridEncoder``'s face, without its extra inputs."""
+
+    def __init__(
+        self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, int, int], output_dim: int
+    ) -> None:
+        super().__init__()
+        self.impala = ImpalaEncoder(settings=settings, num_frames=num_frames, frame_shape=frame_shape)
+        self.output = nn.Linear(settings.hidden_width, output_dim)
+
+    def features(
+        self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
+        """The hidden layer's activations [B, hidden_width]; there are no extra inputs."""
+        assert extra_BD is None and planes_BHWP is None
+        features: Tensor = self.impala(frames_BKHWC)
+        return features
+
+    def forward(
+        self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
+        """Frames uint8 [B, K, H, W, 3] to [B, output_dim]."""
+        output: Tensor = self.output(self.features(frames_BKHWC, extra_BD, planes_BHWP))
+        return output
+
+
+Encoder = GridEncoder | PixelEncoder
+
+
+def build_encoder(
+    settings: EncoderSettings,
+    *,
+    num_frames: int,
+    spec: EnvironmentSpec,
+    output_dim: int,
+    extra_dim: int = 0,
+    extra_planes: int = 0,
+) -> Encoder:
+    """The encoder that the settings name, for the frames of ``spec``.
+
+    ``extra_dim`` and ``extra_planes`` are the widths of a grid encoder's extra inputs; with kind ``impala`` they must be 0.
+    ValueError when the kind does not fit the environment's frames.
+    """
+    check_kind(settings.kind, "impala" if spec.view == "pixels" else "grid", "encoder", spec)
+    if isinstance(settings, NetworkSettings):
+        tile_sizes, color_sizes = spec.category_sizes
+        return GridEncoder(
+            settings=settings,
+            num_frames=num_frames,
+            frame_shape=spec.frame_shape,
+            category_sizes=(tile_sizes, color_sizes),
+            output_dim=output_dim,
+            extra_dim=extra_dim,
+            extra_planes=extra_planes,
+        )
+    if extra_dim or extra_planes:
+        raise ValueError(
+            f"{spec.name}: found extra inputs ({extra_dim} entries, {extra_planes} planes) of an encoder of kind 'impala', "
+            "expected none: switch them off in the settings (proprioception, task)"
+        )
+    encoder = PixelEncoder(
+        settings=settings, num_frames=num_frames, frame_shape=spec.frame_shape, output_dim=output_dim
+    )
+    return nn.utils.convert_conv2d_weight_memory_format(encoder, torch.channels_last)
+
+
+def check_kind(found: str, expected: str, network: str, spec: EnvironmentSpec) -> None:
+    """ValueError when a network's kind is not the one that suits the environment's frames."""
+    if found != expected:
+        raise ValueError(
+            f"{spec.name}: found {'an' if network[0] in 'aeiou' else 'a'} {network} of kind {found!r}, expected {expected!r} for "
+            f"frames of shape {list(spec.frame_shape)}: set its kind"
+        )

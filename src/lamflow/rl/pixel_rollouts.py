@@ -1,0 +1,184 @@
+"""Episodes of one expert over pixels on given levels, recorded whole.
+
+Legend: B slots of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.interface import Episode
+from lamflow.envs.procgen import ProcgenVectorEnvironment
+
+ROLLOUT_BATCH = 128
+"""Episodes that are played at a time, half of them at each table."""
+ROLLOUT_BYTES = 3 * 2**29
+"""Memory for the frames of episodes that have not ended."""
+_TABLES = 2
+_SHRINK_AT = 0.75
+"""Share of slots that still run at which a table leaves out the others."""
+
+
+class FrameActor(Protocol):
+    """What plays an environment: actions int64 [B] in frames uint8 [B, H, W, 3]."""
+
+    spec: EnvironmentSpec
+
+    def act(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]: ...
+
+
+def play_episodes(
+    expert: FrameActor,
+    level_ids: NDArray[np.int64],
+    *,
+    num_threads: int = 0,
+    batch: int = ROLLOUT_BATCH,
+    sticky: float = 0.0,
+    seed: int = 0,
+) -> Iterator[Episode]:
+    """One episode a level of ``level_ids`` int64, in the order in which they end. Slots never wait: one that is done takes the next level.
+
+    With probability ``sticky`` a slot repeats its last action of the episode; ``seed`` is of that choice alone. At most
+    ``batch`` episodes run at a time, and fewer where that many of the game's longest would not fit ``ROLLOUT_BYTES``. They
+    share two tables: with ``num_threads`` of the simulator, which change no result, the games of one go on while the
+    expert thinks about the other.
+    """
+    spec = expert.spec
+    longest = spec.max_steps * math.prod(spec.frame_shape)
+    slots = max(1, min(batch, len(level_ids), ROLLOUT_BYTES // longest))
+    levels = _Levels(level_ids)
+    generator = np.random.default_rng(seed)
+    sizes = [len(part) for part in np.array_split(np.arange(slots), min(_TABLES, slots))]
+    tables = [_Table(spec, size, levels, num_threads) for size in sizes]
+    try:
+        for table in tables:
+            table.act(expert, sticky, generator)
+        while any(len(table.running) for table in tables):
+            for table in tables:
+                if len(table.running):
+                    yield from table.receive()
+                    table.act(expert, sticky, generator)
+    finally:
+        for table in tables:
+            table.close()
+
+
+class _Levels(Iterator[int]):
+    """The levels still to be played."""
+
+    def __init__(self, level_ids: NDArray[np.int64]) -> None:
+        self._levels = level_ids.tolist()
+        self.taken = 0
+
+    def __next__(self) -> int:
+        if self.taken == len(self._levels):
+            raise StopIteration
+        self.taken += 1
+        return int(self._levels[self.taken - 1])
+
+
+class _Table:
+    """Slots that are stepped together; ``running`` int64: those whose episodes have not all ended. Tables share ``levels``."""
+
+    def __init__(self, spec: EnvironmentSpec, slots: int, levels: _Levels, num_threads: int) -> None:
+        self.running = np.arange(slots)
+        self._levels = levels
+        self._num_threads = num_threads
+        self._environment = ProcgenVectorEnvironment(spec, slots, levels, num_threads=num_threads)
+        first = np.array([next(levels) for _ in range(slots)], np.int64)
+        self._frames = self._environment.reset(first).frames
+        self._takes = [_Take(level) for level in first.tolist()]
+        self._actions = np.zeros(slots, np.int64)
+        self._fresh = np.ones(slots, np.bool_)
+
+    def act(self, expert: FrameActor, sticky: float, generator: np.random.Generator) -> None:
+        """Choose the actions of the running slots and let their games go on."""
+        if not len(self.running):
+            return
+        # All slots, also the few that have stopped: a network is slow at the first sight of each new batch size.
+        chosen = expert.act(self._frames)
+        if sticky > 0:
+            repeated = (generator.random(len(chosen)) < sticky) & ~self._fresh
+            chosen = np.where(repeated, self._actions, chosen)
+        self._actions = chosen
+        self._environment.send(chosen)
+        for slot in self.running.tolist():
+            self._takes[slot].add(self._frames[slot], int(chosen[slot]))
+
+    def receive(self) -> list[Episode]:
+        """The episodes that ended by the last actions; their slots take the next levels, and stop when there are none."""
+        before = self._levels.taken
+        result = self._environment.receive()
+        for slot, reward in zip(self.running.tolist(), result.rewards[self.running].tolist(), strict=True):
+            self._takes[slot].rewards.append(reward)
+        self._frames, self._fresh = result.observation.frames, result.terminated | result.truncated
+        ended = self.running[self._fresh[self.running]]
+        episodes = [self._takes[slot].episode(terminated=bool(result.terminated[slot])) for slot in ended.tolist()]
+        for slot in ended.tolist():
+            self._takes[slot] = _Take(int(result.level_ids[slot]))
+        stopped = ended[self._levels.taken - before :]
+        self.running = self.running[~np.isin(self.running, stopped)]
+        if 0 < len(self.running) <= _SHRINK_AT * len(self._frames):
+            self._shrink()
+        return episodes
+
+    def _shrink(self) -> None:
+        """Leave out the slots that have stopped, whose games would cost time."""
+        kept, saved = self.running, self._environment.save()
+        smaller = ProcgenVectorEnvironment(
+            self._environment.spec, len(kept), self._levels, num_threads=self._num_threads
+        )
+        self._frames = smaller.restore(
+            {
+                "states": [saved["states"][slot] for slot in kept.tolist()],
+                "level_ids": saved["level_ids"][kept],
+                "lengths": saved["lengths"][kept],
+            }
+        ).frames
+        self._environment.close()
+        self._environment = smaller
+        self._takes = [self._takes[slot] for slot in kept.tolist()]
+        self._actions, self._fresh = self._actions[kept], self._fresh[kept]
+        self.running = np.arange(len(kept))
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+class _Take:
+    """What one slot has seen of its episode; frames lie in pages, so that a long episode is copied once, when it ends."""
+
+    _PAGE = 64
+
+    def __init__(self, level_id: int) -> None:
+        self.level_id = level_id
+        self.actions: list[int] = []
+        self.rewards: list[float] = []
+        self._pages: list[NDArray[np.uint8]] = []
+
+    def add(self, frame: NDArray[np.uint8], action: int) -> None:
+        """A frame uint8 [H, W, C], copied, and the action taken in it."""
+        place = len(self.actions) % self._PAGE
+        if place == 0:
+            self._pages.append(np.empty((self._PAGE, *frame.shape), np.uint8))
+        self._pages[-1][place] = frame
+        self.actions.append(action)
+
+    def episode(self, *, terminated: bool) -> Episode:
+        length = len(self.actions)
+        return Episode(
+            frames=np.concatenate(self._pages)[:length],
+            proprioception=np.zeros((length, 0), np.uint8),
+            task=np.zeros((length, 0), np.uint8),
+            actions=np.array(self.actions, np.int64),
+            rewards=np.array(self.rewards, np.float32),
+            terminated=terminated,
+            truncated=not terminated,
+            level_id=self.level_id,
+        )

@@ -1,0 +1,199 @@
+"""Latent action models over pixels: a moving square, repeatability, resuming, and files of other networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings
+from lamflow.data.store import EpisodeArrays
+from lamflow.lam import learning, probe
+from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.training.checkpoint import save_model
+from lamflow.training.metrics import MetricsLog
+
+SPEC = environment_spec("procgen-bigfish")
+STEP, SIDE, LENGTH = 16, 16, 20
+MOVES = {1: (0, -1), 7: (0, 1), 3: (1, 0), 5: (-1, 0), 4: (0, 0), 9: (0, 0)}
+"""Actions of Procgen by what they do: (rows, columns); 9 is another 4."""
+SETTINGS: dict[str, Any] = {
+    "inverse_dynamics": {"kind": "impala", "stem": "patch", "channels": [16, 16], "blocks": 1, "hidden_width": 32},
+    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
+    "quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 8, "codes": 16, "decay": 0.95, "revive_below": 0.3},
+    "training": {"steps": 100, "batch_size": 32, "learning_rate": 4e-3, "validate_every": 100},
+}
+
+
+def squares(num_episodes: int, seed: int) -> EpisodeArrays:
+    """Episodes of a bright square that moves at random on a dark ground, with no final observations, like Procgen's."""
+    generator = np.random.default_rng(seed)
+    count = num_episodes * LENGTH
+    frames, ends = np.full((count, 64, 64, 3), 40, np.uint8), np.zeros(count, np.bool_)
+    actions = generator.choice(list(MOVES), count)
+    for row in range(count):
+        if row % LENGTH == 0:
+            corner = STEP * generator.integers(0, 64 // STEP, 2)
+        top, left = corner
+        frames[row, top : top + SIDE, left : left + SIDE] = (250, 200, 120)
+        corner = np.clip(corner + STEP * np.array(MOVES[int(actions[row])]), 0, 64 - SIDE)
+    ends[LENGTH - 1 :: LENGTH] = True
+    empty = np.zeros((count, 0), np.uint8)
+    return EpisodeArrays(
+        observations=frames,
+        proprioception=empty,
+        task=empty,
+        actions=actions,
+        rewards=np.zeros(count, np.float32),
+        terminated=ends,
+        truncated=np.zeros(count, np.bool_),
+        episode_starts=np.arange(0, count, LENGTH),
+        level_seeds=np.arange(num_episodes),
+    )
+
+
+@pytest.fixture(scope="module")
+def episodes() -> EpisodeArrays:
+    return squares(40, seed=0)
+
+
+@pytest.fixture(scope="module")
+def other_episodes() -> EpisodeArrays:
+    return squares(15, seed=1)
+
+
+def fit(
+    train: EpisodeArrays,
+    validation: EpisodeArrays,
+    state_dir: Path | None = None,
+    quantizer: dict[str, Any] = SETTINGS["quantizer"],
+    **training: Any,
+) -> tuple[LatentActionModel, MetricsLog]:
+    settings = LamSettings.model_validate(
+        SETTINGS | {"quantizer": quantizer, "training": SETTINGS["training"] | training}
+    )
+    metrics = MetricsLog()
+    model = fit_latent_action_model(
+        spec=SPEC,
+        settings=settings,
+        train_arrays=train,
+        validation_arrays=validation,
+        seed=0,
+        metrics=metrics,
+        state_dir=state_dir,
+        identity="test",
+    )
+    return model, metrics
+
+
+def test_the_latent_tells_where_the_square_goes(episodes: EpisodeArrays, other_episodes: EpisodeArrays) -> None:
+    """No action was ever shown; judged on held-out episodes, beside copying the frame and another transition's latent."""
+    continuous = {"kind": "none", "codebooks": 1, "tokens": 1, "code_dim": 8}
+    _, metrics = fit(episodes, other_episodes, quantizer=continuous)
+    found = metrics.latest("validation")
+    assert found["fdm/loss"] < 0.5 * min(found["fdm/loss_shuffled_latent"], found["fdm/loss_copy_last_frame"])
+    assert found["fdm/change_explained"] > 0.6
+    assert found["probe/mlp_accuracy_effectful"] > 0.75
+    assert found["probe/mlp_accuracy_classes"] > 0.65, "moves against a wall look like none"
+    assert found["probe/mlp_accuracy"] < found["probe/mlp_accuracy_classes"], "4 and 9 do the same"
+    assert not {"fdm/frame_accuracy", "fdm/changed_cell_accuracy"} & set(found)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter what is found."""
+    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 2}))
+    monkeypatch.setattr(learning, "PROBE_TRANSITIONS", 64)
+    monkeypatch.setattr(learning, "VALIDATION_TRANSITIONS", 64)
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_an_interrupted_and_resumed_training_equals_a_straight_one(
+    precision: str,
+    episodes: EpisodeArrays,
+    other_episodes: EpisodeArrays,
+    quick: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bit by bit, with the running statistics of the batch norms."""
+    changes: dict[str, Any] = {"steps": 9, "validate_every": 3, "checkpoint_every": 4, "precision": precision}
+    straight, straight_metrics = fit(episodes, other_episodes, **changes)
+    compute, calls = LatentActionModel.loss, []
+
+    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
+        calls.append(1)
+        if len(calls) == 7:
+            raise Killed
+        return compute(model, windows)
+
+    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
+    with pytest.raises(Killed):
+        fit(episodes, other_episodes, tmp_path, **changes)
+    monkeypatch.setattr(LatentActionModel, "loss", compute)
+    resumed, metrics = fit(episodes, other_episodes, tmp_path, **changes)
+    states = straight.state_dict()
+    assert states["forward_dynamics.first.norm.running_mean"].abs().sum() > 0
+    assert states["forward_dynamics.first.norm.num_batches_tracked"] == 9
+    for name, tensor in states.items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+    assert metrics.rows == straight_metrics.rows
+
+
+def test_training_twice_gives_equal_weights(
+    episodes: EpisodeArrays, other_episodes: EpisodeArrays, quick: None
+) -> None:
+    first, second = (fit(episodes, other_episodes, steps=4)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArrays) -> None:
+    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
+    windows = torch.from_numpy(episodes.observations[:6].reshape(2, 3, 64, 64, 3))
+    labels = model.label(windows)
+    assert labels.continuous.shape == (2, 16) and labels.codes.shape == (2, 2)
+    assert labels.continuous.dtype == torch.float32
+    assert model.prediction_loss(windows, labels.quantized).shape == (2,)
+    predicted = model.predict(windows[:, :2], labels.quantized)
+    assert predicted.shape == (2, 64, 64, 3) and predicted.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"forward_dynamics": {"kind": "unet", "base_width": 16}}, "forward_dynamics.*"),
+        ({"inverse_dynamics": {"kind": "impala", "channels": [16, 16], "hidden_width": 32}}, "inverse_dynamics.*"),
+    ],
+)
+def test_a_file_of_other_networks_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC)
+    other = LamSettings.model_validate(SETTINGS | changes)
+    metadata = {"kind": "lam", "env": SPEC.name, "settings": other.model_dump(mode="json")}
+    save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: checkpoint of another architecture .*{message}"):
+        load_latent_action_model(tmp_path / "model.safetensors", spec=SPEC)
+
+
+def test_a_file_is_read_back_with_its_weights_and_statistics(
+    episodes: EpisodeArrays, other_episodes: EpisodeArrays, quick: None, tmp_path: Path
+) -> None:
+    model, _ = fit(episodes, other_episodes, steps=3)
+    metadata = {"kind": "lam", "env": SPEC.name, "settings": model.settings.model_dump(mode="json")}
+    save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
+    loaded = load_latent_action_model(tmp_path / "model.safetensors", spec=SPEC)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert not loaded.training
+
+
+def test_a_symmetry_of_grids_is_refused() -> None:
+    with pytest.raises(ValueError, match="found symmetry 'rotation', expected 'none' as its view is 'pixels'"):
+        LatentActionModel(settings=LamSettings.model_validate(SETTINGS | {"symmetry": "rotation"}), spec=SPEC)

@@ -1,0 +1,53 @@
+"""Encoders behind one face: LAPO's sizes, equal features and outputs, and refusals of what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import ImpalaSettings, NetworkSettings
+from lamflow.models.encoders import build_encoder
+
+PIXELS, GRID = environment_spec("procgen-bigfish"), environment_spec("xland-doorkey-5x5")
+NARROW = ImpalaSettings(stem="patch", channels=(8, 8), hidden_width=16)
+
+
+@pytest.mark.parametrize(("num_frames", "output_dim", "expected"), [(3, 128, 3_685_376), (1, 128, 3_682_177 - 257)])
+def test_lapos_encoders_have_the_parameters_of_the_official_ones(
+    num_frames: int, output_dim: int, expected: int
+) -> None:
+    """The inverse dynamics model, and the latent policy without its value head of 256 weights and a bias."""
+    encoder = build_encoder(ImpalaSettings(scale=4), num_frames=num_frames, spec=PIXELS, output_dim=output_dim)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == expected
+
+
+@pytest.mark.parametrize("kind", ["grid", "impala"])
+def test_the_output_is_a_linear_map_of_the_features(kind: str) -> None:
+    spec, settings = (GRID, NetworkSettings(hidden_width=16)) if kind == "grid" else (PIXELS, NARROW)
+    encoder = build_encoder(settings, num_frames=2, spec=spec, output_dim=5)
+    frames = torch.randint(12, (3, 2, *spec.frame_shape), dtype=torch.uint8)
+    features = encoder.features(frames)
+    assert features.shape == (3, 16) and features.min() >= 0
+    torch.testing.assert_close(encoder(frames), features @ encoder.output.weight.T + encoder.output.bias)
+
+
+def test_a_grid_encoder_takes_extra_inputs() -> None:
+    encoder = build_encoder(NetworkSettings(), num_frames=1, spec=GRID, output_dim=5, extra_dim=3, extra_planes=2)
+    frames = torch.zeros(3, 1, 5, 5, 2, dtype=torch.uint8)
+    extra, planes = torch.randn(3, 3), torch.randn(3, 5, 5, 2)
+    output = encoder(frames, extra, planes)
+    assert not torch.allclose(encoder(frames, extra + 1, planes), output)
+    assert not torch.allclose(encoder(frames, extra, planes + 1), output)
+
+
+def test_extra_inputs_over_pixels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"found extra inputs \(3 entries, 0 planes\) of an encoder of kind 'impala'"):
+        build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5, extra_dim=3)
+
+
+def test_an_encoder_of_another_kind_of_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"bigfish: found an encoder of kind 'grid', expected 'impala'"):
+        build_encoder(NetworkSettings(), num_frames=1, spec=PIXELS, output_dim=5)
+    with pytest.raises(ValueError, match=r"doorkey-5x5: found an encoder of kind 'impala', expected 'grid'"):
+        build_encoder(NARROW, num_frames=1, spec=GRID, output_dim=5)

@@ -1,0 +1,135 @@
+"""The U-Net forward dynamics model: LAPO's size, its latent without tiles, its patch form, and what it predicts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import NetworkSettings, UnetSettings
+from lamflow.models.forward_dynamics import build_forward_dynamics
+from lamflow.models.unet import LatentConv2d, UnetForwardDynamics
+
+SPEC = environment_spec("procgen-bigfish")
+PATCHES = UnetSettings(stem="patch", base_width=16)
+FULL = UnetSettings(base_width=8)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def unet(settings: UnetSettings, latent_dim: int = 10) -> UnetForwardDynamics:
+    return UnetForwardDynamics(settings=settings, frame_shape=SPEC.frame_shape, latent_dim=latent_dim)
+
+
+def random_frames(*shape: int) -> Tensor:
+    return torch.randint(256, (*shape, 64, 64, 3), dtype=torch.uint8)
+
+
+def test_the_default_has_the_parameters_of_the_official_world_model() -> None:
+    assert sum(parameter.numel() for parameter in unet(UnetSettings(), latent_dim=128).parameters()) == 7_814_139
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 2), (7, 9), (16, 16)])
+def test_a_latent_enters_a_convolution_as_if_it_were_tiled_over_the_planes(height: int, width: int) -> None:
+    convolution, planes, latents = LatentConv2d(6, 8, 5), torch.randn(3, 6, height, width), torch.randn(3, 8)
+    tiled = latents[:, :, None, None].expand(-1, -1, height, width)
+    expected = functional.conv2d(
+        torch.cat([planes, tiled], dim=1), convolution.weight, convolution.bias, stride=1, padding=1
+    )
+    torch.testing.assert_close(convolution(planes, latents), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_latent_without_tiles_has_the_gradients_of_a_tiled_one() -> None:
+    convolution, planes = LatentConv2d(6, 8, 5), torch.randn(3, 6, 7, 9)
+    latents, upstream = torch.randn(3, 8, requires_grad=True), torch.randn(3, 5, 7, 9)
+    tiled = latents[:, :, None, None].expand(-1, -1, 7, 9)
+    plain = functional.conv2d(torch.cat([planes, tiled], dim=1), convolution.weight, convolution.bias, padding=1)
+    wanted = torch.autograd.grad(plain, [latents, convolution.weight], upstream)
+    found = torch.autograd.grad(convolution(planes, latents), [latents, convolution.weight], upstream)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
+def test_predictions_have_the_shape_of_a_frame(settings: UnetSettings) -> None:
+    network, frames, latents = unet(settings), random_frames(2, 2), torch.randn(2, 10)
+    prediction = network(frames, latents)
+    assert prediction.shape == (2, 3, 64, 64) and prediction.dtype == torch.float32
+    likely = network.eval().most_likely(frames, latents)
+    assert likely.shape == (2, 64, 64, 3) and likely.dtype == torch.uint8
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network(frames, latents).dtype == torch.float32
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES])
+def test_the_most_likely_frame_is_the_prediction_in_levels(settings: UnetSettings) -> None:
+    """Also where pixels lie: with patches the channels of a patch become its pixels."""
+    network, frames, latents = unet(settings).eval(), random_frames(2, 2), torch.randn(2, 10)
+    levels = (network(frames, latents).permute(0, 2, 3, 1) + 0.5) * 255
+    assert (network.most_likely(frames, latents) - levels).abs().max() <= 0.501
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES])
+def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) -> None:
+    network, frames, latents = unet(settings).eval(), random_frames(3, 2), torch.randn(3, 10)
+    following = random_frames(3)
+    errors = network(frames, latents).permute(0, 2, 3, 1) - (following / 255 - 0.5)
+    losses = network.prediction_losses(frames, latents, following)
+    assert losses.shape == (3,) and losses.dtype == torch.float32
+    torch.testing.assert_close(losses, errors.square().mean(dim=(1, 2, 3)))
+
+
+def test_a_model_of_changes_first_predicts_the_present_frame() -> None:
+    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    assert torch.equal(network.most_likely(frames, torch.randn(2, 10)), frames[:, 1])
+    assert network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).max() == 0
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES])
+@pytest.mark.parametrize("changed", ["first frame", "second frame", "latent"])
+def test_both_frames_and_the_latent_are_read(settings: UnetSettings, changed: str) -> None:
+    network, frames, latents = unet(settings).eval(), random_frames(2, 2), torch.randn(2, 10)
+    before = network(frames, latents)
+    if changed == "latent":
+        latents = torch.randn(2, 10)
+    else:
+        frames[:, int(changed == "second frame")] = random_frames(2)
+    assert not torch.allclose(network(frames, latents), before)
+
+
+@pytest.mark.parametrize("place", ["input", "bottleneck"])
+def test_the_latent_is_read_at_the_input_and_at_the_bottleneck(place: str) -> None:
+    """With its weights at the other place set to zero, the latent still changes the prediction."""
+    network, frames = unet(PATCHES).eval(), random_frames(2, 2)
+    with torch.no_grad():
+        if place == "bottleneck":
+            network.first.convolution.weight[:, -10:] = 0
+        else:
+            network.up[0].convolution.weight[-10:] = 0
+    first, second = (network(frames, latents) for latents in torch.randn(2, 2, 10))
+    assert not torch.allclose(first, second, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stem"), [((64, 48, 3), "conv"), ((60, 60, 3), "conv"), ((2, 2, 3), "conv"), ((8, 8, 3), "patch")]
+)
+def test_frames_that_cannot_be_halved_to_one_cell_are_refused(shape: tuple[int, int, int], stem: str) -> None:
+    settings = UnetSettings.model_validate({"stem": stem})
+    with pytest.raises(ValueError, match=rf"found frames of {shape[0]}x{shape[1]} pixels, expected squares"):
+        UnetForwardDynamics(settings=settings, frame_shape=shape, latent_dim=8)
+
+
+def test_a_model_of_another_kind_of_frame_is_refused() -> None:
+    message = "found a forward dynamics model of kind 'grid', expected 'unet' for frames of shape [64, 64, 3]"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build_forward_dynamics(NetworkSettings(), spec=SPEC, latent_dim=8)
+    grid = environment_spec("xland-doorkey-5x5")
+    with pytest.raises(ValueError, match="of kind 'unet', expected 'grid'"):
+        build_forward_dynamics(PATCHES, spec=grid, latent_dim=8)

@@ -1,0 +1,59 @@
+"""LAPO at its own scale: the whole experiment as a plan, and a trial run of every stage of one game with the full networks."""
+
+import csv
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lamflow.training.checkpoint import read_model
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+ONE_GAME = ("envs=[procgen-bigfish]", "seeds=[0]")
+TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, "trial={steps: 50}", "--", "all")
+
+
+def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, snakemake: Run) -> None:
+    run = snakemake(checkout, "-n", "--quiet", "rules", "--configfile=config/paper.yaml", "all")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout, flags=re.MULTILINE))
+    games, seeds = 16, 5
+    expected = {
+        "train_lam": games * seeds,
+        "relabel_episodes": 2 * games * seeds,
+        "train_action_decoders": 2 * games * seeds,
+        "train_policy": 4 * games * seeds,
+        "evaluate_agents": 5 * games * seeds,
+    }
+    assert {rule: int(jobs[rule]) for rule in expected} == expected
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, copied: Callable[[Path], Path]) -> Path:
+    checkout = copied(tmp_path_factory.mktemp("paper") / "checkout")
+    run = snakemake(checkout, *TRIAL)
+    assert run.returncode == 0, run.stdout
+    return checkout / "results" / "paper"
+
+
+def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial: Path) -> None:
+    for path in (
+        "lam/procgen-bigfish/lapo/seed0/metrics.csv",
+        *(f"policies/procgen-bigfish/{method}/seed0/metrics.csv" for method in ("lapo", "oracle_bc")),
+    ):
+        with trial.joinpath(path).open() as opened:
+            steps = {int(row["step"]) for row in csv.DictReader(opened) if row["split"] == "train"}
+        assert max(steps) == 50, path
+    tensors, _ = read_model(trial / "lam/procgen-bigfish/lapo/seed0/model.safetensors")
+    size = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("inverse_dynamics"))
+    assert size == 3_685_376
+
+
+def test_a_trial_ends_in_a_table_of_returns(trial: Path) -> None:
+    with trial.joinpath("summary", "returns.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert {row["method"] for row in rows} == {"lapo", "bc", "vpt", "oracle_bc", "random"}
+    assert {row["labels"] for row in rows if row["method"] == "lapo"} == {"16", "32", "64"}
+    assert all(float(row["normalized_return_cobbe"]) < 1 for row in rows)
