@@ -17,11 +17,13 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
-from lamflow.evaluation.rollouts import RolloutResult, roll_out
+from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import Member, label_members
 from lamflow.provenance import record_provenance, write_text
 
+GRID_SLOTS = 4096
+"""Episodes of a grid environment that run at once: JAX steps many small ones together for the price of few."""
 LEVEL_STREAM = 7_000_003
 """Offset of the seed that draws test levels: each seed plays its own, the same for all methods."""
 
@@ -89,7 +91,8 @@ def _play(
     def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
         return make_vector_environment(env, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream)
 
-    return roll_out(agent, make_environment, levels)
+    pixels = environment_spec(env).view == "pixels"
+    return roll_out(agent, make_environment, levels, num_slots=NUM_SLOTS if pixels else GRID_SLOTS)
 
 
 def _references(store: EpisodeStore, spec: EnvironmentSpec) -> tuple[float, float]:
