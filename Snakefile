@@ -51,6 +51,11 @@ rule all:
         final_results,
 
 
+rule experts:
+    input:
+        expert_cards,
+
+
 include: "workflow/rules/experts.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/imports.smk"

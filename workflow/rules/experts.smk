@@ -56,8 +56,3 @@ rule measure_expert:
         "Card of the expert of {wildcards.env}"
     script:
         "../scripts/measure_expert.py"
-
-
-rule experts:
-    input:
-        expert_cards,
