@@ -10,7 +10,9 @@ import lamflow
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
     {"catalogue"},
-    {"config_errors"},
+    {"config_base", "config_errors"},
+    {"config_networks", "config_training"},
+    {"config_demonstrators", "config_methods"},
     {"config"},
     {"provenance"},
     {"config_docs", "envs", "models", "training"},

@@ -1,371 +1,79 @@
-"""The typed configuration: one pydantic model is the source of the YAML's validation, the JSON schema and the docs table."""
+"""The typed configuration: one pydantic model is the source of the YAML's validation, the JSON schema and the docs table.
+
+The settings groups stand in the ``config_*`` modules beside this one, from which they are imported here for everybody.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
+from lamflow.config_base import Name, Settings
+from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
 from lamflow.config_errors import explain
+from lamflow.config_methods import (
+    BcMethodSettings,
+    DecoderSettings,
+    LamSettings,
+    LatentMethodSettings,
+    MethodSettings,
+    OracleMethodSettings,
+    PolicySettings,
+    RandomMethodSettings,
+    VptMethodSettings,
+)
+from lamflow.config_networks import (
+    DynamicsSettings,
+    EncoderSettings,
+    ImpalaSettings,
+    NetworkSettings,
+    QuantizerSettings,
+    Symmetry,
+    UnetSettings,
+)
+from lamflow.config_training import LoggingSettings, TrainingSettings
+
+__all__ = [
+    "BcMethodSettings",
+    "CollectionSettings",
+    "DecoderSettings",
+    "DynamicsSettings",
+    "EncoderSettings",
+    "EvaluationSettings",
+    "Experiment",
+    "ExpertSettings",
+    "ImpalaSettings",
+    "LabelCount",
+    "LamSettings",
+    "LatentMethodSettings",
+    "LoggingSettings",
+    "MethodSettings",
+    "Name",
+    "NetworkSettings",
+    "OracleMethodSettings",
+    "PixelExpertSettings",
+    "PolicySettings",
+    "QuantizerSettings",
+    "RandomMethodSettings",
+    "Settings",
+    "Symmetry",
+    "TrainingSettings",
+    "TrialSettings",
+    "UnetSettings",
+    "VptMethodSettings",
+    "cut_to_trial",
+    "load_experiment",
+    "parse_label_count",
+    "read_experiment",
+]
 
 T = TypeVar("T")
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-"""A name that may stand in a path: lower-case letters, digits, '-' and '_'."""
-
-
-class Settings(BaseModel):
-    """Base of every settings group: unknown keys are refused, values are fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete_groups(cls, given: Any) -> Any:
-        """A nested group that is given in part keeps the rest of the default it has here, which may differ from its class's; where there
-        are kinds, one without a kind is of the default's kind, and one of another kind keeps nothing."""
-        if not isinstance(given, dict):
-            return given
-        completed = dict(given)
-        for name, field in cls.model_fields.items():
-            default = field.get_default(call_default_factory=True, validated_data={})
-            part = given.get(name)
-            if not isinstance(default, BaseModel) or not isinstance(part, dict):
-                continue
-            kind = getattr(default, "kind", None)
-            if part.get("kind", kind) == kind:
-                own = {} if kind is None else {"kind": kind}
-                completed[name] = own | default.model_dump(exclude_defaults=True) | part
-        return completed
-
-
-class TrainingSettings(Settings):
-    """The one training loop."""
-
-    steps: int = Field(2000, gt=0, description="Optimiser steps.")
-    batch_size: int = Field(128, gt=0, description="Transitions a step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
-    warmup_steps: int = Field(50, ge=0, description="Steps over which the learning rate rises linearly to its peak.")
-    initial_learning_rate_fraction: float = Field(
-        0.1, ge=0, le=1, description="Learning rate at step 0 as a fraction of its peak, where there is a warm-up."
-    )
-    final_learning_rate_fraction: float = Field(
-        0.01, ge=0, le=1, description="Learning rate at the last step as a fraction of its peak; linear in between."
-    )
-    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW); 0 is plain Adam.")
-    clip_norm: float = Field(2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it.")
-    precision: Literal["auto", "float32", "bf16"] = Field(
-        "auto",
-        description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "
-        "Quantiser, losses and optimiser state are always float32.",
-    )
-    log_every: int = Field(50, gt=0, description="Steps between two rows of the metrics file.")
-    validate_every: int = Field(500, gt=0, description="Steps between two evaluations on held-out episodes.")
-    checkpoint_every: int = Field(500, gt=0, description="Steps between two checkpoints in the state directory.")
-
-
-class ExpertSettings(Settings):
-    """The PPO expert (JAX) of XLand environments whose demonstrator is `ppo`; planners need no training."""
-
-    total_steps: int = Field(2_000_000, gt=0, description="Environment steps of PPO training, at most.")
-    target_return: float = Field(
-        0.96, description="Training stops early once the mean raw return of ten rollouts in a row has reached this."
-    )
-    num_envs: int = Field(256, gt=0, description="Parallel environments.")
-    num_steps: int = Field(32, gt=0, description="Steps a rollout and environment.")
-    epochs: int = Field(4, gt=0, description="Passes over each rollout.")
-    minibatches: int = Field(8, gt=0, description="Minibatches a pass.")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate, decayed linearly to 0.")
-    discount: float = Field(0.99, gt=0, le=1, description="Discount factor gamma.")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of generalised advantage estimation.")
-    clip_range: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio.")
-    entropy_coefficient: float = Field(0.01, ge=0, description="Weight of the entropy bonus.")
-    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
-    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm clip.")
-    hidden_width: int = Field(128, gt=0, description="Width of the two hidden layers.")
-
-
-class CollectionSettings(Settings):
-    """Episodes of the demonstrator."""
-
-    train_episodes: int = Field(2000, gt=0, description="Episodes of the train split.")
-    validation_episodes: int = Field(
-        200, gt=0, description="Episodes of the validation split (probes and held-out losses)."
-    )
-    test_episodes: int = Field(
-        200, gt=0, description="Episodes of the test split; measures the demonstrator on test levels."
-    )
-    epsilon: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Probability of a uniformly random action at each step, so that every action occurs.",
-    )
-    sticky: float = Field(
-        0.0, ge=0, lt=1, description="Probability that the demonstrator repeats its last action (Procgen)."
-    )
-    source: Literal["expert", "lapo", "dgrl"] = Field(
-        "expert",
-        description="Where the episodes of Procgen games come from. expert: rollouts of the expert; lapo: LAPO's published data; dgrl: the "
-        "archives of 'The Generalization Gap in Offline RL'; see docs/datasets.md.",
-    )
-    levels: Literal["split", "all"] = Field(
-        "split",
-        description="Levels of Procgen games. split: each split has a range of its own; all: every split draws from all levels, as in "
-        "LAPO (num_levels: 0).",
-    )
-    num_rulesets: int = Field(
-        1000, gt=0, description="XLand rulesets over all splits (80% train, 10% validation, 10% test)."
-    )
-    reference_episodes: int = Field(
-        512,
-        gt=0,
-        description="Episodes, on test levels, that measure the returns of the noise-free demonstrator and of random.",
-    )
-
-
-class QuantizerSettings(Settings):
-    """Vector quantisation with exponential moving averages (VQ-EMA), as in LAPO."""
-
-    kind: Literal["vq_ema", "none"] = Field("vq_ema", description="vq_ema, or none for a continuous latent.")
-    codebooks: int = Field(2, gt=0, description="Codebooks.")
-    tokens: int = Field(4, gt=0, description="Discrete tokens a codebook.")
-    code_dim: int = Field(
-        16, gt=0, description="Width of a code; the latent has codebooks x tokens x code_dim entries."
-    )
-    codes: int = Field(64, gt=1, description="Codes a codebook.")
-    decay: float = Field(0.999, gt=0, lt=1, description="Decay of the moving averages.")
-    commitment_weight: float = Field(0.05, ge=0, description="Weight of the commitment loss.")
-    epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the cluster sizes.")
-    revive_below: float = Field(
-        0.0,
-        ge=0,
-        description="A code whose moving cluster size (vectors a batch) falls below this is re-drawn from the batch; 0: never.",
-    )
-
-    @property
-    def latent_dim(self) -> int:
-        return self.codebooks * self.tokens * self.code_dim
-
-
-Symmetry = Literal["none", "rotation"]
-SYMMETRY = (
-    "rotation: networks see the window turned by quarter turns so that the agent faces up in the present frame, which makes them "
-    "invariant to rotations of the grid. Only for full views, whose dynamics have that symmetry."
-)
-
-
-class NetworkSettings(Settings):
-    """A convolutional network over grids of categories."""
-
-    kind: Literal["grid"] = "grid"
-    width: int = Field(32, gt=0, description="Channels of each convolution.")
-    layers: int = Field(3, gt=0, description="3x3 convolutions.")
-    embedding_dim: int = Field(8, gt=0, description="Embedding width of each category (tile, colour).")
-    pooling: Literal["max", "flatten"] = Field(
-        "max", description="How the grid becomes a vector: max (translation-invariant) or flatten (keeps places)."
-    )
-    hidden_width: int = Field(128, gt=0, description="Width of the hidden layer after the pooling.")
-
-
-class ImpalaSettings(Settings):
-    """The IMPALA network over RGB frames."""
-
-    kind: Literal["impala"] = "impala"
-    stem: Literal["conv", "patch"] = Field(
-        "conv",
-        description="conv: 3x3 convolution at full resolution and max-pool (LAPO); patch: an 8x8 convolution of stride 4, "
-        "several times faster.",
-    )
-    channels: tuple[int, ...] = Field(
-        (16, 32, 32), min_length=1, description="Channels of each sequence, before `scale`."
-    )
-    scale: int = Field(1, gt=0, description="Factor on all channels; LAPO's networks have 4.")
-    blocks: int = Field(2, ge=0, description="Residual blocks a sequence.")
-    hidden_width: int = Field(256, gt=0, description="Width of the hidden layer.")
-
-
-class UnetSettings(Settings):
-    """The U-Net forward dynamics model over RGB frames."""
-
-    kind: Literal["unet"] = "unet"
-    stem: Literal["conv", "patch"] = Field(
-        "conv",
-        description="conv: at full resolution (LAPO); patch: on 4x4 patches moved into channels, many times faster.",
-    )
-    base_width: int = Field(24, gt=0, description="Channels of the first block; each deeper one has twice as many.")
-    predicts: Literal["frame", "change"] = Field(
-        "frame", description="frame: the output is the next frame (LAPO); change: it is added to the present frame."
-    )
-
-
-EncoderSettings = Annotated[NetworkSettings | ImpalaSettings, Field(discriminator="kind")]
-"""A network from frames to a vector: grid for XLand-MiniGrid, impala for pixels."""
-DynamicsSettings = Annotated[NetworkSettings | UnetSettings, Field(discriminator="kind")]
-"""A forward dynamics model: grid for XLand-MiniGrid, unet for pixels."""
-
-
-class PixelExpertSettings(Settings):
-    """The PPO expert (torch) of Procgen games; the defaults are the published recipe of Procgen's easy mode."""
-
-    source: Literal["shipped", "train"] = Field(
-        "shipped",
-        description="shipped: the checkpoint under resources/experts/ where the game has one, training where it has none; train: "
-        "always train.",
-    )
-    num_envs: int = Field(64, gt=1, description="Parallel environments, in two groups that take turns.")
-    num_steps: int = Field(256, gt=0, description="Steps a rollout and environment.")
-    total_steps: int = Field(25_000_000, gt=0, description="Environment steps of training.")
-    epochs: int = Field(3, gt=0, description="Passes over each rollout.")
-    minibatches: int = Field(8, gt=0, description="Minibatches a pass.")
-    learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate.")
-    final_learning_rate_fraction: float = Field(
-        1.0, ge=0, le=1, description="Learning rate at the end as a fraction of that at the start; linear in between."
-    )
-    discount: float = Field(0.999, gt=0, le=1, description="Discount factor gamma.")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of generalised advantage estimation.")
-    clip_range: float = Field(0.2, gt=0, description="PPO's clipping range of the probability ratio and of the value.")
-    entropy_coefficient: float = Field(0.01, ge=0, description="Weight of the entropy bonus.")
-    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
-    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm clip.")
-    mask_duplicate_actions: bool = Field(
-        False,
-        description="Take one action only of each set that does the same thing in the game; see docs/environments.md.",
-    )
-    network: ImpalaSettings = Field(default_factory=ImpalaSettings, description="The network.")
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="Autocast precision; see `training`.")
-    validate_every: int = Field(100, gt=0, description="Rollouts between two evaluations on validation levels.")
-    validation_episodes: int = Field(64, gt=0, description="Episodes of such an evaluation.")
-    checkpoint_every: int = Field(10, gt=0, description="Rollouts between two checkpoints in the state directory.")
-
-    @model_validator(mode="after")
-    def _whole_batches(self) -> PixelExpertSettings:
-        if self.num_envs % 2:
-            raise ValueError(f"num_envs: found {self.num_envs}, expected an even number")
-        if self.num_envs * self.num_steps % self.minibatches:
-            raise ValueError(
-                f"minibatches: found {self.minibatches}, expected a divisor of num_envs * num_steps = "
-                f"{self.num_envs * self.num_steps}"
-            )
-        return self
-
-
-class LamSettings(Settings):
-    """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
-
-    inverse_dynamics: EncoderSettings = Field(
-        default_factory=NetworkSettings, description="The inverse dynamics model (IDM)."
-    )
-    forward_dynamics: DynamicsSettings = Field(
-        default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
-    )
-    quantizer: QuantizerSettings = Field(default_factory=QuantizerSettings, description="The quantiser between them.")
-    symmetry: Symmetry = Field("none", description=SYMMETRY)
-    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
-
-
-class PolicySettings(Settings):
-    """A policy network and its inputs."""
-
-    network: EncoderSettings = Field(
-        default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
-    )
-    value_head: bool = Field(
-        False, description="A value head beside the output, for fine-tuning online; cloning leaves it as it is."
-    )
-    context: int = Field(
-        1,
-        gt=0,
-        description="Frames the policy sees: the current one and context - 1 before it. A recurrent policy sees them in training "
-        "and the whole episode in rollouts.",
-    )
-    recurrent: bool = Field(
-        False, description="A GRU over the episode instead of a context of frames; needs a context above 1."
-    )
-    proprioception: bool = Field(
-        True, description="Input of direction and carried object, which an egocentric view hides."
-    )
-    symmetry: Symmetry = Field("none", description=SYMMETRY)
-    task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
-    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
-
-    @model_validator(mode="after")
-    def _recurrent_needs_history(self) -> PolicySettings:
-        if self.recurrent and self.context == 1:
-            raise ValueError(
-                "policy.recurrent: true needs a context above 1, the frames of history in training; found context: 1"
-            )
-        return self
-
-
-class DecoderSettings(Settings):
-    """From latent actions to true actions, with a few labels."""
-
-    kind: Literal["mlp", "dictionary"] = Field(
-        "mlp",
-        description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
-    )
-    hidden_widths: tuple[int, ...] = Field((128, 128), description="Hidden layers of the MLP.")
-    smoothing: float = Field(
-        0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
-    )
-    training: TrainingSettings = Field(
-        default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Training of the MLP."
-    )
-
-
-class LatentMethodSettings(Settings):
-    """Policy in latent actions + action decoder (LAPO and its relatives)."""
-
-    kind: Literal["latent"] = "latent"
-    lam: Name = Field(description="The LAM, by its name under `lams`.")
-    target: Literal["latent", "codes"] = Field(
-        "latent",
-        description="latent: regression on the pre-quantisation latent (MSE, LAPO); codes: categorical over the codes.",
-    )
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="The latent policy.")
-    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="The action decoder.")
-
-
-class BcMethodSettings(Settings):
-    """Behaviour cloning on the N labelled transitions alone."""
-
-    kind: Literal["bc"] = "bc"
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
-
-
-class VptMethodSettings(Settings):
-    """An IDM trained on the N labels, its pseudo-labels on all episodes, behaviour cloning on them (VPT)."""
-
-    kind: Literal["vpt"] = "vpt"
-    inverse_dynamics: EncoderSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
-    symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
-    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
-
-
-class OracleMethodSettings(Settings):
-    """Behaviour cloning on the true action of every transition: the ceiling of the same inputs."""
-
-    kind: Literal["oracle_bc"] = "oracle_bc"
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
-
-
-class RandomMethodSettings(Settings):
-    """Uniformly random actions."""
-
-    kind: Literal["random"] = "random"
-
-
-MethodSettings = Annotated[
-    LatentMethodSettings | BcMethodSettings | VptMethodSettings | OracleMethodSettings | RandomMethodSettings,
-    Field(discriminator="kind"),
-]
 
 
 class EvaluationSettings(Settings):
@@ -376,16 +84,6 @@ class EvaluationSettings(Settings):
         "sample", description="How an action is taken from its distribution."
     )
     bootstrap_samples: int = Field(2000, gt=0, description="Resamples of the stratified bootstrap intervals.")
-
-
-class LoggingSettings(Settings):
-    """Weights & Biases, beside the metrics files that are always written."""
-
-    wandb: bool = Field(False, description="Also log to Weights & Biases.")
-    wandb_mode: Literal["offline", "online"] = Field(
-        "offline", description="offline needs neither a key nor a network."
-    )
-    wandb_project: str = Field("lamflow", description="Project name at Weights & Biases.")
 
 
 class TrialSettings(Settings):

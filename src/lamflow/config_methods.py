@@ -1,0 +1,131 @@
+"""Settings of latent action models and of the methods that are compared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lamflow.config_base import Name, Settings
+from lamflow.config_networks import (
+    SYMMETRY,
+    DynamicsSettings,
+    EncoderSettings,
+    NetworkSettings,
+    QuantizerSettings,
+    Symmetry,
+)
+from lamflow.config_training import TrainingSettings
+
+
+class LamSettings(Settings):
+    """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
+
+    inverse_dynamics: EncoderSettings = Field(
+        default_factory=NetworkSettings, description="The inverse dynamics model (IDM)."
+    )
+    forward_dynamics: DynamicsSettings = Field(
+        default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
+    )
+    quantizer: QuantizerSettings = Field(default_factory=QuantizerSettings, description="The quantiser between them.")
+    symmetry: Symmetry = Field("none", description=SYMMETRY)
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+
+class PolicySettings(Settings):
+    """A policy network and its inputs."""
+
+    network: EncoderSettings = Field(
+        default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
+    )
+    value_head: bool = Field(
+        False, description="A value head beside the output, for fine-tuning online; cloning leaves it as it is."
+    )
+    context: int = Field(
+        1,
+        gt=0,
+        description="Frames the policy sees: the current one and context - 1 before it. A recurrent policy sees them in training "
+        "and the whole episode in rollouts.",
+    )
+    recurrent: bool = Field(
+        False, description="A GRU over the episode instead of a context of frames; needs a context above 1."
+    )
+    proprioception: bool = Field(
+        True, description="Input of direction and carried object, which an egocentric view hides."
+    )
+    symmetry: Symmetry = Field("none", description=SYMMETRY)
+    task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+    @model_validator(mode="after")
+    def _recurrent_needs_history(self) -> PolicySettings:
+        if self.recurrent and self.context == 1:
+            raise ValueError(
+                "policy.recurrent: true needs a context above 1, the frames of history in training; found context: 1"
+            )
+        return self
+
+
+class DecoderSettings(Settings):
+    """From latent actions to true actions, with a few labels."""
+
+    kind: Literal["mlp", "dictionary"] = Field(
+        "mlp",
+        description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
+    )
+    hidden_widths: tuple[int, ...] = Field((128, 128), description="Hidden layers of the MLP.")
+    smoothing: float = Field(
+        0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
+    )
+    training: TrainingSettings = Field(
+        default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Training of the MLP."
+    )
+
+
+class LatentMethodSettings(Settings):
+    """Policy in latent actions + action decoder (LAPO and its relatives)."""
+
+    kind: Literal["latent"] = "latent"
+    lam: Name = Field(description="The LAM, by its name under `lams`.")
+    target: Literal["latent", "codes"] = Field(
+        "latent",
+        description="latent: regression on the pre-quantisation latent (MSE, LAPO); codes: categorical over the codes.",
+    )
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The latent policy.")
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="The action decoder.")
+
+
+class BcMethodSettings(Settings):
+    """Behaviour cloning on the N labelled transitions alone."""
+
+    kind: Literal["bc"] = "bc"
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class VptMethodSettings(Settings):
+    """An IDM trained on the N labels, its pseudo-labels on all episodes, behaviour cloning on them (VPT)."""
+
+    kind: Literal["vpt"] = "vpt"
+    inverse_dynamics: EncoderSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
+    symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
+    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class OracleMethodSettings(Settings):
+    """Behaviour cloning on the true action of every transition: the ceiling of the same inputs."""
+
+    kind: Literal["oracle_bc"] = "oracle_bc"
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+
+
+class RandomMethodSettings(Settings):
+    """Uniformly random actions."""
+
+    kind: Literal["random"] = "random"
+
+
+MethodSettings = Annotated[
+    LatentMethodSettings | BcMethodSettings | VptMethodSettings | OracleMethodSettings | RandomMethodSettings,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,45 @@
+"""Settings of the training loop and of what it logs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lamflow.config_base import Settings
+
+
+class TrainingSettings(Settings):
+    """The one training loop."""
+
+    steps: int = Field(2000, gt=0, description="Optimiser steps.")
+    batch_size: int = Field(128, gt=0, description="Transitions a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
+    warmup_steps: int = Field(50, ge=0, description="Steps over which the learning rate rises linearly to its peak.")
+    initial_learning_rate_fraction: float = Field(
+        0.1, ge=0, le=1, description="Learning rate at step 0 as a fraction of its peak, where there is a warm-up."
+    )
+    final_learning_rate_fraction: float = Field(
+        0.01, ge=0, le=1, description="Learning rate at the last step as a fraction of its peak; linear in between."
+    )
+    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW); 0 is plain Adam.")
+    clip_norm: float = Field(2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it.")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto",
+        description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "
+        "Quantiser, losses and optimiser state are always float32.",
+    )
+    log_every: int = Field(50, gt=0, description="Steps between two rows of the metrics file.")
+    validate_every: int = Field(500, gt=0, description="Steps between two evaluations on held-out episodes.")
+    checkpoint_every: int = Field(500, gt=0, description="Steps between two checkpoints in the state directory.")
+
+
+class LoggingSettings(Settings):
+    """Weights & Biases, beside the metrics files that are always written."""
+
+    wandb: bool = Field(False, description="Also log to Weights & Biases.")
+    wandb_mode: Literal["offline", "online"] = Field(
+        "offline", description="offline needs neither a key nor a network."
+    )
+    wandb_project: str = Field("lamflow", description="Project name at Weights & Biases.")
