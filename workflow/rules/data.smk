@@ -12,6 +12,8 @@ rule collect_episodes:
         "results/{experiment}/benchmarks/collect_episodes/{env}/{split}.jsonl"
     wildcard_constraints:
         env=any_of(envs_from("expert")),
+    # First of all, or a job of two threads would wait until the long trainings leave it two cores.
+    priority: 1
     conda:
         "../../envs/simulation.yaml"
     threads: collection_threads
