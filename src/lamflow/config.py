@@ -89,7 +89,7 @@ class EvaluationSettings(Settings):
 class TrialSettings(Settings):
     """A trial run of an experiment at its full network sizes: nothing that it trains is of use, but every stage has run.
 
-    For example `snakemake all --configfile config/paper.yaml --config "envs=[procgen-leaper]" "seeds=[0]" "trial={steps: 50}"`.
+    For example `snakemake all --configfile config/paper.yaml --config "envs=[procgen-chaser]" "seeds=[0]" "trial={steps: 50}"`.
     Label budgets that the few episodes may not hold are left out, there is one label draw, and episodes come from the
     simulator.
     """

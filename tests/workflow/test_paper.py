@@ -12,7 +12,7 @@ from lamflow.training.checkpoint import read_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-ONE_GAME = ("envs=[procgen-leaper]", "seeds=[0]")
+ONE_GAME = ("envs=[procgen-chaser]", "seeds=[0]")
 TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, "trial={steps: 50}", "--", "all")
 
 
@@ -40,13 +40,13 @@ def trial(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, copied: Call
 
 def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial: Path) -> None:
     for path in (
-        "lam/procgen-leaper/lapo/seed0/metrics.csv",
-        *(f"policies/procgen-leaper/{method}/seed0/metrics.csv" for method in ("lapo", "oracle_bc")),
+        "lam/procgen-chaser/lapo/seed0/metrics.csv",
+        *(f"policies/procgen-chaser/{method}/seed0/metrics.csv" for method in ("lapo", "oracle_bc")),
     ):
         with trial.joinpath(path).open() as opened:
             steps = {int(row["step"]) for row in csv.DictReader(opened) if row["split"] == "train"}
         assert max(steps) == 50, path
-    tensors, _ = read_model(trial / "lam/procgen-leaper/lapo/seed0/model.safetensors")
+    tensors, _ = read_model(trial / "lam/procgen-chaser/lapo/seed0/model.safetensors")
     size = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("inverse_dynamics"))
     assert size == 3_685_376
 
