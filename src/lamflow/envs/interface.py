@@ -65,6 +65,21 @@ class VectorEnvironment(Protocol):
     def close(self) -> None: ...
 
 
+def check_level_ids(spec: EnvironmentSpec, num_envs: int, level_ids: NDArray[np.int64]) -> None:
+    """ValueError unless there is one level a slot."""
+    if level_ids.shape != (num_envs,):
+        raise ValueError(f"{spec.name}: found level ids of shape {level_ids.shape}, expected ({num_envs},)")
+
+
+def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[np.int64]) -> None:
+    """ValueError unless there is one action a slot and each of them exists."""
+    if actions.shape != (num_envs,) or actions.min() < 0 or actions.max() >= spec.num_actions:
+        raise ValueError(
+            f"{spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape "
+            f"({num_envs},) in 0..{spec.num_actions - 1}"
+        )
+
+
 @dataclass(frozen=True)
 class Episode:
     """One episode of L transitions with its L + 1 observations (or L, where the simulator swallows the last one).

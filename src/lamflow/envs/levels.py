@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
+from lamflow.envs.procgen import NUM_LEVELS
 from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS, split_bounds
 
 if TYPE_CHECKING:
@@ -28,10 +29,9 @@ _CANDIDATES = 1024
 PROCGEN_RANGES: dict[Split, range] = {
     "train": range(0, 1_717_986_918),
     "validation": range(1_717_986_918, 1_932_735_283),
-    "test": range(1_932_735_283, 2**31),
+    "test": range(1_932_735_283, NUM_LEVELS),
 }
 """Level seeds of Procgen by split."""
-_ALL_PROCGEN_LEVELS = range(2**31)
 
 
 def initial_state_digests(simulator: XlandSimulator, level_ids: NDArray[np.int64]) -> list[bytes]:
@@ -70,7 +70,7 @@ def draw_levels(
     spec = environment_spec(env)
     generator = np.random.default_rng((seed, SPLITS.index(split)))
     if spec.family == "procgen":
-        bounds = _ALL_PROCGEN_LEVELS if all_levels else PROCGEN_RANGES[split]
+        bounds = range(NUM_LEVELS) if all_levels else PROCGEN_RANGES[split]
         return generator.integers(bounds.start, bounds.stop, size=count)
     if spec.uses_rulesets:
         from lamflow.envs.xland import SEED_BITS

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.interface import Observation, StepResult, check_actions, check_level_ids
 
 NUM_LEVELS = 2**31
 """Procgen's level seeds are 0 .. NUM_LEVELS - 1."""
@@ -98,10 +98,7 @@ class ProcgenVectorEnvironment:
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         """Start one episode a slot on ``level_ids`` int64 [num_envs]; ValueError for another number of levels."""
-        if level_ids.shape != (self.num_envs,):
-            raise ValueError(
-                f"{self.spec.name}: found level ids of shape {level_ids.shape}, expected ({self.num_envs},)"
-            )
+        check_level_ids(self.spec, self.num_envs, level_ids)
         for slot, level in enumerate(level_ids.tolist()):
             self._place(slot, level)
         self._running = True
@@ -116,11 +113,7 @@ class ProcgenVectorEnvironment:
         """The first half of ``step``."""
         if not self._running:
             raise RuntimeError(f"{self.spec.name}: step before reset")
-        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.spec.num_actions:
-            raise ValueError(
-                f"{self.spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape "
-                f"({self.num_envs},) in 0..{self.spec.num_actions - 1}"
-            )
+        check_actions(self.spec, self.num_envs, actions)
         self._simulator.act(actions)
 
     def receive(self) -> StepResult:

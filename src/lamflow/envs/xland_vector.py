@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.interface import Observation, StepResult, check_actions, check_level_ids
 from lamflow.envs.xland import RESET_CHUNK, DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
 
 
@@ -34,10 +34,7 @@ class XlandVectorEnvironment:
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         """Start one episode a slot on ``level_ids`` [num_envs]; ValueError for another number of levels."""
-        if level_ids.shape != (self.num_envs,):
-            raise ValueError(
-                f"{self.spec.name}: found level ids of shape {level_ids.shape}, expected ({self.num_envs},)"
-            )
+        check_level_ids(self.spec, self.num_envs, level_ids)
         self._level_ids, self._next_ids = level_ids.copy(), level_ids.copy()
         self._timesteps = self._next = self._simulator.reset_levels(level_ids)
         self._prepare_next(np.arange(self.num_envs))
@@ -47,11 +44,7 @@ class XlandVectorEnvironment:
         """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset, ValueError for actions out of range."""
         if self._timesteps is None:
             raise RuntimeError(f"{self.spec.name}: step before reset")
-        if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= self.spec.num_actions:
-            raise ValueError(
-                f"{self.spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape "
-                f"({self.num_envs},) in 0..{self.spec.num_actions - 1}"
-            )
+        check_actions(self.spec, self.num_envs, actions)
         advance = _programs(self._simulator)[1]
         self._timesteps, observation, final, outcome = advance(self._timesteps, self._next, actions.astype(np.int32))
         rewards, terminations, truncations = (np.array(part) for part in outcome)

@@ -20,14 +20,15 @@ def normalised_pixels(frames_BKHWC: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(relu(x)))), 3x3."""
+    """x + conv(relu(conv(relu(x)))), 3x3, with ``inner`` channels in between."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = nn.Conv2d(channels, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, channels, 3, padding=1)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Same shape as the input."""
         return features_BCHW + self.second(functional.relu(self.first(functional.relu(features_BCHW))))
 
 
@@ -49,7 +50,7 @@ class ImpalaEncoder(nn.Module):
         for index, base in enumerate(settings.channels):
             outputs = base * settings.scale
             layers += _downsampling(settings, index, channels, outputs)
-            layers += [ResidualBlock(outputs) for _ in range(settings.blocks)]
+            layers += [ResidualBlock(outputs, outputs) for _ in range(settings.blocks)]
             side = 4 if index == 0 and settings.stem == "patch" else 2
             height, width, channels = -(-height // side), -(-width // side), outputs
         self.trunk = nn.Sequential(*layers)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.config import UnetSettings
-from lamflow.models.impala import normalised_pixels
+from lamflow.models.impala import ResidualBlock, normalised_pixels
 
 PATCH_SIDE = 4
 """Side of the patches that the patch stem moves into channels, in pixels."""
@@ -50,19 +50,6 @@ class LatentConv2d(nn.Conv2d):
         return torch.cat([left, middle.expand(-1, -1, width - 2, -1), right], dim=2).permute(0, 3, 1, 2)
 
 
-class ResidualLayer(nn.Module):
-    """x + conv(relu(conv(relu(x)))), 3x3, half as wide inside."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels // 2, 3, padding=1)
-        self.second = nn.Conv2d(channels // 2, channels, 3, padding=1)
-
-    def forward(self, features_BCHW: Tensor) -> Tensor:
-        """Same shape as the input."""
-        return features_BCHW + self.second(functional.relu(self.first(functional.relu(features_BCHW))))
-
-
 class DownBlock(nn.Module):
     """Convolution, batch norm, residual layer, and a max-pool to half the side. ``latent_dim`` > 0: also reads a tiled latent."""
 
@@ -72,7 +59,7 @@ class DownBlock(nn.Module):
             LatentConv2d(inputs, latent_dim, outputs) if latent_dim else nn.Conv2d(inputs, outputs, 3, padding=1)
         )
         self.norm = nn.BatchNorm2d(outputs)
-        self.residual = ResidualLayer(outputs)
+        self.residual = ResidualBlock(outputs, outputs // 2)
 
     def forward(self, features_BCHW: Tensor, *latents_BD: Tensor) -> Tensor:
         """[B, C, H, W] (and latents [B, D]) to [B, O, H / 2, W / 2]."""
@@ -87,7 +74,7 @@ class UpBlock(nn.Module):
         super().__init__()
         self.convolution = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
         self.norm = nn.BatchNorm2d(outputs)
-        self.residual = ResidualLayer(outputs)
+        self.residual = ResidualBlock(outputs, outputs // 2)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """[B, C, H, W] to [B, O, 2 H, 2 W]."""
@@ -132,7 +119,9 @@ class UnetForwardDynamics(nn.Module):
         if self.predicts_change:
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)  # so that the first prediction is the present frame
-        self.last = nn.Sequential(nn.Conv2d(base + planes, last, 3, padding=1), ResidualLayer(last), nn.ReLU(), head)
+        self.last = nn.Sequential(
+            nn.Conv2d(base + planes, last, 3, padding=1), ResidualBlock(last, last // 2), nn.ReLU(), head
+        )
 
     def forward(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] and latents [B, D] to the next frame float32 [B, 3, H, W]; black is -.5, white .5."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import PixelExpertSettings
@@ -128,5 +128,6 @@ def load_pixel_expert(path: Path, spec: EnvironmentSpec) -> PixelActorCritic:
 
 
 def _placed(network: PixelActorCritic) -> PixelActorCritic:
-    placed: PixelActorCritic = network.to(default_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed
+    """On the GPU where there is one, with its weights as convolutions over channels_last frames want them."""
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    return network.to(default_device())

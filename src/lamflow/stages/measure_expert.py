@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.envs.levels import draw_levels
-from lamflow.evaluation.statistics import Estimate, estimate, resample, stratified_mean
+from lamflow.evaluation.statistics import Estimate, estimate, normalized_return, resample, stratified_mean
 from lamflow.provenance import record_provenance, write_text
 from lamflow.rl.pixel_experts import PixelExpert, play_episodes, read_pixel_expert
 
@@ -84,7 +84,7 @@ def _card(
         "returns": {
             name: {"mean": value.value, "low": value.low, "high": value.high} for name, value in measured.items()
         },
-        "normalized_return_cobbe": (measured["expert"].value - low) / (high - low),
+        "normalized_return_cobbe": float(normalized_return(measured["expert"].value, random=low, expert=high)),
         "published": dict(published),
     }
 
