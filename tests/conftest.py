@@ -9,8 +9,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, below
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode, Observation, StepResult
+from lamflow.lam.model import LatentActionModel
 
 FLOOR, WALL, GOAL = 1, 2, 6
 MOVES = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])
@@ -152,3 +155,28 @@ def other_walks(write_walks: WriteWalks, tmp_path_factory: pytest.TempPathFactor
     """30 episodes of other levels."""
     path = write_walks(tmp_path_factory.mktemp("walks") / "validation.zarr", episodes=30, first_level=500, epsilon=0.5)
     return EpisodeStore.open(path).load()
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+@pytest.fixture
+def killed_at_loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """``with killed_at_loss(9): train()``: the LAM's training must end in the middle, at its ninth loss. Later ones go on."""
+
+    @contextmanager
+    def killed(last: int) -> Iterator[None]:
+        compute, calls = LatentActionModel.loss, []
+
+        def loss_until_killed(model: LatentActionModel, windows: Any) -> Any:
+            calls.append(1)
+            if len(calls) == last:
+                raise Killed
+            return compute(model, windows)
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(LatentActionModel, "loss", loss_until_killed)
+            yield
+
+    return killed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,6 @@ def test_the_true_actions_do_not_reach_the_model(
         assert torch.equal(one, other)
 
 
-class Killed(BaseException):
-    """What ends a run in the middle."""
-
-
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
     precision: str,
@@ -103,7 +101,7 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
     other_walks: EpisodeArrays,
     quick_probes: None,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at_loss: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     """Bit by bit, with the quantiser's moving averages and its random revivals, and with probes in between."""
     changes: dict[str, Any] = {
@@ -115,18 +113,8 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
     }
     straight, straight_metrics = fit(walks, other_walks, **changes)
     assert (straight.state_dict()["quantizer.cluster_size"] < 0.31).any(), "some codes were revived"
-    compute, calls = LatentActionModel.loss, []
-
-    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
-        calls.append(1)
-        if len(calls) == 26:
-            raise Killed
-        return compute(model, windows)
-
-    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
-    with pytest.raises(Killed):
+    with killed_at_loss(26):
         fit(walks, other_walks, tmp_path, **changes)
-    monkeypatch.setattr(LatentActionModel, "loss", compute)
     resumed, metrics = fit(walks, other_walks, tmp_path, **changes)
     for name, tensor in straight.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +114,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "VALIDATION_TRANSITIONS", 64)
 
 
-class Killed(BaseException):
-    """What ends a run in the middle."""
-
-
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     precision: str,
@@ -123,23 +121,13 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     other_episodes: EpisodeArrays,
     quick: None,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at_loss: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     """Bit by bit, with the running statistics of the batch norms."""
     changes: dict[str, Any] = {"steps": 9, "validate_every": 3, "checkpoint_every": 4, "precision": precision}
     straight, straight_metrics = fit(episodes, other_episodes, **changes)
-    compute, calls = LatentActionModel.loss, []
-
-    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
-        calls.append(1)
-        if len(calls) == 7:
-            raise Killed
-        return compute(model, windows)
-
-    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
-    with pytest.raises(Killed):
+    with killed_at_loss(7):
         fit(episodes, other_episodes, tmp_path, **changes)
-    monkeypatch.setattr(LatentActionModel, "loss", compute)
     resumed, metrics = fit(episodes, other_episodes, tmp_path, **changes)
     states = straight.state_dict()
     assert states["forward_dynamics.first.norm.running_mean"].abs().sum() > 0

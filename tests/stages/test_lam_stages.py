@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import load_latent_action_model
-from lamflow.lam.model import LatentActionModel
 from lamflow.stages import relabel_episodes as relabelling
 from lamflow.stages.relabel_episodes import relabel_episodes
 
@@ -53,26 +53,16 @@ def test_the_metrics_that_people_look_at_are_logged(world: Any) -> None:
     assert names["lapo"] == common | {"codebook/perplexity", "codebook/used_fraction"}
 
 
-class Killed(BaseException):
-    """What ends a run in the middle."""
-
-
 def test_the_same_run_gives_the_same_bytes_also_when_it_was_interrupted(
-    world: Any, quick_probes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: Any,
+    quick_probes: None,
+    tmp_path: Path,
+    killed_at_loss: Callable[[int], AbstractContextManager[None]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    compute, calls = LatentActionModel.loss, []
-
-    def loss_until_killed(model: LatentActionModel, windows: torch.Tensor) -> Any:
-        calls.append(1)
-        if len(calls) == 9:
-            raise Killed
-        return compute(model, windows)
-
-    monkeypatch.setattr(LatentActionModel, "loss", loss_until_killed)
-    with pytest.raises(Killed):
+    with killed_at_loss(9):
         world.train_lam("lapo", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state"], "nothing half-written where outputs go"
-    monkeypatch.setattr(LatentActionModel, "loss", compute)
     model = world.train_lam("lapo", tmp_path)
     assert "resumed from step 5 of" in capsys.readouterr().out
     assert model.read_bytes() == world.model("lapo").read_bytes()
