@@ -30,7 +30,26 @@ class TrainingSettings(Settings):
         description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "
         "Quantiser, losses and optimiser state are always float32.",
     )
-    log_every: int = Field(50, gt=0, description="Steps between two rows of the metrics file.")
+    compile: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: torch.compile with CUDA graphs for trainings of at least 5,000 steps on one GPU; elsewhere, or with off, "
+        "the plain form. Both compute the same function.",
+    )
+    devices: int = Field(
+        1,
+        gt=0,
+        description="GPUs of one node that share a training (DDP, Lightning Fabric), each with its part of the batch; on a machine "
+        "without a GPU, processes.",
+    )
+    window_gib: float = Field(
+        4.0,
+        gt=0,
+        description="Episodes' frames that a training keeps in memory (of the GPU where there is one), in GiB. A larger split is "
+        "streamed through it.",
+    )
+    log_every: int = Field(
+        50, gt=0, description="Steps between two rows of the metrics file, which hold means over these steps."
+    )
     validate_every: int = Field(500, gt=0, description="Steps between two evaluations on held-out episodes.")
     checkpoint_every: int = Field(500, gt=0, description="Steps between two checkpoints in the state directory.")
 

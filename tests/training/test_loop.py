@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from torch.nn import functional
 from lamflow.config import QuantizerSettings, TrainingSettings
 from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.training.checkpoint import load_checkpoint, seed_everything
-from lamflow.training.loop import Loss, TrainingDiverged, learning_rate_at, train
+from lamflow.training.interruption import SIGNALS, TrainingInterrupted
+from lamflow.training.loop import Loss, Resumable, Watched, learning_rate_at, train
+from lamflow.training.meters import TrainingDiverged
 from lamflow.training.metrics import MetricsLog
 
 SETTINGS = TrainingSettings(
@@ -58,28 +62,36 @@ def run(
     state_dir: Path | None = None,
     *,
     stop_at: int | None = None,
+    signal_at: tuple[int, int] | None = None,
     identity: str = "this run",
     validate: Callable[[], dict[str, float]] | None = None,
     settings: TrainingSettings = SETTINGS,
+    watched: Watched | None = None,
+    companion: Resumable | None = None,
 ) -> tuple[Learner, MetricsLog]:
-    """Train a learner on batches that depend on the step alone; die at ``stop_at``."""
+    """Train a learner on batches that depend on the step alone; die, or get a signal, at some step."""
     seed_everything(3)
     learner, metrics = Learner(), MetricsLog()
     data = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
 
-    def loss_at(step: int) -> Loss:
+    def batch_at(step: int) -> Tensor:
         if step == stop_at:
             raise Killed
-        return learner.loss(data[torch.arange(step * 16, step * 16 + 16) % 200])
+        if signal_at and step == signal_at[0]:
+            os.kill(os.getpid(), signal_at[1])
+        return data[torch.arange(step * 16, step * 16 + 16) % 200]
 
     train(
         module=learner,
-        loss_at=loss_at,
+        batch_at=batch_at,
+        loss=learner.loss,
         settings=settings,
         metrics=metrics,
         validate=validate,
         state_dir=state_dir,
         identity=identity,
+        watched=watched,
+        companion=companion,
     )
     return learner, metrics
 
@@ -100,7 +112,8 @@ def test_linear_regression_reaches_the_least_squares_solution() -> None:
     settings = settings_with(steps=600, learning_rate=0.05)
     train(
         module=module,
-        loss_at=lambda step: Loss(functional.mse_loss(module(inputs), targets)),
+        batch_at=lambda step: step,
+        loss=lambda step: Loss(functional.mse_loss(module(inputs), targets)),
         settings=settings,
         metrics=MetricsLog(),
     )
@@ -127,7 +140,8 @@ def test_the_first_step_is_taken_with_the_first_learning_rate(warmup: int, moved
     before = module.weight.detach().clone()
     train(
         module=module,
-        loss_at=lambda step: Loss((module.weight * torch.tensor([1.0, -2.0, 3.0])).sum()),
+        batch_at=lambda step: step,
+        loss=lambda step: Loss((module.weight * torch.tensor([1.0, -2.0, 3.0])).sum()),
         settings=settings_with(steps=1, warmup_steps=warmup),
         metrics=MetricsLog(),
     )
@@ -140,7 +154,8 @@ def test_long_gradients_are_scaled_down_and_logged_as_they_were() -> None:
     before = module.weight.item()
     train(
         module=module,
-        loss_at=lambda step: Loss(module.weight.sum() * (1e6 if step == 0 else 1.0)),
+        batch_at=lambda step: step,
+        loss=lambda step: Loss(module.weight.sum() * (1e6 if step == 0 else 1.0)),
         settings=settings_with(steps=2, clip_norm=1.0, warmup_steps=0, final_learning_rate_fraction=1.0, log_every=1),
         metrics=metrics,
     )
@@ -162,7 +177,7 @@ def test_an_interrupted_and_resumed_run_equals_a_straight_one(
         run(tmp_path / "killed", stop_at=stop_at, validate=lambda: {"draw": torch.rand(()).item()})
     capsys.readouterr()
     resumed = run(tmp_path / "killed", validate=lambda: {"draw": torch.rand(()).item()})
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    checkpoint = tmp_path / "killed" / f"checkpoint-{stop_at // 6 * 6:010d}.pt"
     expected = f"resumed from step {stop_at // 6 * 6} of {checkpoint}" if stop_at >= 6 else ""
     assert capsys.readouterr().out.startswith(expected)
     assert_equal_runs(resumed, straight)
@@ -179,36 +194,122 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, capsys: pyte
     with pytest.raises(Killed):
         run(tmp_path, stop_at=8, identity="other settings")
     assert_equal_runs(run(tmp_path), run())
-    assert "checkpoint of other settings, data or code; starting from step 0" in capsys.readouterr().out
+    assert "checkpoint of other settings, data or code; it is removed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
-def test_a_damaged_checkpoint_starts_over(keep: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    keep: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(Killed):
-        run(tmp_path, stop_at=8)
-    path = tmp_path / "checkpoint.pt"
+        run(tmp_path, stop_at=14)
+    path = tmp_path / "checkpoint-0000000012.pt"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
     assert_equal_runs(run(tmp_path), run())
-    assert "damaged checkpoint (its digest does not fit); starting from step 0" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{path}: damaged checkpoint (its digest does not fit); it is removed" in printed
+    assert "resumed from step 6 of" in printed
 
 
-def test_a_checkpoint_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_when_all_checkpoints_are_damaged_training_starts_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Killed):
+        run(tmp_path, stop_at=14)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert_equal_runs(run(tmp_path), run())
+    assert "no checkpoint of this run; starting from step 0" in capsys.readouterr().out
+
+
+def test_the_last_two_checkpoints_are_kept_and_nothing_else_is_left(tmp_path: Path) -> None:
     run(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-0000000018.pt", "checkpoint-0000000020.pt"]
+
+
+def test_a_run_that_is_done_is_not_trained_again(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    assert_equal_runs(run(tmp_path, stop_at=0), first)
+
+
+def test_the_best_value_of_the_watched_metric_is_kept_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {4: 3.0, 8: 1.0, 12: math.nan, 16: 2.0, 20: 1.5}
+    for best, expected in (("lowest", (1.0, 8)), ("highest", (3.0, 4))):
+        values = iter(scores.values())
+        validate = lambda values=values: {"score": next(values)}  # noqa: E731
+        run(tmp_path / best, validate=validate, watched=Watched("score", best))
+        assert capsys.readouterr().out.endswith(f"; {best} score {expected[0]:.4g} at step {expected[1]}\n")
+        state = load_checkpoint(tmp_path / best / "checkpoint-0000000020.pt", "this run")
+        assert state is not None and state["best"] == expected
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("at", [0, 6, 10])
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number: signal.Signals, at: int, tmp_path: Path) -> None:
+    """Also while a validation runs that trains networks of its own (10 and not 8: the next step is done)."""
+    straight = run(tmp_path / "straight")
+    told = (
+        f"{number.name} ended the training after step {at + 1} of 20; a checkpoint is in {tmp_path / 'told'}, the next"
+    )
+    before = signal.getsignal(number)
+    with pytest.raises(TrainingInterrupted, match=told):
+        run(tmp_path / "told", signal_at=(at, number))
+    assert signal.getsignal(number) is before
+    assert (tmp_path / "told" / f"checkpoint-{at + 1:010d}.pt").exists()
+    assert_equal_runs(run(tmp_path / "told", stop_at=at), straight)
+
+
+def test_a_signal_during_validation_waits_for_its_end(tmp_path: Path) -> None:
+    def trains_and_is_told() -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        train(
+            module=nn.Linear(1, 1),
+            batch_at=lambda step: torch.ones(1, 1),
+            loss=lambda batch: Loss(batch.sum().requires_grad_()),
+            settings=settings_with(steps=2),
+            metrics=MetricsLog(),
+            title="",
+        )
+        return {"loss/total": 0.5}
+
+    with pytest.raises(TrainingInterrupted, match="after step 4 of 20"):
+        run(tmp_path, validate=trains_and_is_told)
+    state = load_checkpoint(tmp_path / "checkpoint-0000000004.pt", "this run")
+    assert state is not None and (4, "validation", "loss/total", 0.5) in state["metrics"]
+
+
+def test_a_signal_waits_for_a_companion_to_be_complete(tmp_path: Path) -> None:
+    class InFives:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+        def is_complete_at(self, step: int) -> bool:
+            return step % 5 == 0
+
+    with pytest.raises(TrainingInterrupted, match="after step 10 of 20"):
+        run(tmp_path, signal_at=(6, signal.SIGTERM), companion=InFives())
+
+
+def test_a_signal_at_the_last_step_is_too_late_to_matter(tmp_path: Path) -> None:
+    assert_equal_runs(run(tmp_path, signal_at=(19, signal.SIGTERM)), run())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_training_with_its_step_and_term(value: float) -> None:
     module = nn.Linear(1, 1)
 
-    def loss_at(step: int) -> Loss:
+    def loss(step: int) -> Loss:
         commitment = torch.tensor(value if step == 7 else 0.5)
         good = module.weight.square().sum()
         return Loss(good + commitment, {"loss/good": good.detach(), "loss/commitment": commitment})
 
     with pytest.raises(TrainingDiverged, match=rf"^training diverged at step 7: loss/commitment = {value}\. Try"):
-        train(module=module, loss_at=loss_at, settings=SETTINGS, metrics=MetricsLog())
+        train(module=module, batch_at=lambda step: step, loss=loss, settings=SETTINGS, metrics=MetricsLog())
 
 
 def test_a_loss_without_terms_that_is_not_finite_is_named_total() -> None:
@@ -216,7 +317,8 @@ def test_a_loss_without_terms_that_is_not_finite_is_named_total() -> None:
     with pytest.raises(TrainingDiverged, match="diverged at step 0: total = nan"):
         train(
             module=module,
-            loss_at=lambda step: Loss(module.weight.sum() * math.nan),
+            batch_at=lambda step: step,
+            loss=lambda step: Loss(module.weight.sum() * math.nan),
             settings=SETTINGS,
             metrics=MetricsLog(),
         )
@@ -239,7 +341,7 @@ def test_the_module_is_in_evaluation_mode_while_it_is_validated_and_when_it_is_d
     module = nn.Sequential(nn.Linear(2, 1))
     seen = []
 
-    def loss_at(step: int) -> Loss:
+    def loss(_step: int) -> Loss:
         seen.append(module.training)
         return Loss(module(torch.ones(1, 2)).sum())
 
@@ -248,7 +350,14 @@ def test_the_module_is_in_evaluation_mode_while_it_is_validated_and_when_it_is_d
         return {}
 
     settings = settings_with(steps=4, validate_every=2)
-    train(module=module, loss_at=loss_at, settings=settings, metrics=MetricsLog(), validate=validate)
+    train(
+        module=module,
+        batch_at=lambda step: step,
+        loss=loss,
+        settings=settings,
+        metrics=MetricsLog(),
+        validate=validate,
+    )
     assert seen == [True, True, False, True, True, False]
     assert not module.training
 
@@ -258,6 +367,33 @@ def test_rows_are_logged_every_so_often_and_at_the_last_step() -> None:
     assert [row[0] for row in metrics.rows if row[1] == "train" and row[2] == "loss/total"] == [3, 6, 9, 10]
     assert [row[0] for row in metrics.rows if row[1:3] == ("validation", "probe")] == [4, 8, 10]
     assert {row[2] for row in metrics.rows} == {"loss/total", "loss/reconstruction", "optimizer/gradient_norm", "probe"}
+
+
+def test_logged_terms_are_means_over_the_steps_since_the_last_row() -> None:
+    metrics, module = MetricsLog(), nn.Linear(1, 1)
+    train(
+        module=module,
+        batch_at=lambda step: torch.tensor(float(step)),
+        loss=lambda number: Loss(module.weight.sum() * 0 + number, {"loss/number": number}),
+        settings=settings_with(steps=5, log_every=2),
+        metrics=metrics,
+    )
+    found = [(step, value) for step, _, name, value in metrics.rows if name == "loss/number"]
+    assert found == [(2, 0.5), (4, 2.5), (5, 4.0)]
+
+
+def test_a_gradient_that_is_not_finite_stops_training() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.zero_()
+    with pytest.raises(TrainingDiverged, match="at step 0: gradient norm = nan"):
+        train(
+            module=module,
+            batch_at=lambda step: step,
+            loss=lambda step: Loss(module.weight.abs().sqrt().sum()),
+            settings=SETTINGS,
+            metrics=MetricsLog(),
+        )
 
 
 def test_there_is_no_progress_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,14 +411,15 @@ def test_bf16_lowers_the_networks_and_leaves_quantiser_and_optimiser_in_float32(
     learner.quantizer.register_forward_hook(lambda module, inputs, output: seen.update(latents=output.latents.dtype))
     train(
         module=learner,
-        loss_at=lambda step: learner.loss(torch.randn(16, 6)),
+        batch_at=lambda step: step,
+        loss=lambda step: learner.loss(torch.randn(16, 6)),
         settings=settings_with(precision="bf16"),
         metrics=MetricsLog(),
         state_dir=tmp_path,
     )
     assert seen == {"encoder": torch.bfloat16, "latents": torch.float32}
     assert {tensor.dtype for tensor in learner.state_dict().values() if tensor.is_floating_point()} == {torch.float32}
-    state = load_checkpoint(tmp_path / "checkpoint.pt", "")
+    state = load_checkpoint(tmp_path / "checkpoint-0000000020.pt", "")
     assert state is not None
     moments = [entry[name] for entry in state["optimizer"]["state"].values() for name in ("exp_avg", "exp_avg_sq")]
     assert {moment.dtype for moment in moments} == {torch.float32}

@@ -15,7 +15,7 @@ TINY = ("--configfile=config/tiny.yaml",)
 ENV = "xland-doorkey-5x5-full"
 RUN = f"{ENV}/lapo/seed0"
 FOLDER = Path("results/tiny/lam", RUN)
-CHECKPOINT = Path("results/tiny/state/lam", RUN, "checkpoint.pt")
+CHECKPOINT = Path("results/tiny/state/lam", RUN, "checkpoint-0000000025.pt")
 TARGET = str(FOLDER / "model.safetensors")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
@@ -12,9 +14,10 @@ from lamflow.data.windows import TransitionStream
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.validation import held_out_metrics
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything
-from lamflow.training.loop import Loss, train
+from lamflow.training.loop import Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
+from lamflow.training.processes import share_of
 
 PROBE_TRANSITIONS = 4096
 """Most transitions of the training episodes that a probe is fitted on."""
@@ -44,15 +47,17 @@ def fit_latent_action_model(
     def validate() -> dict[str, float]:
         return held_out_metrics(model, fit=data, fit_rows=fit_rows, test=held_out, test_rows=test_rows)
 
-    def loss_at(step: int) -> Loss:
-        return model.loss(data.windows(stream.batch(step)))
+    def batch_at(step: int) -> Tensor:
+        return data.windows(share_of(stream.batch(step)))
 
     train(
         module=model,
-        loss_at=loss_at,
+        batch_at=batch_at,
+        loss=model.loss,
         settings=settings.training,
         metrics=metrics,
         validate=validate,
+        watched=Watched("fdm/loss"),
         state_dir=state_dir,
         identity=identity,
         title=title,

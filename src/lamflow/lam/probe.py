@@ -42,13 +42,22 @@ def probe_accuracy(
         seed_everything(0)
         network = mlp(fit_latents.shape[1], widths, num_actions).to(fit_latents.device)
 
-        def loss_at(_step: int, network: torch.nn.Module = network) -> Loss:
-            rows = torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,)).to(fit_latents.device)
+        def batch_at(_step: int) -> Tensor:
+            return torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,)).to(fit_latents.device)
+
+        def loss(rows: Tensor, network: torch.nn.Module = network) -> Loss:
             logits = network((fit_latents[rows] - mean) / std)
             return Loss(functional.cross_entropy(logits, fit_actions[rows]))
 
         with torch.enable_grad():
-            train(module=network, loss_at=loss_at, settings=PROBE_TRAINING, metrics=MetricsLog(), title="")
+            train(
+                module=network,
+                batch_at=batch_at,
+                loss=loss,
+                settings=PROBE_TRAINING,
+                metrics=MetricsLog(),
+                title="",
+            )
         with torch.no_grad():
             predicted = network((test_latents - mean) / std).argmax(1)
         right = (predicted == test_actions).float()

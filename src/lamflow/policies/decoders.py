@@ -29,11 +29,10 @@ def fit_mlp_decoder(
     network = mlp(inputs_ND.shape[1], settings.hidden_widths, num_actions).to(device)
     stream = TransitionStream(torch.arange(len(inputs_ND), device=device), settings.training.batch_size, seed)
 
-    def loss_at(step: int) -> Loss:
-        rows = stream.batch(step)
+    def loss(rows: Tensor) -> Loss:
         return Loss(functional.cross_entropy(network(inputs_ND[rows]), actions_N[rows]))
 
-    train(module=network, loss_at=loss_at, settings=settings.training, metrics=MetricsLog(), title="")
+    train(module=network, batch_at=stream.batch, loss=loss, settings=settings.training, metrics=MetricsLog(), title="")
     return network
 
 

@@ -60,9 +60,13 @@ def fit_action_labeller(
     network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec).to(default_device())
     stream = TransitionStream(rows.to(data.device), training.batch_size, seed)
 
-    def loss_at(step: int) -> Loss:
+    def batch_at(step: int) -> tuple[Tensor, Tensor]:
         batch = stream.batch(step)
-        return Loss(functional.cross_entropy(network(data.windows(batch)).float(), data.actions[batch]))
+        return data.windows(batch), data.actions[batch]
 
-    train(module=network, loss_at=loss_at, settings=training, metrics=MetricsLog(), title="")
+    def loss(batch: tuple[Tensor, Tensor]) -> Loss:
+        windows, actions = batch
+        return Loss(functional.cross_entropy(network(windows).float(), actions))
+
+    train(module=network, batch_at=batch_at, loss=loss, settings=training, metrics=MetricsLog(), title="")
     return network

@@ -18,11 +18,12 @@ from lamflow.config import PolicySettings
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
 from lamflow.policies.dataset import INFERENCE_BATCH, policy_inputs
-from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.checkpoint import seed_everything
-from lamflow.training.loop import Loss, train
+from lamflow.training.loop import Loss, Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
+from lamflow.training.processes import share_of
 
 VALIDATION_ROWS = 8192
 """Rows, at most, that a validation looks at, always the same ones."""
@@ -85,26 +86,28 @@ def clone(
     numbers = torch.arange(len(train_examples.rows), device=train_examples.data.device)
     stream = TransitionStream(numbers, settings.training.batch_size, seed)
 
-    def loss_of(examples: Examples, picks: Tensor) -> Tensor:
-        inputs = policy_inputs(examples.data, examples.rows[picks], settings)
-        return objective(network(inputs), examples.targets[picks])
+    def batch_of(examples: Examples, picks: Tensor) -> tuple[PolicyInputs, Tensor]:
+        return policy_inputs(examples.data, examples.rows[picks], settings), examples.targets[picks]
 
-    def loss_at(step: int) -> Loss:
-        return Loss(loss_of(train_examples, stream.batch(step)))
+    def loss(batch: tuple[PolicyInputs, Tensor]) -> Loss:
+        inputs, targets = batch
+        return Loss(objective(network(inputs), targets))
 
     def validate() -> dict[str, float]:
         assert validation_examples is not None
         picks = validation_examples.sample(VALIDATION_ROWS)
         parts = picks.split(INFERENCE_BATCH)
-        total = sum(loss_of(validation_examples, part).item() * len(part) for part in parts)
+        total = sum(loss(batch_of(validation_examples, part)).total.item() * len(part) for part in parts)
         return {"loss/total": total / len(picks)}
 
     train(
         module=network,
-        loss_at=loss_at,
+        batch_at=lambda step: batch_of(train_examples, share_of(stream.batch(step))),
+        loss=loss,
         settings=settings.training,
         metrics=metrics,
         validate=validate if validation_examples is not None else None,
+        watched=Watched("loss/total") if validation_examples is not None else None,
         state_dir=state_dir,
         identity=identity,
         title=title,

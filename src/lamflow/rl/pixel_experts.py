@@ -20,7 +20,7 @@ from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import load_weights, read_model, save_model, seed_everything
-from lamflow.training.loop import train
+from lamflow.training.loop import Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast, default_device
 
@@ -80,10 +80,12 @@ def train_pixel_expert(
 
     train(
         module=network,
-        loss_at=learner.loss_at,
+        batch_at=learner.batch_at,
+        loss=learner.loss,
         settings=learner.training_settings(),
         metrics=metrics,
         validate=validate,
+        watched=Watched("return", "highest"),
         state_dir=state_dir,
         identity=identity,
         title=f"PPO expert of {env}",

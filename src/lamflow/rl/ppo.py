@@ -80,7 +80,7 @@ class _Rollout:
 
 
 class PpoLearner:
-    """Gives the training loop its losses: ``loss_at`` plays a rollout, then serves its minibatches, epoch by epoch.
+    """Gives the training loop its batches: ``batch_at`` plays a rollout, then serves its minibatches, epoch by epoch.
 
     Its state (saved games, levels drawn, reward statistics) is the loop's ``companion``: with checkpoints between two rollouts an
     interrupted and resumed training equals a straight one.
@@ -133,8 +133,8 @@ class PpoLearner:
         """Optimiser steps."""
         return self.settings.epochs * self.settings.minibatches
 
-    def loss_at(self, step: int) -> Loss:
-        """The loss of optimiser step ``step``; plays a rollout before the first step of each."""
+    def batch_at(self, step: int) -> Minibatch:
+        """The minibatch of optimiser step ``step``; plays a rollout before the first step of each."""
         settings = self.settings
         within = step % self.steps_each_rollout
         if within == 0:
@@ -142,7 +142,11 @@ class PpoLearner:
         minibatch = within % settings.minibatches
         if minibatch == 0:
             self._order = torch.randperm(settings.num_envs * settings.num_steps).to(self.device)
-        batch = self._minibatch(self._order.chunk(settings.minibatches)[minibatch])
+        return self._minibatch(self._order.chunk(settings.minibatches)[minibatch])
+
+    def loss(self, batch: Minibatch) -> Loss:
+        """PPO's loss, and as a term the mean raw return of the last episodes."""
+        settings = self.settings
         log_probs, values = self.network(batch.frames)
         loss = ppo_loss(
             log_probs,
@@ -154,6 +158,10 @@ class PpoLearner:
         )
         recent = float(np.mean(self._finished)) if self._finished else float("nan")
         return Loss(loss.total, {**loss.terms, "return": torch.tensor(recent)})
+
+    def is_complete_at(self, step: int) -> bool:
+        """Between two rollouts: what a rollout holds is not saved."""
+        return step % self.steps_each_rollout == 0
 
     def state_dict(self) -> dict[str, Any]:
         return {

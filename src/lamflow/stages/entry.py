@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
 from lamflow.training.memory import keep_freed_memory
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
@@ -22,7 +23,8 @@ def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
 
     ``snakemake`` is the object that Snakemake gives its scripts. The process gets as many threads as the rule has. Everything
     that is printed, by C libraries too, goes to the rule's log, if it has one; so does the traceback of a failure, of which
-    the terminal gets the message. Exits with status 1 then.
+    the terminal gets the message. Exits with status 1 then, and with ``RETRY_EXIT_CODE`` when a signal ended a training that
+    the next attempt resumes.
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
@@ -36,14 +38,15 @@ def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
             except Exception as error:
                 traceback.print_exc()
                 os.write(terminal, f"{stage}: {_message(error)}\n".encode())
-                sys.exit(1)
+                sys.exit(RETRY_EXIT_CODE if isinstance(error, TrainingInterrupted) else 1)
     finally:
         os.close(terminal)
 
 
 def _message(error: Exception) -> str:
     """What to show of an error: ValueErrors and missing files are written for people, others need their type."""
-    return str(error) if isinstance(error, (ValueError, FileNotFoundError)) else f"{type(error).__name__}: {error}"
+    written_for_people = (ValueError, FileNotFoundError, TrainingInterrupted)
+    return str(error) if isinstance(error, written_for_people) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from lamflow.provenance import atomic_path
 
+KEPT_CHECKPOINTS = 2
+_PREFIX = "checkpoint-"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _HEADER = "lamflow"
 """The one metadata key of a model file: with several, safetensors writes them in an order that varies."""
@@ -66,13 +69,75 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
     written = path.read_bytes()
     digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
     if digest != hashlib.sha256(content).digest():
-        print(f"{path}: damaged checkpoint (its digest does not fit); starting from step 0")
+        print(f"{path}: damaged checkpoint (its digest does not fit); it is removed")
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
     if state.get("identity") != identity:
-        print(f"{path}: checkpoint of other settings, data or code; starting from step 0")
+        print(f"{path}: checkpoint of other settings, data or code; it is removed")
         return None
     return state
+
+
+class CheckpointFolder:
+    """The last ``KEPT_CHECKPOINTS`` checkpoints of the run ``identity``, one file a step.
+
+    OSError when the folder cannot be made or written, before any work is done.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        self._identity = identity
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for abandoned in path.glob(f".{_PREFIX}*"):  # of a process that was killed while it wrote
+                abandoned.unlink()
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"checkpoints cannot be written here ({error.strerror}): make the folder writable, or choose another results "
+                "folder",
+                str(path),
+            ) from error
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint of this run that is whole, or None; those that cannot be used are removed."""
+        found = self._files()
+        for path in reversed(found):
+            state = load_checkpoint(path, self._identity)
+            if state is not None:
+                print(f"resumed from step {state['step']} of {path}")
+                return state
+            path.unlink()
+        if found:
+            print(f"{self.path}: no checkpoint of this run; starting from step 0")
+        return None
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Add the checkpoint of ``step``, then remove all but the last ones. OSError when it cannot be written; the others stand then."""
+        path = self.path / f"{_PREFIX}{step:010d}.pt"
+        try:
+            save_checkpoint(path, {"identity": self._identity, **state})
+        except OSError as error:
+            others = [str(other) for other in self._files()]
+            raise OSError(
+                error.errno,
+                f"the checkpoint of step {step} could not be written ({error.strerror}); {', '.join(others) or 'no other'} is "
+                "kept, from which the next attempt resumes: free disk space and run it again",
+                str(path),
+            ) from error
+        for superseded in self._files()[:-KEPT_CHECKPOINTS]:
+            superseded.unlink()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob(f"{_PREFIX}*.pt"))
+
+
+def remove_checkpoints(path: Path) -> None:
+    """Remove the checkpoints under ``path``, which a finished stage needs no more; all else there stays."""
+    for file in path.rglob(f"{_PREFIX}*.pt"):
+        file.unlink()
 
 
 def save_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:

@@ -1,23 +1,37 @@
-"""The one training loop: steps, precision, schedule, checkpoints, resume, metrics, progress."""
+"""The one training loop: steps, precision, schedule, checkpoints, resume, signals, metrics, progress."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lamflow.config import TrainingSettings
-from lamflow.training.checkpoint import load_checkpoint, random_states, restore_random_states, save_checkpoint
+from lamflow.training.checkpoint import CheckpointFolder, random_states, restore_random_states
+from lamflow.training.compilation import compiled, compiles
+from lamflow.training.interruption import Request, TrainingInterrupted, stop_requests
+from lamflow.training.meters import LossMeter
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast
+from lamflow.training.processes import (
+    alone,
+    any_process,
+    backward,
+    is_main,
+    mean_over_processes,
+    num_processes,
+    synchronised,
+    wait_for_all,
+)
+
+BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
@@ -35,9 +49,21 @@ class Resumable(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
+    def is_complete_at(self, step: int) -> bool:
+        """Whether ``state_dict`` is all that is needed to go on after ``step`` steps."""
+        ...
 
-class TrainingDiverged(RuntimeError):
-    """A loss was not finite; the message names the step and the term."""
+
+@dataclass(frozen=True)
+class Watched:
+    """A validation metric whose best value is kept: ``name``, and whether the lowest or the highest is best."""
+
+    name: str
+    best: Literal["lowest", "highest"] = "lowest"
+
+    def improves(self, value: float, before: float) -> bool:
+        """NaN never does."""
+        return value < before if self.best == "lowest" else value > before
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
@@ -50,75 +76,83 @@ def learning_rate_at(step: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (1 - progress * (1 - settings.final_learning_rate_fraction))
 
 
+class _Objective(nn.Module):
+    """The loss as a module over the trained one: what is compiled, and what DDP wraps."""
+
+    def __init__(self, module: nn.Module, loss: Callable[[Any], Loss]) -> None:
+        super().__init__()
+        self.module = module
+        self._loss = loss
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = self._loss(batch)
+        return loss.total, loss.terms
+
+
 @dataclass
-class _State:
-    """What a run consists of besides its settings."""
+class _Run:
+    """What a run consists of besides its settings. The schedule and the batches are functions of ``step``."""
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
     metrics: MetricsLog
+    meter: LossMeter
     companion: Resumable | None = None
+    best: tuple[float, int] | None = None
     step: int = 0
 
-    def save(self, path: Path, identity: str) -> None:
-        save_checkpoint(
-            path,
-            {
-                "identity": identity,
-                "step": self.step,
-                "module": self.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "random": random_states(),
-                "metrics": self.metrics.rows,
-                "companion": self.companion.state_dict() if self.companion else None,
-            },
-        )
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_states(),
+            "metrics": self.metrics.rows,
+            "meter": self.meter.state_dict(),
+            "best": self.best,
+            "companion": self.companion.state_dict() if self.companion else None,
+        }
 
-    def restore(self, path: Path, identity: str) -> None:
-        state = load_checkpoint(path, identity)
-        if state is None:
-            return
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         restore_random_states(state["random"])
         self.metrics.rows = state["metrics"]
+        self.meter.load_state_dict(state["meter"])
+        self.best = state["best"]
         if self.companion:
             self.companion.load_state_dict(state["companion"])
         self.step = state["step"]
-        print(f"resumed from step {self.step} of {path}")
 
-
-def _check_finite(step: int, loss: Loss) -> None:
-    if math.isfinite(loss.total.item()):
-        return
-    bad = {name: term.item() for name, term in loss.terms.items() if not math.isfinite(term.item())} or {
-        "total": loss.total.item()
-    }
-    named = ", ".join(f"{name} = {value}" for name, value in bad.items())
-    raise TrainingDiverged(
-        f"training diverged at step {step}: {named}. Try a smaller learning rate or precision: float32."
-    )
+    def can_stop(self) -> bool:
+        return self.companion is None or self.companion.is_complete_at(self.step)
 
 
 def train(
     *,
     module: nn.Module,
-    loss_at: Callable[[int], Loss],
+    batch_at: Callable[[int], BatchT],
+    loss: Callable[[BatchT], Loss],
     settings: TrainingSettings,
     metrics: MetricsLog,
     validate: Callable[[], dict[str, float]] | None = None,
+    watched: Watched | None = None,
     state_dir: Path | None = None,
     identity: str = "",
     title: str = "training",
     companion: Resumable | None = None,
 ) -> None:
-    """Minimise ``loss_at(step).total`` over the module's parameters for ``settings.steps`` steps.
+    """Minimise ``loss(batch_at(step)).total`` over the module's parameters for ``settings.steps`` steps.
 
-    ``loss_at`` must draw its batch as a function of the step alone, and may use torch's generators, whose states are
-    checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``validate`` answers held-out metrics.
-    A ``loss_at`` that keeps a state of its own (a simulator, running statistics) gives it as ``companion``.
-    With ``state_dir``, checkpoints go to ``state_dir/checkpoint.pt``; one whose ``identity`` differs is not resumed.
-    Raises TrainingDiverged at the first loss that is not finite.
+    ``batch_at`` must give its batch as a function of the step alone, and both may use torch's generators, whose states are
+    checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``validate`` answers held-out
+    metrics, of which the best value of ``watched`` is kept. A ``batch_at`` that has a state of its own (a simulator, running
+    statistics) gives it as ``companion``.
+
+    With ``state_dir``, the last checkpoints lie there (see ``CheckpointFolder``); those whose ``identity`` differs are not resumed.
+    Raises TrainingDiverged when a loss or gradient is not finite: at its step on a CPU, on a GPU at the next step that is
+    logged, validated or checkpointed, and always before a checkpoint is written. Raises TrainingInterrupted after a signal of
+    ``interruption.SIGNALS``, when the step is done and a checkpoint is written.
     """
     device = next(module.parameters()).device
     optimizer = torch.optim.AdamW(
@@ -128,63 +162,95 @@ def train(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    state = _State(module, optimizer, metrics, companion)
-    checkpoint = state_dir / "checkpoint.pt" if state_dir else None
-    if checkpoint:
-        state.restore(checkpoint, identity)
+    run = _Run(module, optimizer, metrics, LossMeter(device), companion)
+    folder = CheckpointFolder(state_dir, identity) if state_dir else None
+    if folder and (state := folder.latest()):
+        run.load_state_dict(state)
+    objective: Callable[[BatchT], tuple[Tensor, dict[str, Tensor]]] = synchronised(_Objective(module, loss))
+    if num_processes() == 1 and compiles(settings.compile, device, settings.steps - run.step):
+        objective = compiled(objective)
     module.train()
     bar = tqdm(
         total=settings.steps,
-        initial=state.step,
+        initial=run.step,
         desc=title,
-        disable=not title or not sys.stderr.isatty(),
+        disable=not title or not is_main() or not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
-    started, first_step = time.monotonic(), state.step
-    for step in range(state.step, settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, settings)
-        with autocast(settings.precision, device):
-            loss = loss_at(step)
-        _check_finite(step, loss)
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
-        optimizer.step()
-        state.step = step + 1
-        bar.update()
-        last = state.step == settings.steps
-        if last or state.step % settings.log_every == 0:
-            values = {name: term.item() for name, term in loss.terms.items()}
-            metrics.log(
-                state.step, "train", {"loss/total": loss.total.item(), **values, "optimizer/gradient_norm": norm.item()}
-            )
-        if validate is not None and (last or state.step % settings.validate_every == 0):
-            _log_validation(module, validate, metrics, state.step, settings, device)
-        if checkpoint and not last and state.step % settings.checkpoint_every == 0:
-            state.save(checkpoint, identity)
+    started, first_step = time.monotonic(), run.step
+    with stop_requests() as request:
+        while run.step < settings.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(run.step, settings)
+            with autocast(settings.precision, device):
+                total, terms = objective(batch_at(run.step))
+            optimizer.zero_grad(set_to_none=True)
+            backward(total)
+            norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+            run.meter.add(run.step, total, norm, terms)
+            if device.type == "cpu":
+                run.meter.check()
+            optimizer.step()
+            run.step += 1
+            bar.update()
+            if _due(run.step, settings.log_every, settings):
+                metrics.log(run.step, "train", mean_over_processes(run.meter.read()))
+            if validate is not None and _due(run.step, settings.validate_every, settings):
+                run.meter.check()
+                _validate(run, validate, watched, settings, device)
+            stopping = any_process(request.signal is not None) and run.can_stop()
+            if folder and (stopping or _due(run.step, settings.checkpoint_every, settings)):
+                run.meter.check()
+                _save(folder, run)
+            if stopping and run.step < settings.steps:
+                raise TrainingInterrupted(_farewell(request, run, settings, folder))
     bar.close()
-    seconds = time.monotonic() - started
-    done = settings.steps - first_step
-    if title:
-        print(
-            f"{title}: {done} steps in {seconds:.1f} s ({done * settings.batch_size / max(seconds, 1e-9):.0f} samples/s)"
-        )
+    if title and is_main():
+        _report(title, run, settings, first_step, time.monotonic() - started, watched)
     module.eval()
 
 
-def _log_validation(
-    module: nn.Module,
+def _due(step: int, every: int, settings: TrainingSettings) -> bool:
+    return step % every == 0 or step == settings.steps
+
+
+def _validate(
+    run: _Run,
     validate: Callable[[], dict[str, float]],
-    metrics: MetricsLog,
-    step: int,
+    watched: Watched | None,
     settings: TrainingSettings,
     device: torch.device,
 ) -> None:
-    """Validation leaves no trace in the training: mode and random states are put back."""
-    states = random_states()
-    module.eval()
-    with torch.no_grad(), autocast(settings.precision, device):
-        metrics.log(step, "validation", validate())
-    module.train()
-    restore_random_states(states)
+    """Validation leaves no trace in the training: mode and random states are put back. One process does it, the others wait."""
+    if is_main():
+        states = random_states()
+        run.module.eval()
+        with alone(), torch.no_grad(), autocast(settings.precision, device):
+            values = validate()
+        run.metrics.log(run.step, "validation", values)
+        if watched and (run.best is None or watched.improves(values[watched.name], run.best[0])):
+            run.best = (values[watched.name], run.step)
+        run.module.train()
+        restore_random_states(states)
+    wait_for_all()
+
+
+def _save(folder: CheckpointFolder, run: _Run) -> None:
+    if is_main():
+        folder.save(run.step, run.state_dict())
+    wait_for_all()
+
+
+def _farewell(request: Request, run: _Run, settings: TrainingSettings, folder: CheckpointFolder | None) -> str:
+    cause = request.signal.name if request.signal else "a signal to another process"
+    kept = f"a checkpoint is in {folder.path}, the next attempt resumes from it" if folder else "nothing is kept of it"
+    return f"{cause} ended the training after step {run.step} of {settings.steps}; {kept}"
+
+
+def _report(
+    title: str, run: _Run, settings: TrainingSettings, first_step: int, seconds: float, watched: Watched | None
+) -> None:
+    done = run.step - first_step
+    rate = done * settings.batch_size / max(seconds, 1e-9)
+    best = f"; {watched.best} {watched.name} {run.best[0]:.4g} at step {run.best[1]}" if watched and run.best else ""
+    print(f"{title}: {done} steps in {seconds:.1f} s ({rate:.0f} samples/s){best}")
