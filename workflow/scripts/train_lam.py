@@ -6,8 +6,8 @@ if __name__ == "__main__":
     run_stage(
         "train_lam",
         snakemake,
-        env=snakemake.wildcards.env,
-        lam=snakemake.wildcards.lam,
+        snakemake.params.settings["training"]["devices"],
+        **{name: snakemake.wildcards[name] for name in ("env", "lam")},
         settings=snakemake.params.settings,
         logging=snakemake.config.get("logging", {}),
         seed=int(snakemake.wildcards.seed),

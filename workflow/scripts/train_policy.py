@@ -6,12 +6,11 @@ if __name__ == "__main__":
     run_stage(
         "train_policy",
         snakemake,
+        snakemake.params.settings["policy"]["training"]["devices"],
         **{name: snakemake.wildcards[name] for name in ("env", "method")},
         **{name: snakemake.params[name] for name in ("settings", "labels", "label_draws", "state_dir")},
-        **{
-            name: snakemake.input.get(name)
-            for name in ("train", "validation", "latents", "validation_latents", "decoders")
-        },
+        **{name: snakemake.input.get(name) for name in ("train", "validation", "latents")},
+        **{name: snakemake.input.get(name) for name in ("validation_latents", "decoders")},
         logging=snakemake.config.get("logging", {}),
         seed=int(snakemake.wildcards.seed),
         output=snakemake.output.policy,

@@ -18,10 +18,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 """Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, and XLA's thread pool on the CPU (``NPROC``)."""
 
 
-def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
+def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: Any) -> None:
     """Call ``lamflow.stages.<stage>`` ('module' for its function of the same name, or 'module.function') with ``arguments``.
 
-    ``snakemake`` is the object that Snakemake gives its scripts. The process gets as many threads as the rule has. Everything
+    ``snakemake`` is the object that Snakemake gives its scripts. With several ``processes`` each makes the call, and they share
+    the stage's trainings. The process gets as many threads as the rule has. Everything
     that is printed, by C libraries too, goes to the rule's log, if it has one; so does the traceback of a failure, of which
     the terminal gets the message. Exits with status 1 then, and with ``RETRY_EXIT_CODE`` when a signal ended a training that
     the next attempt resumes.
@@ -34,7 +35,13 @@ def run_stage(stage: str, snakemake: Any, /, **arguments: Any) -> None:
     try:
         with _output_to(Path(snakemake.log[0]) if snakemake.log else None):
             try:
-                getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)(**arguments)
+                call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
+                if processes == 1:
+                    call(**arguments)
+                else:
+                    from lamflow.training.processes import launch
+
+                    launch(call, arguments, processes=processes)
             except Exception as error:
                 traceback.print_exc()
                 os.write(terminal, f"{stage}: {_message(error)}\n".encode())

@@ -10,6 +10,7 @@ from typing import Any
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import ExpertSettings, PixelExpertSettings
 from lamflow.provenance import code_digest, record_provenance, settings_digest
+from lamflow.training.checkpoint import remove_checkpoints
 from lamflow.training.metrics import MetricsLog
 
 TRAINING_LEVELS = 4096
@@ -51,6 +52,8 @@ def train_expert(
         seed=seed,
         wall_seconds=time.monotonic() - started,
     )
+    if state_dir:
+        remove_checkpoints(Path(state_dir))
 
 
 def _procgen_expert(

@@ -12,8 +12,9 @@ from lamflow.config import LamSettings, LoggingSettings
 from lamflow.data.store import EpisodeStore
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.provenance import code_digest, record_provenance, settings_digest
-from lamflow.training.checkpoint import save_model
+from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.processes import is_main
 
 
 def train_lam(
@@ -52,8 +53,10 @@ def train_lam(
         identity=identity,
         title=f"{lam} on {env}, seed {seed}",
     )
-    log.write(Path(metrics))
     log.finish()
+    if not is_main():
+        return
+    log.write(Path(metrics))
     metadata: dict[str, Any] = {
         "kind": "lam",
         "env": env,
@@ -70,3 +73,4 @@ def train_lam(
         seed=seed,
         wall_seconds=time.monotonic() - started,
     )
+    remove_checkpoints(Path(state_dir))

@@ -38,8 +38,9 @@ from lamflow.policies.members import (
     save_members,
 )
 from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest
-from lamflow.training.checkpoint import load_weights
+from lamflow.training.checkpoint import load_weights, remove_checkpoints
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.processes import is_main
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def train_policy(
         log.finish()
         weights.append({name: tensor.cpu() for name, tensor in network.state_dict().items()})
         collected.rows += log.rows if index == 0 else []
+    if not is_main():
+        return
     collected.write(Path(metrics))
     metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, "output_dim": tasks[0].output_dim}
     metadata["settings"] = typed.policy.model_dump(mode="json")
@@ -121,6 +124,7 @@ def train_policy(
         seed=seed,
         wall_seconds=time.monotonic() - started,
     )
+    remove_checkpoints(Path(state_dir))
 
 
 def _latent_tasks(

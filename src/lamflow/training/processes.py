@@ -30,14 +30,11 @@ _host_group: torch.distributed.ProcessGroup | None = None
 
 
 def launch(function: Callable[..., None], arguments: Mapping[str, Any], *, processes: int) -> None:
-    """Call ``function`` with ``arguments`` in this process, or, if there are to be several, in as many new ones.
+    """Call ``function`` with ``arguments`` in so many new processes.
 
-    Each new process has a GPU of its own, or, on a machine without, a share of the CPU's threads. ``function`` must be one of a module.
+    Each process has a GPU of its own, or, on a machine without, a share of the CPU's threads. ``function`` must be one of a module.
     Signals that ask to stop are passed on. ValueError when there are fewer GPUs than processes; what the processes raise is raised here.
     """
-    if processes == 1:
-        function(**arguments)
-        return
     gpus = torch.cuda.device_count()
     if 0 < gpus < processes:
         raise ValueError(f"found {gpus} GPUs, expected {processes}: lower `training.devices`, or ask for more GPUs")
