@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
-from lamflow.envs.interface import Episode, Observation, StepResult
+from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvironment
 from lamflow.lam.model import LatentActionModel
 
 FLOOR, WALL, GOAL = 1, 2, 6
@@ -30,7 +30,7 @@ GOAL_CELL = np.array([6, 6])
 MAX_STEPS = 40
 
 
-class GridWorld:
+class GridWorld(VectorEnvironment):
     """A ``VectorEnvironment`` in numpy that looks like the full view of XLand-MiniGrid: an open room of 6x6 cells.
 
     The agent goes forward (action 0), turns right (1) or left (2); the other actions do nothing. On the goal in the lower right
@@ -45,6 +45,7 @@ class GridWorld:
         self.steps = np.zeros(num_envs, np.int64)
         self.cells = np.zeros((num_envs, 2), np.int64)
         self.directions = np.zeros(num_envs, np.int64)
+        self.actions = np.zeros(num_envs, np.int64)
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         assert level_ids.shape == (self.num_envs,)
@@ -52,7 +53,11 @@ class GridWorld:
         self._restart(np.arange(self.num_envs))
         return self._observe()
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def send(self, actions: NDArray[np.int64]) -> None:
+        self.actions = actions.copy()
+
+    def receive(self) -> StepResult:
+        actions = self.actions
         ahead = np.clip(self.cells + MOVES[self.directions], 1, 6)
         self.cells = np.where((actions == 0)[:, None], ahead, self.cells)
         self.directions = (self.directions + (actions == 1) - (actions == 2)) % 4

@@ -178,6 +178,21 @@ def test_observations_have_the_shapes_and_types_of_the_spec(name: str) -> None:
     assert frames.dtype == proprioception.dtype == task.dtype == np.uint8
 
 
+def test_actions_that_were_sent_are_the_callers_again(levels: np.ndarray) -> None:
+    whole, halves = (make_vector_environment(ENV, BATCH) for _ in range(2))
+    whole.reset(levels)
+    halves.reset(levels)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        actions = generator.integers(6, size=BATCH)
+        expected = whole.step(actions).observation
+        halves.send(actions)
+        actions[:] = 5
+        found = halves.receive().observation
+        np.testing.assert_array_equal(found.frames, expected.frames)
+        np.testing.assert_array_equal(found.proprioception, expected.proprioception)
+
+
 def test_misuse_is_refused_with_what_was_expected() -> None:
     environment = make_vector_environment(ENV, BATCH)
     with pytest.raises(RuntimeError, match="step before reset"):

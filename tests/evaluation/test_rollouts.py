@@ -37,7 +37,7 @@ SCRIPTS = {
 LEVELS = np.array(list(SCRIPTS))
 
 
-class ScriptedEnvironment:
+class ScriptedEnvironment(VectorEnvironment):
     """Plays the script of each slot's level; frames hold the level and the step of the running episode.
 
     Slots take their levels from the stream when an episode ends, as Procgen's do, or ``ahead``, as XLand's do; when it has run
@@ -50,6 +50,7 @@ class ScriptedEnvironment:
         self.num_envs, self.stream, self.ahead = num_envs, level_stream, ahead
         self.levels = self.upcoming = self.steps = np.zeros(num_envs, np.int64)
         self.actions: list[list[int]] = []
+        self.busy = self.closed = False  # busy: actions have been sent and not been answered
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         self.levels, self.upcoming = level_ids.copy(), level_ids.copy()
@@ -63,9 +64,15 @@ class ScriptedEnvironment:
         for slot, level in zip(slots, self.stream, strict=False):
             self.upcoming[slot] = level
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def send(self, actions: NDArray[np.int64]) -> None:
+        assert not self.busy
+        self.busy = True
         for taken, action in zip(self.actions, actions, strict=True):
             taken.append(int(action))
+
+    def receive(self) -> StepResult:
+        assert self.busy
+        self.busy = False
         scripts = [SCRIPTS[int(level)] for level in self.levels]
         rewards = np.array([s.rewards[step] for s, step in zip(scripts, self.steps, strict=True)], np.float32)
         self.steps = self.steps + 1
@@ -80,7 +87,8 @@ class ScriptedEnvironment:
             self._draw(slots)
         return StepResult(self._observe(), None, rewards, ended & by_task, ended & ~by_task, self.levels.copy())
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed = True
 
     def _observe(self) -> Observation:
         frames = np.zeros((self.num_envs, 5, 5, 2), np.uint8)
@@ -106,72 +114,109 @@ class CountingAgent:
         return members * 2 + state.recurrent[:, 0].long() % 2, advanced
 
 
-Played = tuple[RolloutResult, ScriptedEnvironment, CountingAgent]
+Played = tuple[RolloutResult, list[ScriptedEnvironment], CountingAgent]
+
+
+class Factory:
+    """Makes scripted environments, and keeps them."""
+
+    def __init__(self, *, ahead: bool = False) -> None:
+        self.ahead = ahead
+        self.made: list[ScriptedEnvironment] = []
+
+    def __call__(self, num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        self.made.append(ScriptedEnvironment(num_envs, level_stream, ahead=self.ahead))
+        return self.made[-1]
 
 
 def play(num_members: int, num_slots: int = 512, *, ahead: bool = False) -> Played:
     """Members of the counting agent on all levels."""
-    agent, made = CountingAgent(num_members), []
-
-    def make(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
-        made.append(ScriptedEnvironment(num_envs, level_stream, ahead=ahead))
-        return made[0]
-
-    return roll_out(agent, make, LEVELS, num_slots=num_slots), made[0], agent
+    agent, factory = CountingAgent(num_members), Factory(ahead=ahead)
+    return roll_out(agent, factory, LEVELS, num_slots=num_slots), factory.made, agent
 
 
 @pytest.fixture
 def played() -> Played:
-    return play(3)
+    """Four members in two environments, a slot an episode."""
+    return play(4)
 
 
 def test_every_member_plays_the_same_levels_once(played: Played) -> None:
-    result, environment, _ = played
-    assert result.level_ids.tolist() == LEVELS.tolist() * 3 == environment.levels.tolist()
-    assert result.members.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    result, environments, _ = played
+    assert [environment.levels.tolist() for environment in environments] == [LEVELS.tolist() * 2] * 2
+    assert result.level_ids.tolist() == LEVELS.tolist() * 4
+    assert result.members.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
 
 
 def test_rewards_after_an_episode_do_not_count(played: Played) -> None:
     """Slots whose episode has ended play on, until the longest one has."""
-    result, environment, _ = played
-    assert {len(taken) for taken in environment.actions} == {6}
-    assert result.returns.tolist() == [0.75, 0.5, 0.75, -1.0, 0.0] * 3
-    assert result.lengths.tolist() == [3, 1, 4, 2, 6] * 3
+    result, environments, _ = played
+    assert {len(taken) for environment in environments for taken in environment.actions} == {6}
+    assert result.returns.tolist() == [0.75, 0.5, 0.75, -1.0, 0.0] * 4
+    assert result.lengths.tolist() == [3, 1, 4, 2, 6] * 4
     assert result.returns.dtype == np.float64 and result.lengths.dtype == np.int64
 
 
 def test_success_is_a_task_that_ended_with_a_positive_return(played: Played) -> None:
     """Neither rewards before the step limit nor a task that ended in failure."""
     result, _, _ = played
-    assert result.success.tolist() == [True, True, False, False, False] * 3
+    assert result.success.tolist() == [True, True, False, False, False] * 4
 
 
 def test_only_running_episodes_are_acted_on(played: Played) -> None:
     _, _, agent = played
-    assert agent.rows == [15, 12, 9, 6, 3, 3]
+    assert agent.rows == [10, 10, 8, 8, 6, 6, 4, 4, 2, 2, 2, 2]
 
 
 def test_each_slot_gets_the_actions_of_its_member(played: Played) -> None:
-    result, environment, _ = played
-    for member, length, taken in zip(result.members, result.lengths, environment.actions, strict=True):
+    result, environments, _ = played
+    actions = [taken for environment in environments for taken in environment.actions]
+    for member, length, taken in zip(result.members, result.lengths, actions, strict=True):
         assert taken[:length] == [2 * member + step % 2 for step in range(length)]
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["at the end", "ahead"])
-@pytest.mark.parametrize("num_slots", [1, 2, 4, 7, 14])
-def test_results_do_not_depend_on_the_number_of_slots(num_slots: int, ahead: bool, played: Played) -> None:
-    """Nor on when the environment takes levels from its stream; the agent checks that each state is of its row's episode."""
-    result, environment, agent = play(3, num_slots, ahead=ahead)
-    assert environment.num_envs == num_slots and max(agent.rows) == num_slots
+@pytest.mark.parametrize("num_slots, sizes", [(1, [1]), (2, [1, 1]), (3, [1, 1]), (7, [3, 3]), (18, [9, 9])])
+def test_results_do_not_depend_on_the_number_of_slots(
+    num_slots: int, sizes: list[int], ahead: bool, played: Played
+) -> None:
+    """Nor on when the environments take levels from their stream; the agent checks that each state is of its row's episode."""
+    result, environments, agent = play(4, num_slots, ahead=ahead)
+    assert [environment.num_envs for environment in environments] == sizes and max(agent.rows) == sizes[0]
     for name, expected in vars(played[0]).items():
         np.testing.assert_array_equal(getattr(result, name), expected, name)
     assert sum(agent.rows) == result.lengths.sum(), "every episode was played once"
 
 
 def test_slots_stay_busy_until_no_episode_is_left() -> None:
-    """48 steps on 4 slots: 12 would do if episodes could be cut."""
+    """48 steps on 2 x 2 slots: 12 at each table would do if episodes could be cut."""
     _, _, agent = play(3, 4)
-    assert agent.rows[:10] == [4] * 10 and len(agent.rows) <= 16
+    assert agent.rows[:20] == [2] * 20 and len(agent.rows) <= 32
+
+
+def test_while_one_environment_steps_the_agent_acts_in_the_other() -> None:
+    factory, busy = Factory(), list[int]()
+
+    class WatchingAgent(CountingAgent):
+        def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+            busy.append(sum(environment.busy for environment in factory.made))
+            return super().act(observation, state, members)
+
+    roll_out(WatchingAgent(2), factory, LEVELS)
+    assert busy == [0, *[1] * 11], "12 calls, 6 at each table"
+
+
+def test_environments_are_closed_when_the_agent_fails() -> None:
+    class FailingAgent(CountingAgent):
+        def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
+            if len(self.rows) == 3:
+                raise RuntimeError("out of ideas")
+            return super().act(observation, state, members)
+
+    factory = Factory()
+    with pytest.raises(RuntimeError, match="out of ideas"):
+        roll_out(FailingAgent(2), factory, LEVELS)
+    assert [environment.closed for environment in factory.made] == [True, True]
 
 
 def test_levels_that_repeat_are_played_as_often_as_they_are_listed() -> None:
@@ -232,12 +277,7 @@ def test_the_random_agent_plays_a_procgen_game_and_repeats_with_its_seed() -> No
 
 
 def test_the_random_agent_plays() -> None:
-    made = []
-
-    def make(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
-        made.append(ScriptedEnvironment(num_envs, level_stream))
-        return made[0]
-
-    result = roll_out(RandomAgent(num_actions=6, seed=0), make, LEVELS)
+    factory = Factory()
+    result = roll_out(RandomAgent(num_actions=6, seed=0), factory, LEVELS)
     assert result.lengths.tolist() == [3, 1, 4, 2, 6]
-    assert {action for taken in made[0].actions for action in taken} <= set(range(6))
+    assert {action for made in factory.made for taken in made.actions for action in taken} <= set(range(6))

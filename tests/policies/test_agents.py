@@ -13,7 +13,7 @@ from torch import Tensor
 from lamflow.catalogue import environment_spec
 from lamflow.config import PolicySettings
 from lamflow.envs.interface import Observation
-from lamflow.policies.agents import AgentState, PolicyAgent, RandomAgent
+from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.precision import default_device
@@ -43,10 +43,16 @@ def observation_of(inputs: PolicyInputs) -> Observation:
     return Observation(inputs.frames[:, -1].numpy(), inputs.proprioception[:, -1].numpy(), inputs.task.numpy())
 
 
+def decode_rolled(outputs: Tensor, members: Tensor) -> Tensor:
+    """Each member's actions are those of the policy, moved on by its number."""
+    pairs = zip(outputs, members.tolist(), strict=True)
+    return torch.stack([output.roll(member).softmax(-1) for output, member in pairs])
+
+
 def make_agent(
     networks: Sequence[PolicyNetwork],
     num_members: int,
-    decode: Callable[[Tensor, int], Tensor] = action_probabilities,
+    decode: Decode = action_probabilities,
     action_selection: Literal["argmax", "sample"] = "argmax",
     seed: int = 0,
 ) -> PolicyAgent:
@@ -64,10 +70,7 @@ def test_each_member_acts_by_its_own_network(make_inputs: MakeInputs) -> None:
 
 
 def test_members_that_share_a_network_are_told_apart_by_their_decoders(make_inputs: MakeInputs) -> None:
-    def decode(outputs: Tensor, member: int) -> Tensor:
-        return outputs.roll(member, dims=-1).softmax(-1)
-
-    agent = make_agent([constant_network(2)], 3, decode)
+    agent = make_agent([constant_network(2)], 3, decode_rolled)
     observation, members = observation_of(make_inputs(SPEC)), torch.tensor([2, 0, 1, 1, 0, 2, 2, 0])
     actions, _ = agent.act(observation, agent.initial_state(observation), members)
     assert actions.tolist() == [4, 2, 3, 3, 2, 4, 4, 2]
@@ -96,7 +99,7 @@ def test_a_row_is_acted_on_the_same_in_any_company(settings: dict[str, Any], mak
 def test_actions_are_sampled_from_the_distribution_and_repeat_with_the_seed(make_inputs: MakeInputs) -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.2, 0.0, 0.0, 0.0])
 
-    def decode(outputs: Tensor, member: int) -> Tensor:
+    def decode(outputs: Tensor, _members: Tensor) -> Tensor:
         return probabilities.expand(len(outputs), -1)
 
     observation = observation_of(make_inputs(SPEC, count=4000))
@@ -142,7 +145,7 @@ def test_an_agent_over_pixels_acts_on_single_frames() -> None:
         spec=environment_spec("procgen-bigfish"),
         output_dim=15,
     )
-    agent = make_agent([policy.to(default_device())], 2, lambda outputs, member: outputs.roll(member, -1).softmax(-1))
+    agent = make_agent([policy.to(default_device())], 2, decode_rolled)
     nothing = np.zeros((6, 0), np.uint8)
     observation = Observation(
         np.random.default_rng(0).integers(256, size=(6, 64, 64, 3), dtype=np.uint8), nothing, nothing

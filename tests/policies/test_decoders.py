@@ -49,13 +49,13 @@ def test_table_decoding_averages_over_the_policys_distribution() -> None:
     tables = [torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])]
     logits = torch.tensor([[0.6, 0.4]]).log() + 3
     decode = table_decode(tables)
-    torch.testing.assert_close(decode(logits, 0), torch.tensor([[0.62, 0.38]]))
-    torch.testing.assert_close(decode(logits, 1), torch.tensor([[0.4, 0.6]]))
+    found = decode(logits.expand(3, -1), torch.tensor([1, 0, 1]))
+    torch.testing.assert_close(found, torch.tensor([[0.4, 0.6], [0.62, 0.38], [0.4, 0.6]]))
 
 
 def test_policies_in_true_actions_answer_the_softmax_of_their_logits() -> None:
     logits = torch.tensor([[0.25, 0.75]]).log()
-    torch.testing.assert_close(action_probabilities(logits, 3), torch.tensor([[0.25, 0.75]]))
+    torch.testing.assert_close(action_probabilities(logits, torch.tensor([3])), torch.tensor([[0.25, 0.75]]))
 
 
 def test_one_hot_codes_stand_side_by_side() -> None:
@@ -67,9 +67,10 @@ def test_an_mlp_decodes_latents_by_the_members_network(hidden: tuple[int, ...]) 
     torch.manual_seed(0)
     networks = [mlp(4, hidden, 6) for _ in range(12)]
     decode = mlp_decode([network.state_dict() for network in networks], num_tokens=0, num_codes=0)
-    latents = torch.randn(5, 4)
-    for member in (0, 3, 11):
-        torch.testing.assert_close(decode(latents, member), networks[member](latents).softmax(-1))
+    for members in ([3, 11, 3, 0, 11, 3, 3, 7, 0], [5, 0, 3], [11] * 4, [*range(12), 3]):
+        latents = torch.randn(len(members), 4)
+        expected = [networks[member](row).softmax(-1) for member, row in zip(members, latents, strict=True)]
+        torch.testing.assert_close(decode(latents, torch.tensor(members)), torch.stack(expected))
 
 
 def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
@@ -77,7 +78,8 @@ def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
     network = mlp(2 * 3, (8,), 6)
     decode = mlp_decode([network.state_dict()], num_tokens=2, num_codes=3)
     logits = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9]])
-    torch.testing.assert_close(decode(logits, 0), network(torch.tensor([[0.0, 1, 0, 1, 0, 0]])).softmax(-1))
+    expected = network(torch.tensor([[0.0, 1, 0, 1, 0, 0]])).softmax(-1)
+    torch.testing.assert_close(decode(logits, torch.tensor([0])), expected)
 
 
 def labelled_latents(count: int) -> tuple[Tensor, Tensor]:
@@ -127,7 +129,7 @@ def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: Episode
 def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
     colours: Callable[..., EpisodeArrays], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamflow.policies.inverse_dynamics.INFERENCE_BATCH", 7)
+    monkeypatch.setattr("lamflow.data.tensors.INFERENCE_BATCH", {"cpu": 7, "cuda": 7})
     torch.manual_seed(0)
     labeller = ActionLabeller(
         settings=ImpalaSettings(stem="patch", channels=(8,), blocks=0, hidden_width=16),

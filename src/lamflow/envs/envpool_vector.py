@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
 
 ANY_LEVEL = -1
 """In place of a level id: one that EnvPool draws."""
@@ -40,7 +40,7 @@ def _make_pool(spec: EnvironmentSpec, num_envs: int, levels: range, seed: int, n
         ) from error
 
 
-class EnvPoolVectorEnvironment:
+class EnvPoolVectorEnvironment(VectorEnvironment):
     """``num_envs`` copies of one game on levels drawn from ``levels`` (see ``interface.VectorEnvironment``).
 
     The draws are a function of ``seed``. EnvPool knows the terminal frame, but ``final_observation`` is None here too, so that both
@@ -73,11 +73,15 @@ class EnvPoolVectorEnvironment:
         self._running = True
         return Observation(frames.copy(), self._nothing, self._nothing)
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def send(self, actions: NDArray[np.int64]) -> None:
         """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset."""
         if not self._running:
             raise RuntimeError(f"{self.spec.name}: step before reset")
-        frames, rewards, terminated, truncated, info = self._pool.step(actions.astype(np.int32))
+        self._pool.send(actions.astype(np.int32))
+
+    def receive(self) -> StepResult:
+        """What came of the actions that were sent last; waits for EnvPool's threads."""
+        frames, rewards, terminated, truncated, info = self._pool.recv()
         frames, ends = frames.copy(), terminated | truncated
         truncated = ends & (info["elapsed_step"] >= self.spec.max_steps)  # as procgen.py decides it
         # EnvPool resets in the step after an episode's end; this interface promises the next episode's first frame at once.

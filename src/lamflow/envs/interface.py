@@ -48,7 +48,11 @@ class StepResult:
 
 
 class VectorEnvironment(Protocol):
-    """B independent copies of one environment, stepped together."""
+    """B independent copies of one environment, stepped together.
+
+    ``send`` and ``receive`` are the halves of ``step``: between them the caller may compute while a simulator that has threads
+    or a device of its own goes on.
+    """
 
     spec: EnvironmentSpec
     num_envs: int
@@ -58,9 +62,19 @@ class VectorEnvironment(Protocol):
         unless the environment was built with a level stream."""
         ...
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
-        """Act with ``actions`` int64 [B]."""
+    def send(self, actions: NDArray[np.int64]) -> None:
+        """Act with ``actions`` int64 [B], which the caller may change afterwards; RuntimeError before the first reset, ValueError
+        for actions that do not exist."""
         ...
+
+    def receive(self) -> StepResult:
+        """What came of the actions that were sent last; once for each ``send``."""
+        ...
+
+    def step(self, actions: NDArray[np.int64]) -> StepResult:
+        """``send`` and ``receive`` at once."""
+        self.send(actions)
+        return self.receive()
 
     def close(self) -> None: ...
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.envs.interface import Observation, StepResult, check_actions, check_level_ids
+from lamflow.envs.interface import Observation, StepResult, VectorEnvironment, check_actions, check_level_ids
 
 NUM_LEVELS = 2**31
 """Procgen's level seeds are 0 .. NUM_LEVELS - 1."""
@@ -65,7 +65,7 @@ def first_state(spec: EnvironmentSpec, level_id: int) -> bytes:
     return state
 
 
-class ProcgenVectorEnvironment:
+class ProcgenVectorEnvironment(VectorEnvironment):
     """``num_envs`` copies of one game (see ``interface.VectorEnvironment``).
 
     With a ``level_stream``, an iterator of level ids, every episode after a slot's first takes the stream's next level, in
@@ -104,20 +104,15 @@ class ProcgenVectorEnvironment:
         self._running = True
         return self._observe()
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
-        """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset, ValueError for actions out of range."""
-        self.send(actions)
-        return self.receive()
-
     def send(self, actions: NDArray[np.int64]) -> None:
-        """The first half of ``step``."""
+        """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset, ValueError for actions out of range."""
         if not self._running:
             raise RuntimeError(f"{self.spec.name}: step before reset")
         check_actions(self.spec, self.num_envs, actions)
         self._simulator.act(actions)
 
     def receive(self) -> StepResult:
-        """The second half of ``step``."""
+        """What came of the actions that were sent last; waits for the simulator's threads."""
         rewards, _, first = self._simulator.observe()
         rewards, ended = rewards.astype(np.float32), np.array(first, np.bool_)
         self._lengths += 1

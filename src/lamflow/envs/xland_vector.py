@@ -1,4 +1,7 @@
-"""The vector-environment interface over the JAX simulator: numpy arrays in and out, episodes restart in the same step."""
+"""The vector-environment interface over the JAX simulator: numpy arrays in and out, episodes restart in the same step.
+
+``send`` leaves a step to JAX, which computes it on its own thread or device; ``receive`` waits for it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.envs.interface import Observation, StepResult, check_actions, check_level_ids
+from lamflow.envs.interface import Observation, StepResult, VectorEnvironment, check_actions, check_level_ids
 from lamflow.envs.xland import RESET_CHUNK, DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
 
 
-class XlandVectorEnvironment:
+class XlandVectorEnvironment(VectorEnvironment):
     """``num_envs`` copies of one environment (see ``interface.VectorEnvironment``).
 
     With a ``level_stream``, an iterator of level ids, every episode after a slot's first takes the stream's next level, in
@@ -30,6 +33,7 @@ class XlandVectorEnvironment:
         self._stream = level_stream
         self._timesteps: Timesteps = None
         self._next: Timesteps = None  # first timesteps of the slots' next episodes
+        self._sent: Any = None  # what the last actions will have come to
         self._level_ids = self._next_ids = np.zeros(num_envs, np.int64)
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
@@ -40,13 +44,17 @@ class XlandVectorEnvironment:
         self._prepare_next(np.arange(self.num_envs))
         return _to_host(_programs(self._simulator)[0](self._timesteps))
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def send(self, actions: NDArray[np.int64]) -> None:
         """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset, ValueError for actions out of range."""
         if self._timesteps is None:
             raise RuntimeError(f"{self.spec.name}: step before reset")
         check_actions(self.spec, self.num_envs, actions)
         advance = _programs(self._simulator)[1]
-        self._timesteps, observation, final, outcome = advance(self._timesteps, self._next, actions.astype(np.int32))
+        self._timesteps, *self._sent = advance(self._timesteps, self._next, actions.astype(np.int32))
+
+    def receive(self) -> StepResult:
+        """What came of the actions that were sent last; waits for the device."""
+        observation, final, outcome = self._sent
         rewards, terminations, truncations = (np.array(part) for part in outcome)
         ended = np.flatnonzero(terminations | truncations)
         self._level_ids[ended] = self._next_ids[ended]
@@ -62,7 +70,7 @@ class XlandVectorEnvironment:
 
     def close(self) -> None:
         """Let go of the device's memory."""
-        self._timesteps = self._next = None
+        self._timesteps = self._next = self._sent = None
 
     def _prepare_next(self, slots: NDArray[np.int64]) -> None:
         """Draw the next levels of ``slots`` from the stream, if there is one, and reset them."""

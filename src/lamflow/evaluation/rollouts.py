@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamflow.envs.interface import VectorEnvironment
+from lamflow.envs.turns import table_sizes, take_turns
 from lamflow.policies.agents import Agent
 
 NUM_SLOTS = 512
@@ -57,37 +59,99 @@ class _WaitingEpisodes:
         return sum(map(len, self._episodes.values()))
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """How an episode (a row of the result) ended."""
+
+    episode: int
+    total_reward: float
+    length: int
+    success: bool
+
+
+class _Table:
+    """Slots that are stepped together; ``members`` int64: of all episodes. Tables share the agent and the episodes that wait."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        environment: VectorEnvironment,
+        level_ids: NDArray[np.int64],
+        waiting: _WaitingEpisodes,
+        members: Tensor,
+    ) -> None:
+        self._agent, self._environment, self._waiting, self._members = agent, environment, waiting, members
+        self._observation = environment.reset(level_ids)
+        self._episodes = np.array(waiting.take(level_ids), np.int64)  # of the slots
+        self._state = agent.initial_state(self._observation)
+        self._actions = np.zeros(len(level_ids), np.int64)
+        self._returns, self._lengths = np.zeros(len(level_ids)), np.zeros(len(level_ids), np.int64)
+
+    @property
+    def running(self) -> bool:
+        return bool((self._episodes != _IDLE).any())
+
+    def act(self) -> None:
+        """Let the agent act in the slots that play; the others repeat what they did last."""
+        slots = np.flatnonzero(self._episodes != _IDLE)
+        index, members = torch.from_numpy(slots), self._members[self._episodes[slots]]
+        chosen, part = self._agent.act(self._observation[slots], self._state[index], members)
+        self._state.put(index, part)
+        self._actions[slots] = chosen.numpy()
+        self._environment.send(self._actions)
+
+    def receive(self) -> list[_Outcome]:
+        """The episodes that the last actions ended; their slots begin the next ones."""
+        result = self._environment.receive()
+        self._observation = result.observation
+        self._returns += result.rewards
+        self._lengths += 1
+        ended = np.flatnonzero(result.terminated | result.truncated)
+        outcomes = [
+            _Outcome(
+                episode=int(self._episodes[slot]),
+                total_reward=float(self._returns[slot]),
+                length=int(self._lengths[slot]),
+                success=bool(result.terminated[slot] and self._returns[slot] > 0),
+            )
+            for slot in ended.tolist()
+            if self._episodes[slot] != _IDLE
+        ]
+        self._returns[ended], self._lengths[ended] = 0, 0
+        self._episodes[ended] = self._waiting.take(result.level_ids[ended])
+        if len(begun := ended[self._episodes[ended] != _IDLE]):
+            self._state.put(torch.from_numpy(begun), self._agent.initial_state(self._observation[begun]))
+        return outcomes
+
+    def close(self) -> None:
+        self._environment.close()
+
+
 def roll_out(
     agent: Agent, make_environment: MakeEnvironment, level_ids: NDArray[np.int64], *, num_slots: int = NUM_SLOTS
 ) -> RolloutResult:
-    """Let every member of ``agent`` play one episode on each of ``level_ids`` [E]; the environment is closed afterwards.
+    """Let every member of ``agent`` play one episode on each of ``level_ids`` [E]; the environments are closed afterwards.
 
     At most ``num_slots`` episodes run at once, and a slot that is done begins the next one, so what a deterministic agent
-    reaches does not depend on their number. Slots for which no episode is left take no more part.
+    reaches does not depend on their number. Slots for which no episode is left take no more part. The slots are shared out to
+    two environments that take turns: the simulators of one step while the agent acts in the other.
     """
     members = torch.arange(agent.num_members).repeat_interleave(len(level_ids))
     levels = np.tile(level_ids, agent.num_members)
-    total, count = len(levels), min(num_slots, len(levels))
-    returns, lengths, success = np.zeros(total), np.zeros(total, np.int64), np.zeros(total, np.bool_)
-    waiting = _WaitingEpisodes(levels)
-    environment = make_environment(count, iter(levels[count:].tolist()))
-    observation = environment.reset(levels[:count])
-    episodes = np.array(waiting.take(levels[:count]), np.int64)  # of the slots
-    state = agent.initial_state(observation)
-    actions = np.zeros(count, np.int64)
-    while len(slots := np.flatnonzero(episodes != _IDLE)):
-        index, playing = torch.from_numpy(slots), episodes[slots]
-        chosen, part = agent.act(observation[slots], state[index], members[playing])
-        state.put(index, part)
-        actions[slots] = chosen.numpy()
-        result = environment.step(actions)
-        observation, ended = result.observation, result.terminated | result.truncated
-        returns[playing] += result.rewards[slots]
-        lengths[playing] += 1
-        success[playing] = result.terminated[slots] & (returns[playing] > 0)
-        episodes[ended] = waiting.take(result.level_ids[ended])
-        if len(begun := np.flatnonzero(ended & (episodes != _IDLE))):
-            state.put(torch.from_numpy(begun), agent.initial_state(observation[begun]))
-    environment.close()
+    result = RolloutResult(
+        members=members.numpy(),
+        level_ids=levels,
+        returns=np.zeros(len(levels)),
+        lengths=np.zeros(len(levels), np.int64),
+        success=np.zeros(len(levels), np.bool_),
+    )
+    sizes, waiting = table_sizes(min(num_slots, len(levels))), _WaitingEpisodes(levels)
+    *first, later = np.split(levels, np.cumsum(sizes))
+    stream = iter(later.tolist())
+    tables = [_Table(agent, make_environment(len(begun), stream), begun, waiting, members) for begun in first]
+    for outcome in take_turns(tables):
+        result.returns[outcome.episode] = outcome.total_reward
+        result.lengths[outcome.episode] = outcome.length
+        result.success[outcome.episode] = outcome.success
     assert not len(waiting), f"{len(waiting)} episodes were left out: the environment did not take its whole stream"
-    return RolloutResult(members.numpy(), levels, returns, lengths, success)
+    return result

@@ -28,10 +28,12 @@ class AgentState:
     recurrent: Tensor
 
     def __getitem__(self, rows: Tensor) -> AgentState:
+        rows = rows.to(self.frames.device)
         return AgentState(self.frames[rows], self.proprioception[rows], self.begun[rows], self.recurrent[rows])
 
     def put(self, rows: Tensor, part: AgentState) -> None:
         """Write the states of some rows back."""
+        rows = rows.to(self.frames.device)
         for name in ("frames", "proprioception", "begun", "recurrent"):
             getattr(self, name)[rows] = getattr(part, name)
 
@@ -50,8 +52,9 @@ class Agent(Protocol):
         ...
 
 
-Decode = Callable[[Tensor, int], Tensor]
-"""(policy outputs float32 [B, O] on the CPU, member) to action probabilities [B, A]: decoders are too small for a GPU."""
+Decode = Callable[[Tensor, Tensor], Tensor]
+"""(policy outputs float32 [B, O], their members int64 [B]), both on the CPU, to action probabilities [B, A]: decoders are too small
+for a GPU."""
 
 
 class PolicyAgent:
@@ -93,33 +96,39 @@ class PolicyAgent:
             torch.cat([state.frames[:, 1:], self._tensor(observation.frames)[:, None]], dim=1),
             torch.cat([state.proprioception[:, 1:], self._tensor(observation.proprioception)[:, None]], dim=1),
             torch.cat([state.begun[:, 1:], torch.ones_like(state.begun[:, :1])], dim=1),
-            state.recurrent.clone(),
+            state.recurrent,
         )
         inputs = PolicyInputs(state.frames, state.begun, state.proprioception, self._tensor(observation.task))
-        shared = self._run(self.networks[0], inputs, state, slice(None)) if len(self.networks) == 1 else None
-        probabilities = torch.empty(0)
-        for member in members.unique().tolist():
-            rows = torch.nonzero(members == member)[:, 0]
-            outputs = shared[rows] if shared is not None else self._run(self.networks[member], inputs, state, rows)
-            decoded = self.decode(outputs, member)
-            if not len(probabilities):
-                probabilities = torch.empty(len(members), decoded.shape[1])
-            probabilities[rows] = decoded
-        return self._select(probabilities), state
+        outputs, state.recurrent = self._outputs(inputs, state.recurrent, members)
+        return self._select(self.decode(outputs.cpu(), members)), state
 
     def _tensor(self, values: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, state: AgentState, rows: Tensor | slice) -> Tensor:
-        """Outputs float32 [B, O] on the CPU for some rows; a recurrent network's states are written to ``state``."""
-        chosen = PolicyInputs(*(part[rows] for part in inputs))
+    def _outputs(self, inputs: PolicyInputs, recurrent_BS: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        """What the networks of the rows' members answer: outputs float32 [B, O] and the next recurrent states [B, S]."""
+        if len(self.networks) == 1:
+            return self._run(self.networks[0], inputs, recurrent_BS)
+        order = members.argsort(stable=True).to(self.device)
+        sizes = members.bincount(minlength=self.num_members).tolist()
+        parts = zip(*(part[order].split(sizes) for part in (*inputs, recurrent_BS)), strict=True)
+        answers = [
+            self._run(network, PolicyInputs(*seen), recurrent)
+            for network, (*seen, recurrent) in zip(self.networks, parts, strict=True)
+            if len(recurrent)
+        ]
+        back = order.argsort()
+        outputs, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
+        return outputs, states
+
+    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, recurrent_BS: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs float32 [B, O] of one network and its next recurrent states, which stay as they are if it has none."""
         with inference_autocast(network.settings.network, self.device):
             if network.settings.recurrent:
-                outputs, recurrent = network.step(chosen, state.recurrent[rows])
-                state.recurrent[rows] = recurrent.float()
+                outputs, recurrent_BS = network.step(inputs, recurrent_BS)
             else:
-                outputs = network(chosen)
-        return outputs.float().cpu()
+                outputs = network(inputs)
+        return outputs.float(), recurrent_BS.float()
 
     def _select(self, probabilities_BA: Tensor) -> Tensor:
         if self.action_selection == "argmax":

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Episode
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.envs.turns import table_sizes, take_turns
 
 ROLLOUT_BATCH = 128
 """Episodes that are played at a time, half of them at each table."""
 ROLLOUT_BYTES = 3 * 2**29
 """Memory for the frames of episodes that have not ended."""
-_TABLES = 2
 _SHRINK_AT = 0.75
 """Share of slots that still run at which a table leaves out the others."""
 
@@ -54,19 +54,7 @@ def play_episodes(
     slots = max(1, min(batch, len(level_ids), ROLLOUT_BYTES // longest))
     levels = _Levels(level_ids)
     generator = np.random.default_rng(seed)
-    sizes = [len(part) for part in np.array_split(np.arange(slots), min(_TABLES, slots))]
-    tables = [_Table(spec, size, levels, num_threads) for size in sizes]
-    try:
-        for table in tables:
-            table.act(expert, sticky, generator)
-        while any(len(table.running) for table in tables):
-            for table in tables:
-                if len(table.running):
-                    yield from table.receive()
-                    table.act(expert, sticky, generator)
-    finally:
-        for table in tables:
-            table.close()
+    yield from take_turns([_Table(expert, size, levels, num_threads, sticky, generator) for size in table_sizes(slots)])
 
 
 class _Levels(Iterator[int]):
@@ -84,53 +72,64 @@ class _Levels(Iterator[int]):
 
 
 class _Table:
-    """Slots that are stepped together; ``running`` int64: those whose episodes have not all ended. Tables share ``levels``."""
+    """Slots that are stepped together. Tables share ``levels`` and the ``generator`` of sticky actions."""
 
-    def __init__(self, spec: EnvironmentSpec, slots: int, levels: _Levels, num_threads: int) -> None:
-        self.running = np.arange(slots)
+    def __init__(
+        self,
+        expert: FrameActor,
+        slots: int,
+        levels: _Levels,
+        num_threads: int,
+        sticky: float,
+        generator: np.random.Generator,
+    ) -> None:
+        self._expert, self._sticky, self._generator = expert, sticky, generator
+        self._slots = np.arange(slots)  # those whose episodes have not all ended
         self._levels = levels
         self._num_threads = num_threads
-        self._environment = ProcgenVectorEnvironment(spec, slots, levels, num_threads=num_threads)
+        self._environment = ProcgenVectorEnvironment(expert.spec, slots, levels, num_threads=num_threads)
         first = np.array([next(levels) for _ in range(slots)], np.int64)
         self._frames = self._environment.reset(first).frames
         self._takes = [_Take(level) for level in first.tolist()]
         self._actions = np.zeros(slots, np.int64)
         self._fresh = np.ones(slots, np.bool_)
 
-    def act(self, expert: FrameActor, sticky: float, generator: np.random.Generator) -> None:
+    @property
+    def running(self) -> bool:
+        return len(self._slots) > 0
+
+    def act(self) -> None:
         """Choose the actions of the running slots and let their games go on."""
-        if not len(self.running):
-            return
         # All slots, also the few that have stopped: a network is slow at the first sight of each new batch size.
-        chosen = expert.act(self._frames)
-        if sticky > 0:
-            repeated = (generator.random(len(chosen)) < sticky) & ~self._fresh
+        chosen = self._expert.act(self._frames)
+        if self._sticky > 0:
+            repeated = (self._generator.random(len(chosen)) < self._sticky) & ~self._fresh
             chosen = np.where(repeated, self._actions, chosen)
         self._actions = chosen
         self._environment.send(chosen)
-        for slot in self.running.tolist():
+        for slot in self._slots.tolist():
             self._takes[slot].add(self._frames[slot], int(chosen[slot]))
 
     def receive(self) -> list[Episode]:
         """The episodes that ended by the last actions; their slots take the next levels, and stop when there are none."""
         before = self._levels.taken
         result = self._environment.receive()
-        for slot, reward in zip(self.running.tolist(), result.rewards[self.running].tolist(), strict=True):
+        for slot, reward in zip(self._slots.tolist(), result.rewards[self._slots].tolist(), strict=True):
             self._takes[slot].rewards.append(reward)
         self._frames, self._fresh = result.observation.frames, result.terminated | result.truncated
-        ended = self.running[self._fresh[self.running]]
+        ended = self._slots[self._fresh[self._slots]]
         episodes = [self._takes[slot].episode(terminated=bool(result.terminated[slot])) for slot in ended.tolist()]
         for slot in ended.tolist():
             self._takes[slot] = _Take(int(result.level_ids[slot]))
         stopped = ended[self._levels.taken - before :]
-        self.running = self.running[~np.isin(self.running, stopped)]
-        if 0 < len(self.running) <= _SHRINK_AT * len(self._frames):
+        self._slots = self._slots[~np.isin(self._slots, stopped)]
+        if 0 < len(self._slots) <= _SHRINK_AT * len(self._frames):
             self._shrink()
         return episodes
 
     def _shrink(self) -> None:
         """Leave out the slots that have stopped, whose games would cost time."""
-        kept, saved = self.running, self._environment.save()
+        kept, saved = self._slots, self._environment.save()
         smaller = ProcgenVectorEnvironment(
             self._environment.spec, len(kept), self._levels, num_threads=self._num_threads
         )
@@ -145,7 +144,7 @@ class _Table:
         self._environment = smaller
         self._takes = [self._takes[slot] for slot in kept.tolist()]
         self._actions, self._fresh = self._actions[kept], self._fresh[kept]
-        self.running = np.arange(len(kept))
+        self._slots = np.arange(len(kept))
 
     def close(self) -> None:
         self._environment.close()

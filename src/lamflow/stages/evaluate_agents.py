@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
 from lamflow.data.store import EpisodeStore
@@ -21,6 +23,7 @@ from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import Member, label_members
 from lamflow.provenance import record_provenance, write_text
+from lamflow.training.precision import default_device
 
 GRID_SLOTS = 4096
 """Episodes of a grid environment that run at once: JAX steps many small ones together for the price of few."""
@@ -88,8 +91,13 @@ def _play(
         all_levels=collection.levels == "all",
     )
 
+    # Of the simulator, on a CPU beside the networks'; they change no result.
+    threads = torch.get_num_threads() // (2 if default_device().type == "cpu" else 1)
+
     def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
-        return make_vector_environment(env, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream)
+        return make_vector_environment(
+            env, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream, num_threads=threads
+        )
 
     pixels = environment_spec(env).view == "pixels"
     return roll_out(agent, make_environment, levels, num_slots=NUM_SLOTS if pixels else GRID_SLOTS)
