@@ -10,6 +10,7 @@ from typing import Any
 
 from lamflow.config import LoggingSettings
 from lamflow.provenance import write_text
+from lamflow.training.processes import is_main
 
 Row = tuple[int, str, str, float]
 COLUMNS = ("step", "split", "name", "value")
@@ -18,7 +19,8 @@ COLUMNS = ("step", "split", "name", "value")
 class MetricsLog:
     """Collects rows in memory; the training loop keeps them in its checkpoints, so that a resumed run has them all.
 
-    With ``settings.wandb`` the rows also go to Weights & Biases, offline unless asked otherwise.
+    With ``settings.wandb`` the rows also go to Weights & Biases, offline unless asked otherwise; of several processes, those of the
+    main one.
     """
 
     def __init__(
@@ -26,7 +28,7 @@ class MetricsLog:
     ) -> None:
         self.rows: list[Row] = []
         self._run: Any = None
-        if settings is not None and settings.wandb:
+        if settings is not None and settings.wandb and is_main():
             import wandb
 
             self._run = wandb.init(
