@@ -14,6 +14,7 @@ import torch
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
@@ -83,8 +84,8 @@ def fit(
     model = fit_latent_action_model(
         spec=SPEC,
         settings=settings,
-        train_arrays=train,
-        validation_arrays=validation,
+        data=EpisodeTensors(train),
+        held_out=EpisodeTensors(validation),
         seed=0,
         metrics=metrics,
         state_dir=state_dir,
@@ -96,7 +97,7 @@ def fit(
 def test_the_latent_tells_where_the_square_goes(episodes: EpisodeArrays, other_episodes: EpisodeArrays) -> None:
     """No action was ever shown; judged on held-out episodes, beside copying the frame and another transition's latent."""
     continuous = {"kind": "none", "codebooks": 1, "tokens": 1, "code_dim": 8}
-    _, metrics = fit(episodes, other_episodes, quantizer=continuous)
+    _, metrics = fit(episodes, other_episodes, quantizer=continuous, steps=200, validate_every=200)
     found = metrics.latest("validation")
     assert found["fdm/loss"] < 0.5 * min(found["fdm/loss_shuffled_latent"], found["fdm/loss_copy_last_frame"])
     assert found["fdm/change_explained"] > 0.6
@@ -153,6 +154,25 @@ def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArra
     assert model.prediction_loss(windows, labels.quantized).shape == (2,)
     predicted = model.predict(windows[:, :2], labels.quantized)
     assert predicted.shape == (2, 64, 64, 3) and predicted.dtype == torch.uint8
+
+
+def test_bfloat16_has_the_loss_and_the_gradient_of_float32_within_a_hundredth(episodes: EpisodeArrays) -> None:
+    """The gradient of the forward dynamics model, in direction and length: that of the encoder hangs on which codes are near."""
+    torch.manual_seed(0)
+    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
+    windows = torch.from_numpy(episodes.observations[:96].reshape(32, 3, 64, 64, 3))
+    torch.nn.init.normal_(model.forward_dynamics.last[-1].weight, std=0.1)
+    losses, gradients = [], []
+    for lower in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower):
+            loss = model.loss(windows).total
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.forward_dynamics.parameters()]))
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+    assert gradients[1].norm().item() == pytest.approx(gradients[0].norm().item(), rel=0.01)
 
 
 @pytest.mark.parametrize(

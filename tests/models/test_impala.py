@@ -1,30 +1,44 @@
-"""The IMPALA network: how frames enter it, and its two stems."""
+"""The IMPALA network: its two stems, and its equality with the plain form."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from lamflow.config import ImpalaSettings
-from lamflow.models.impala import ImpalaEncoder, normalised_pixels
+from lamflow.models.impala import ImpalaEncoder, ResidualBlock
+from lamflow.models.pixels import row_planes
 
 
-@pytest.mark.parametrize("num_frames", [1, 3])
-def test_the_channels_of_stacked_frames_come_frame_by_frame(num_frames: int) -> None:
-    frames = torch.randint(256, (2, num_frames, 5, 4, 3), dtype=torch.uint8)
-    planes = normalised_pixels(frames, torch.float32)
-    assert planes.shape == (2, 3 * num_frames, 5, 4)
-    assert planes.is_contiguous(memory_format=torch.channels_last)
-    for index in range(num_frames):
-        expected = frames[:, index].permute(0, 3, 1, 2) / 255 - 0.5
-        torch.testing.assert_close(planes[:, 3 * index : 3 * index + 3], expected)
+def make_network(stem: str, num_frames: int = 3) -> ImpalaEncoder:
+    torch.manual_seed(0)
+    settings = ImpalaSettings.model_validate({"stem": stem, "channels": (8, 8), "hidden_width": 16})
+    return ImpalaEncoder(settings=settings, num_frames=num_frames, frame_shape=(64, 64, 3))
+
+
+def plain_features(network: ImpalaEncoder, frames_BKHWC: Tensor) -> Tensor:
+    """As the papers have it: pixels in -.5 .. .5, [B, C, H, W] in contiguous memory, nothing in place."""
+    features = (frames_BKHWC.permute(0, 1, 4, 2, 3).flatten(1, 2) / 255 - 0.5).contiguous()
+    for layer in network.trunk:
+        if isinstance(layer, nn.Conv2d):
+            weight = layer.weight.contiguous()
+            features = functional.conv2d(features, weight, layer.bias, layer.stride, layer.padding)
+        elif isinstance(layer, ResidualBlock):
+            first, second = layer.first, layer.second
+            hidden = functional.conv2d(torch.relu(features), first.weight.contiguous(), first.bias, padding=1)
+            features = features + functional.conv2d(
+                torch.relu(hidden), second.weight.contiguous(), second.bias, padding=1
+            )
+        else:
+            features = functional.max_pool2d(features, 3, stride=2, padding=1)
+    return torch.relu(network.hidden(torch.relu(features).flatten(1)))
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])
 def test_every_frame_reaches_the_features(stem: str) -> None:
-    torch.manual_seed(0)
-    settings = ImpalaSettings.model_validate({"stem": stem, "channels": (8, 8), "hidden_width": 16})
-    network = ImpalaEncoder(settings=settings, num_frames=3, frame_shape=(64, 64, 3))
+    network = make_network(stem)
     frames = torch.randint(256, (2, 3, 64, 64, 3), dtype=torch.uint8)
     features = network(frames)
     assert features.shape == (2, 16) and features.min() >= 0
@@ -35,7 +49,20 @@ def test_every_frame_reaches_the_features(stem: str) -> None:
 
 
 def test_a_patch_stem_has_a_quarter_of_the_side_at_once() -> None:
-    settings = ImpalaSettings(stem="patch", channels=(8, 8), hidden_width=16)
-    network = ImpalaEncoder(settings=settings, num_frames=1, frame_shape=(64, 64, 3))
-    assert network.trunk[0](torch.zeros(1, 3, 64, 64)).shape == (1, 8, 16, 16)
+    network = make_network("patch", num_frames=1)
+    rows = row_planes(torch.zeros(1, 1, 64, 64, 3, dtype=torch.uint8)).float()
+    assert network.trunk[0](rows).shape == (1, 8, 16, 16)
     assert network.hidden.in_features == 8 * 8 * 8
+
+
+@pytest.mark.parametrize("stem", ["conv", "patch"])
+def test_features_and_gradients_are_those_of_the_plain_form(stem: str) -> None:
+    network = make_network(stem)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    frames = torch.randint(256, (4, 3, 64, 64, 3), dtype=torch.uint8)
+    found, expected = network(frames), plain_features(network, frames)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    parameters, upstream = list(network.parameters()), torch.randn(4, 16)
+    wanted = torch.autograd.grad(expected, parameters, upstream)
+    for one, other in zip(torch.autograd.grad(found, parameters, upstream), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

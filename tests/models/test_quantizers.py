@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, multiprocessing
 from vector_quantize_pytorch import VectorQuantize
 
 from lamflow.config import QuantizerSettings
@@ -111,6 +113,44 @@ def test_codes_are_not_revived_unless_asked_for() -> None:
     for _ in range(20):
         quantizer(torch.ones(4, WIDTH))
     assert (quantizer.cluster_size < 1e-4).sum() == quantizer.settings.codes - 1
+
+
+CASES = [(1, 0.0), (2, 0.0), (2, 0.5)]
+"""Codebooks and the size below which a code is revived, of the quantisers that several processes share."""
+
+
+def batches(quantizer: VectorQuantizerEma) -> Tensor:
+    """Five batches of eight latents."""
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(5, 8, quantizer.settings.latent_dim, generator=generator)
+
+
+def quantise_share(rank: int, folder: Path) -> None:
+    """One of two processes: quantise its half of each batch, and keep what its quantisers have learnt."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    learnt = {}
+    for codebooks, revive_below in CASES:
+        quantizer = make_quantizer(codebooks, 2, decay=0.7, revive_below=revive_below)
+        torch.manual_seed(rank)
+        for batch in batches(quantizer):
+            quantizer(batch.chunk(2)[rank])
+        learnt[codebooks, revive_below] = quantizer.state_dict()
+    torch.save(learnt, folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_learn_one_codebook_from_both_halves_of_a_batch(tmp_path: Path) -> None:
+    """The one of a single process, but that codes are revived from the first half only; both always have the same."""
+    multiprocessing.spawn(quantise_share, args=(tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for codebooks, revive_below in CASES:
+        states = [shares[codebooks, revive_below] for shares in (first, second)]
+        assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+        alone = make_quantizer(codebooks, 2, decay=0.7, revive_below=revive_below)
+        for batch in batches(alone):
+            alone(batch)
+        agrees = all(torch.allclose(states[0][name], tensor, atol=1e-6) for name, tensor in alone.state_dict().items())
+        assert agrees == (revive_below == 0)
 
 
 def test_a_batch_is_quantised_by_the_codebook_it_found_even_when_its_codes_are_revived() -> None:

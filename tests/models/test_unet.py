@@ -6,13 +6,15 @@ import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import NetworkSettings, UnetSettings
 from lamflow.models.forward_dynamics import build_forward_dynamics
-from lamflow.models.unet import LatentConv2d, UnetForwardDynamics
+from lamflow.models.impala import ResidualBlock
+from lamflow.models.pixels import LEVELS
+from lamflow.models.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
 
 SPEC = environment_spec("procgen-bigfish")
 PATCHES = UnetSettings(stem="patch", base_width=16)
@@ -43,7 +45,7 @@ def test_a_latent_enters_a_convolution_as_if_it_were_tiled_over_the_planes(heigh
     expected = functional.conv2d(
         torch.cat([planes, tiled], dim=1), convolution.weight, convolution.bias, stride=1, padding=1
     )
-    torch.testing.assert_close(convolution(planes, latents), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(convolution(planes * LEVELS, latents), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_latent_without_tiles_has_the_gradients_of_a_tiled_one() -> None:
@@ -52,9 +54,90 @@ def test_a_latent_without_tiles_has_the_gradients_of_a_tiled_one() -> None:
     tiled = latents[:, :, None, None].expand(-1, -1, 7, 9)
     plain = functional.conv2d(torch.cat([planes, tiled], dim=1), convolution.weight, convolution.bias, padding=1)
     wanted = torch.autograd.grad(plain, [latents, convolution.weight], upstream)
-    found = torch.autograd.grad(convolution(planes, latents), [latents, convolution.weight], upstream)
+    found = torch.autograd.grad(convolution(planes * LEVELS, latents), [latents, convolution.weight], upstream)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_features_and_pixels_enter_a_convolution_as_if_they_were_concatenated() -> None:
+    """Output, and gradients of features and parameters."""
+    convolution, planes = RevisitConv2d(4, 6, 5), torch.randn(3, 6, 7, 9)
+    features, upstream = torch.randn(3, 4, 7, 9, requires_grad=True), torch.randn(3, 5, 7, 9)
+    plain = functional.conv2d(
+        torch.cat([features, planes], dim=1), convolution.weight, convolution.bias, stride=1, padding=1
+    )
+    output = convolution(features, planes * LEVELS)
+    torch.testing.assert_close(output, plain, atol=1e-5, rtol=1e-5)
+    inputs = [features, *convolution.parameters()]
+    wanted, found = (torch.autograd.grad(result, inputs, upstream) for result in (plain, output))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_linear_map_of_cells_is_a_transposed_convolution() -> None:
+    """Output, and gradients of features and parameters."""
+    convolution, features = UpConv2d(4, 5), torch.randn(3, 4, 3, 2, requires_grad=True)
+    plain = functional.conv_transpose2d(features, convolution.weight, convolution.bias, stride=2)
+    output = convolution(features)
+    torch.testing.assert_close(output, plain)
+    inputs, upstream = [features, *convolution.parameters()], torch.randn(3, 5, 6, 4)
+    wanted, found = (torch.autograd.grad(result, inputs, upstream) for result in (plain, output))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def plain_residual(block: ResidualBlock, features: Tensor) -> Tensor:
+    return features + block.second(torch.relu(block.first(torch.relu(features))))
+
+
+def plain_down(block: DownBlock, features: Tensor) -> Tensor:
+    convolution = block.convolution
+    convolved = functional.conv2d(features, convolution.weight.contiguous(), convolution.bias, padding=1)
+    return torch.relu(functional.max_pool2d(plain_residual(block.residual, block.norm(convolved)), 2))
+
+
+def plain_losses(network: UnetForwardDynamics, frames: Tensor, latents: Tensor, following: Tensor) -> Tensor:
+    """Of a network without patches: pixels in -.5 .. .5, a tiled latent, concatenations, nothing in place, contiguous memory."""
+    pixels = (frames.permute(0, 1, 4, 2, 3).flatten(1, 2) / 255 - 0.5).contiguous()
+    tiled = latents[:, :, None, None].expand(-1, -1, 64, 64)
+    skips = [plain_down(network.first, torch.cat([pixels, tiled], dim=1))]
+    for block in network.down:
+        skips.append(plain_down(block, skips[-1]))
+    features = network.bottom(skips[-1])
+    for block, skip in zip(network.up, [latents[:, :, None, None], *reversed(skips)], strict=True):
+        weight, bias = block.convolution.weight, block.convolution.bias
+        convolved = functional.conv_transpose2d(torch.cat([features, skip], dim=1), weight, bias, stride=2)
+        features = torch.relu(plain_residual(block.residual, block.norm(convolved)))
+    revisit, residual, _, head = network.last
+    features = functional.conv2d(torch.cat([features, pixels], dim=1), revisit.weight, revisit.bias, padding=1)
+    output = torch.tanh(head(torch.relu(plain_residual(residual, features))))
+    predicted = pixels[:, -3:] + output if network.predicts_change else output / 2
+    target = following.permute(0, 3, 1, 2) / 255 - 0.5
+    return (predicted - target).square().mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("predicts", ["frame", "change"])
+def test_losses_and_gradients_are_those_of_the_plain_form(predicts: str) -> None:
+    network = unet(FULL.model_copy(update={"predicts": predicts}))
+    nn.init.normal_(network.last[-1].weight, std=0.1)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+    frames, latents, following = random_frames(3, 2), torch.randn(3, 10, requires_grad=True), random_frames(3)
+    inputs = [latents, *network.parameters()]
+    losses = [
+        network.prediction_losses(frames, latents, following),
+        plain_losses(network, frames, latents, following),
+    ]
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-6, rtol=1e-5)
+    found, wanted = (torch.autograd.grad(loss.sum(), inputs) for loss in losses)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_the_gradient_of_a_loss_of_zero_is_zero() -> None:
+    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).mean().backward()
+    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters() if p.grad is not None)
+    assert network.last[-1].weight.grad is not None
 
 
 @pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
@@ -76,7 +159,7 @@ def test_the_most_likely_frame_is_the_prediction_in_levels(settings: UnetSetting
     assert (network.most_likely(frames, latents) - levels).abs().max() <= 0.501
 
 
-@pytest.mark.parametrize("settings", [FULL, PATCHES])
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
 def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) -> None:
     network, frames, latents = unet(settings).eval(), random_frames(3, 2), torch.randn(3, 10)
     following = random_frames(3)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, PolicySettings
+from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training import loop
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.compilation import COMPILED_STEPS, compiles
-from lamflow.training.loop import Loss, train
+from lamflow.training.loop import train
 from lamflow.training.metrics import MetricsLog
 
 IMPALA = {"kind": "impala", "channels": (4, 4), "hidden_width": 16}
@@ -36,35 +32,16 @@ def test_long_trainings_on_a_gpu_are_compiled_and_no_others() -> None:
     assert not compiles("off", gpu, COMPILED_STEPS)
 
 
-def lam_of(env: str, precision: str) -> tuple[LatentActionModel, Callable[[Any], Loss], Any, LamSettings]:
-    settings = LamSettings.model_validate(
-        {**LAMS[env], "quantizer": QUANTIZER, "training": {**TRAINING, "precision": precision}}
-    )
+def lam_of(env: str) -> tuple[LatentActionModel, torch.Tensor, LamSettings]:
+    settings = LamSettings.model_validate({**LAMS[env], "quantizer": QUANTIZER, "training": TRAINING})
     spec = environment_spec(env)
     model = LatentActionModel(settings=settings, spec=spec)
-    return model, model.loss, torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8), settings
+    return model, torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8), settings
 
 
-def policy_of(env: str, precision: str) -> tuple[PolicyNetwork, Callable[[Any], Loss], Any, PolicySettings]:
-    settings = PolicySettings.model_validate(
-        {"network": IMPALA, "context": 2, "training": {**TRAINING, "precision": precision}}
-    )
-    spec = environment_spec(env)
-    network = PolicyNetwork(settings=settings, spec=spec, output_dim=5)
-    frames, nothing = (
-        torch.randint(255, (6, 2, *spec.frame_shape)).to(torch.uint8),
-        torch.zeros(6, 0, dtype=torch.uint8),
-    )
-    inputs = PolicyInputs(frames, torch.ones(6, 2, dtype=torch.bool), nothing[:, None].expand(-1, 2, -1), nothing)
-    return network, lambda batch: Loss(network(batch).float().square().mean()), inputs, settings
-
-
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize(
-    ("make", "env"), [(lam_of, "procgen-coinrun"), (lam_of, "xland-doorkey-5x5"), (policy_of, "procgen-coinrun")]
-)
+@pytest.mark.parametrize("env", LAMS)
 def test_a_compiled_training_has_no_graph_breaks_and_gives_the_weights_of_the_plain_one(
-    make: Callable[[str, str], Any], env: str, precision: str, monkeypatch: pytest.MonkeyPatch
+    env: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = torch.compile
     monkeypatch.setattr(
@@ -74,16 +51,15 @@ def test_a_compiled_training_has_no_graph_breaks_and_gives_the_weights_of_the_pl
     for compiled in (False, True):
         monkeypatch.setattr(loop, "compiles", lambda *arguments, compiled=compiled: compiled)
         seed_everything(0)
-        module, loss, batch, settings = make(env, precision)
-        metrics = MetricsLog()
+        (model, windows, settings), metrics = lam_of(env), MetricsLog()
         train(
-            module=module,
-            batch_at=lambda step, batch=batch: batch,
-            loss=loss,
+            module=model,
+            batch_at=lambda step, windows=windows: windows,
+            loss=model.loss,
             settings=settings.training,
             metrics=metrics,
         )
-        weights.append({**module.state_dict(), "losses": torch.tensor([row[3] for row in metrics.rows])})
+        weights.append({**model.state_dict(), "losses": torch.tensor([row[3] for row in metrics.rows])})
     plain, traced = weights
     assert plain.keys() == traced.keys()
     for name, tensor in plain.items():

@@ -1,22 +1,16 @@
 """The IMPALA network over stacked RGB frames (Espeholt et al. 2018, arXiv 1802.01561), with LAPO's full-size stem or a patch stem.
 
 Shapes: B batch, K frames, H rows, W columns, C channels, D vector width. Frames are uint8 [B, K, H, W, 3]; inside, tensors
-are [B, C, H, W] in channels_last memory, which is how the frames lie anyway.
+are [B, C, H, W] in channels_last memory.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.config import ImpalaSettings
-
-
-def normalised_pixels(frames_BKHWC: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 [B, K, H, W, 3] to [B, 3K, H, W] in -.5 .. .5 (LAPO's range), channels_last; the first frame's channels come first."""
-    planes = torch.cat(frames_BKHWC.unbind(1), dim=-1) if frames_BKHWC.shape[1] > 1 else frames_BKHWC[:, 0]
-    return planes.permute(0, 3, 1, 2).to(dtype).div_(255).sub_(0.5)
+from lamflow.models.pixels import PatchStem, PixelConv2d, about_grey, network_dtype, pixel_planes, row_planes
 
 
 class ResidualBlock(nn.Module):
@@ -29,14 +23,16 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Same shape as the input."""
-        return features_BCHW + self.second(functional.relu(self.first(functional.relu(features_BCHW))))
+        hidden = functional.relu(self.first(functional.relu(features_BCHW)), inplace=True)
+        return features_BCHW + self.second(hidden)
 
 
 def _downsampling(settings: ImpalaSettings, index: int, inputs: int, outputs: int) -> list[nn.Module]:
     """What comes before a sequence's residual blocks: a 3x3 convolution and a max-pool to half the side, or the patch stem."""
     if index == 0 and settings.stem == "patch":
-        return [nn.Conv2d(inputs, outputs, kernel_size=8, stride=4, padding=2)]
-    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
+        return [PatchStem(inputs, outputs)]
+    convolution = PixelConv2d if index == 0 else nn.Conv2d
+    return [convolution(inputs, outputs, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
 
 
 class ImpalaEncoder(nn.Module):
@@ -44,6 +40,7 @@ class ImpalaEncoder(nn.Module):
 
     def __init__(self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        self.patches = settings.stem == "patch"
         height, width, colors = frame_shape
         layers: list[nn.Module] = []
         channels = colors * num_frames
@@ -58,7 +55,7 @@ class ImpalaEncoder(nn.Module):
 
     def forward(self, frames_BKHWC: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] to features float [B, hidden_width]."""
-        device = frames_BKHWC.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.hidden.weight.dtype
-        features = self.trunk(normalised_pixels(frames_BKHWC, dtype))
-        return functional.relu(self.hidden(functional.relu(features.flatten(1))))
+        dtype = network_dtype(frames_BKHWC.device, self.hidden.weight.dtype)
+        planes = row_planes(frames_BKHWC) if self.patches else pixel_planes(frames_BKHWC)
+        features = self.trunk(about_grey(planes, dtype))
+        return functional.relu(self.hidden(functional.relu(features.flatten(1), inplace=True)), inplace=True)

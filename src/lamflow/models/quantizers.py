@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from lamflow.config import QuantizerSettings
@@ -35,7 +35,8 @@ class VectorQuantizerEma(nn.Module):
     """Nearest code of each token, codebooks learnt as moving averages of the vectors they stand for.
 
     Always float32, also under autocast. Buffers change in training mode only, after the batch was quantised. The
-    straight-through estimator passes the gradient of the quantised latent to the latent as it is.
+    straight-through estimator passes the gradient of the quantised latent to the latent as it is. Under torch.distributed the
+    counts and sums of a batch are summed over all processes, so that each has the codebook of the whole batch.
     """
 
     codebook: Tensor
@@ -90,8 +91,10 @@ class VectorQuantizerEma(nn.Module):
     @torch.no_grad()
     def _update(self, vectors_GNW: Tensor, one_hot_GNC: Tensor) -> None:
         settings = self.settings
-        self.cluster_size.lerp_(one_hot_GNC.sum(1), 1 - settings.decay)
-        self.cluster_sum.lerp_(torch.bmm(one_hot_GNC.transpose(1, 2), vectors_GNW), 1 - settings.decay)
+        sums_GCW = torch.bmm(one_hot_GNC.transpose(1, 2), vectors_GNW)
+        statistics = _summed_over_processes(torch.cat([sums_GCW, one_hot_GNC.sum(1)[..., None]], dim=-1))
+        self.cluster_size.lerp_(statistics[..., -1], 1 - settings.decay)
+        self.cluster_sum.lerp_(statistics[..., :-1], 1 - settings.decay)
         total = self.cluster_size.sum(-1, keepdim=True)
         smoothed = (self.cluster_size + settings.epsilon) / (total + settings.codes * settings.epsilon) * total
         self.codebook.copy_(self.cluster_sum / smoothed[..., None])
@@ -99,16 +102,35 @@ class VectorQuantizerEma(nn.Module):
             self._revive(vectors_GNW)
 
     def _revive(self, vectors_GNW: Tensor) -> None:
-        """Codes that hardly any vector uses move onto random vectors of the batch (Dhariwal et al. 2020, Jukebox)."""
+        """Codes that hardly any vector uses move onto random vectors of the batch (Dhariwal et al. 2020, Jukebox).
+
+        Vectors are drawn at every call, whether or not a code needs them, so that the device need not be asked; of several processes,
+        all take those of the first one.
+        """
         dead_GC = self.cluster_size < self.settings.revive_below
-        if not bool(dead_GC.any()):
-            return
         picks = torch.randint(vectors_GNW.shape[1], dead_GC.shape, device=vectors_GNW.device)
         drawn = torch.gather(vectors_GNW, 1, picks[..., None].expand(-1, -1, vectors_GNW.shape[-1]))
+        drawn = _of_first_process(drawn)
         self.codebook.copy_(torch.where(dead_GC[..., None], drawn, self.codebook))
         size = torch.full_like(self.cluster_size, self.settings.revive_below)
         self.cluster_size.copy_(torch.where(dead_GC, size, self.cluster_size))
         self.cluster_sum.copy_(torch.where(dead_GC[..., None], drawn * size[..., None], self.cluster_sum))
+
+
+def _several_processes() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _summed_over_processes(tensor: Tensor) -> Tensor:
+    if _several_processes():
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def _of_first_process(tensor: Tensor) -> Tensor:
+    if _several_processes():
+        distributed.broadcast(tensor, src=0)
+    return tensor
 
 
 def build_quantizer(settings: QuantizerSettings) -> VectorQuantizerEma | IdentityQuantizer:

@@ -13,45 +13,53 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.config import UnetSettings
-from lamflow.models.impala import ResidualBlock, normalised_pixels
-
-PATCH_SIDE = 4
-"""Side of the patches that the patch stem moves into channels, in pixels."""
+from lamflow.models.impala import ResidualBlock
+from lamflow.models.pixels import LEVELS, PATCH_SIDE, about_grey, network_dtype, patch_planes, pixel_planes
 
 
 class LatentConv2d(nn.Conv2d):
-    """A 3x3 convolution over planes and a latent that is tiled over them, without the tiles.
+    """A 3x3 convolution over pixels and a latent that is tiled over them, without the tiles.
 
-    Its parameters are those of a convolution over the concatenated planes. As it is linear, the latent adds the same
-    vector everywhere but at the border, where zero padding hides some of the kernel's taps.
+    Its parameters are those of a convolution over the concatenation of both, pixels being in -.5 .. .5. As it is linear, each tap of
+    the kernel adds one vector for the latent, at the places where zero padding does not hide the tap.
     """
-
-    visible_taps: Tensor
 
     def __init__(self, planes: int, latent_dim: int, outputs: int) -> None:
         super().__init__(planes + latent_dim, outputs, 3, padding=1)
         self.planes = planes
-        taps = torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
-        self.register_buffer("visible_taps", taps, persistent=False)
 
     def forward(self, planes_BCHW: Tensor, latents_BD: Tensor) -> Tensor:  # type: ignore[override]
-        """[B, O, H, W] for H, W >= 2."""
+        """[B, O, H, W], of levels about mid-grey."""
         plane_weights, latent_weights = self.weight.split([self.planes, self.in_channels - self.planes], dim=1)
-        output = functional.conv2d(planes_BCHW, plane_weights, self.bias, padding=1)
-        return output + self._tiled(latents_BD, latent_weights, output.shape[2], output.shape[3])
+        output = functional.conv2d(planes_BCHW, plane_weights / LEVELS, self.bias, padding=1)
+        taps_BTO = (latents_BD @ latent_weights.permute(1, 2, 3, 0).flatten(1)).unflatten(1, (9, -1))
+        everywhere = torch.ones(1, 1, *planes_BCHW.shape[2:], device=output.device, dtype=output.dtype)
+        visible_BPT = functional.unfold(everywhere, 3, padding=1).transpose(1, 2).expand(len(output), -1, -1)
+        places_BPO = torch.baddbmm(output.permute(0, 2, 3, 1).flatten(1, 2), visible_BPT, taps_BTO)
+        return places_BPO.unflatten(1, output.shape[2:]).permute(0, 3, 1, 2)
 
-    def _tiled(self, latents_BD: Tensor, weights_ODhw: Tensor, height: int, width: int) -> Tensor:
-        """What the latent adds at each place: [B, O, H, W], channels_last."""
-        kinds = torch.einsum("yh,xw,odhw->dyxo", self.visible_taps, self.visible_taps, weights_ODhw)
-        shifts_ByxO = (latents_BD @ kinds.flatten(1)).unflatten(1, (3, 3, -1))
-        top, middle, bottom = shifts_ByxO.split(1, dim=1)
-        rows = torch.cat([top, middle.expand(-1, height - 2, -1, -1), bottom], dim=1)
-        left, middle, right = rows.split(1, dim=2)
-        return torch.cat([left, middle.expand(-1, -1, width - 2, -1), right], dim=2).permute(0, 3, 1, 2)
+
+class RevisitConv2d(nn.Conv2d):
+    """A 3x3 convolution over features and pixels.
+
+    Its parameters are those of a convolution over the concatenation of both, pixels being in -.5 .. .5. Two convolutions whose
+    outputs are added need no concatenation, and no gradient is computed for the pixels.
+    """
+
+    def __init__(self, features: int, planes: int, outputs: int) -> None:
+        super().__init__(features + planes, outputs, 3, padding=1)
+        self.features = features
+
+    def forward(self, features_BCHW: Tensor, planes_BCHW: Tensor) -> Tensor:  # type: ignore[override]
+        """[B, O, H, W], of features and of levels about mid-grey."""
+        feature_weights, plane_weights = self.weight.split([self.features, self.in_channels - self.features], dim=1)
+        output = functional.conv2d(planes_BCHW, plane_weights / LEVELS, self.bias, padding=1)
+        return output.add_(functional.conv2d(features_BCHW, feature_weights, padding=1))
 
 
 class DownBlock(nn.Module):
-    """Convolution, batch norm, residual layer, and a max-pool to half the side. ``latent_dim`` > 0: also reads a tiled latent."""
+    """Convolution, batch norm, residual layer, and a max-pool to half the side. ``latent_dim`` > 0: the inputs are levels about
+    mid-grey, with a tiled latent."""
 
     def __init__(self, inputs: int, outputs: int, latent_dim: int = 0) -> None:
         super().__init__()
@@ -64,7 +72,21 @@ class DownBlock(nn.Module):
     def forward(self, features_BCHW: Tensor, *latents_BD: Tensor) -> Tensor:
         """[B, C, H, W] (and latents [B, D]) to [B, O, H / 2, W / 2]."""
         features = self.residual(self.norm(self.convolution(features_BCHW, *latents_BD)))
-        return functional.relu(functional.max_pool2d(features, 2))
+        return functional.relu(functional.max_pool2d(features, 2), inplace=True)
+
+
+class UpConv2d(nn.ConvTranspose2d):
+    """A transposed 2x2 convolution with stride 2: a linear map of each cell to the four of its square."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 2, stride=2)
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:  # type: ignore[override]
+        """[B, C, H, W] to [B, O, 2 H, 2 W]."""
+        assert self.bias is not None
+        weight, bias = self.weight.permute(2, 3, 1, 0).flatten(0, 2), self.bias.repeat(4)
+        squares = functional.linear(features_BCHW.permute(0, 2, 3, 1), weight, bias).unflatten(3, (2, 2, -1))
+        return squares.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class UpBlock(nn.Module):
@@ -72,13 +94,13 @@ class UpBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.convolution = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+        self.convolution = UpConv2d(inputs, outputs)
         self.norm = nn.BatchNorm2d(outputs)
         self.residual = ResidualBlock(outputs, outputs // 2)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """[B, C, H, W] to [B, O, 2 H, 2 W]."""
-        return functional.relu(self.residual(self.norm(self.convolution(features_BCHW))))
+        return functional.relu(self.residual(self.norm(self.convolution(features_BCHW))), inplace=True)
 
 
 class UnetForwardDynamics(nn.Module):
@@ -102,7 +124,7 @@ class UnetForwardDynamics(nn.Module):
                 f"and at least {4 * self.patch}: use a grid network or other frames"
             )
         pixels = frame_shape[2] * self.patch**2
-        planes = num_frames * pixels
+        self.pixels, planes = pixels, num_frames * pixels
         depth = side.bit_length() - 2
         widths = [base * 2**index for index in range(depth + 1)]
         self.first = DownBlock(planes, widths[0], latent_dim)
@@ -119,51 +141,50 @@ class UnetForwardDynamics(nn.Module):
         if self.predicts_change:
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)  # so that the first prediction is the present frame
-        self.last = nn.Sequential(
-            nn.Conv2d(base + planes, last, 3, padding=1), ResidualBlock(last, last // 2), nn.ReLU(), head
+        self.last = nn.ModuleList(
+            [RevisitConv2d(base, planes, last), ResidualBlock(last, last // 2), nn.ReLU(inplace=True), head]
         )
 
     def forward(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] and latents [B, D] to the next frame float32 [B, 3, H, W]; black is -.5, white .5."""
-        return _out_of_channels(self._predicted(frames_BKHWC, latents_BD), self.patch)
+        levels_BCHW = self._planes(frames_BKHWC)
+        output = self._output(levels_BCHW, latents_BD) + (self._origin(levels_BCHW) - LEVELS / 2) / LEVELS
+        return _out_of_channels(output, self.patch)
 
     def prediction_losses(self, frames_BKHWC: Tensor, latents_BD: Tensor, next_BHWC: Tensor) -> Tensor:
         """Mean squared error to o_{t+1} uint8 [B, H, W, 3] over pixels and channels, in units of the range from black to white,
         squared: float32 [B]."""
-        target = _into_channels(next_BHWC[:, None], self.patch, torch.float32)
-        errors = functional.mse_loss(self._predicted(frames_BKHWC, latents_BD), target, reduction="none")
-        return errors.mean(dim=(1, 2, 3))
+        levels_BCHW = self._planes(frames_BKHWC)
+        target = self._planes(next_BHWC[:, None]).float().sub_(self._origin(levels_BCHW))
+        errors = torch.sub(self._output(levels_BCHW, latents_BD), target, alpha=1 / LEVELS)
+        # By the norm, whose gradient takes the fewest passes over the pixels.
+        return torch.linalg.vector_norm(errors, dim=(1, 2, 3)).square() / errors[0].numel()
 
     def most_likely(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """The predicted next frame, uint8 [B, H, W, 3]."""
         levels = (self(frames_BKHWC, latents_BD) + 0.5) * 255
         return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _predicted(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
-        """The next frame with its patches in channels, float32 [B, 3 * patch**2, H / patch, W / patch]."""
-        device = frames_BKHWC.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else latents_BD.dtype
-        planes = _into_channels(frames_BKHWC, self.patch, dtype)
+    def _planes(self, frames_BKHWC: Tensor) -> Tensor:
+        """Frames uint8 [B, K, H, W, 3] as the network's planes, uint8 [B, C, H / patch, W / patch]."""
+        return pixel_planes(frames_BKHWC) if self.patch == 1 else patch_planes(frames_BKHWC)
+
+    def _origin(self, levels_BCHW: Tensor) -> Tensor | float:
+        """What the output is added to, in levels: the present frame, which is the last of the planes, or mid-grey."""
+        return levels_BCHW[:, -self.pixels :] if self.predicts_change else LEVELS / 2
+
+    def _output(self, levels_BCHW: Tensor, latents_BD: Tensor) -> Tensor:
+        """The next frame less its origin, with its patches in channels: float32 [B, 3 * patch**2, H / patch, W / patch]."""
+        planes = about_grey(levels_BCHW, network_dtype(levels_BCHW.device, latents_BD.dtype))
         skips = [self.first(planes, latents_BD)]
         for block in self.down:
             skips.append(block(skips[-1]))
         features = self.bottom(skips[-1])
         for block, skip in zip(self.up, [latents_BD[:, :, None, None], *reversed(skips)], strict=True):
             features = block(torch.cat([features, skip.to(features.dtype)], dim=1))
-        output = torch.tanh(self.last(torch.cat([features, planes], dim=1)).float())
-        if self.predicts_change:
-            return _into_channels(frames_BKHWC[:, -1:], self.patch, torch.float32) + output
-        return output / 2
-
-
-def _into_channels(frames_BKHWC: Tensor, patch: int, dtype: torch.dtype) -> Tensor:
-    """uint8 [B, K, H, W, 3] to [B, K * patch**2 * 3, H / patch, W / patch] in -.5 .. .5, channels_last; of a patch's channels
-    those of its upper left pixel come first."""
-    if patch == 1:
-        return normalised_pixels(frames_BKHWC, dtype)
-    patches = frames_BKHWC.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))
-    planes_BHWC = patches.permute(0, 2, 4, 1, 3, 5, 6).flatten(3)
-    return planes_BHWC.permute(0, 3, 1, 2).to(dtype).div_(255).sub_(0.5)
+        revisit, residual, activation, head = self.last
+        output = torch.tanh(head(activation(residual(revisit(features, planes)))).float())
+        return output if self.predicts_change else output / 2
 
 
 def _out_of_channels(planes_BCHW: Tensor, patch: int) -> Tensor:
