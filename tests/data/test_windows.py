@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from lamflow.data.store import EpisodeArrays
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import (
     TransitionStream,
-    action_rows,
+    context_rows,
     effectful,
-    gather_context,
-    gather_windows,
     starts_of_rows,
     transition_rows,
+    window_rows,
 )
 
 
@@ -49,7 +49,7 @@ def test_windows_never_cross_an_episode(seed: int, final: bool) -> None:
     lengths = random_lengths(seed)
     arrays = arrays_of(lengths, final=final)
     frames, starts, rows = torch.from_numpy(arrays.observations), starts_of_rows(arrays), transition_rows(arrays)
-    previous, current, following = (x.flatten(1).long() for x in gather_windows(frames, rows, starts))
+    previous, current, following = frames[window_rows(rows, starts)].flatten(2).long().unbind(1)
     episode, t = current.T
     expected = [(e, s) for e, length in enumerate(lengths) for s in range(length - (not final))]
     assert current.tolist() == [list(pair) for pair in expected]
@@ -64,27 +64,20 @@ def test_context_never_reaches_before_the_episode(seed: int, num_frames: int) ->
     arrays = arrays_of(random_lengths(seed))
     frames, starts = torch.from_numpy(arrays.observations), starts_of_rows(arrays)
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(arrays.num_rows))
-    context = gather_context(frames, rows, starts, num_frames)
+    context = frames[context_rows(rows, starts, num_frames)]
     assert context.shape == (len(rows), num_frames, 1, 1, 2)
     for row, window in zip(rows.tolist(), context.flatten(2).tolist(), strict=True):
         episode, t = arrays.observations[row].reshape(2).tolist()
         assert window == [[episode, max(0, t - back)] for back in reversed(range(num_frames))]
 
 
-def test_context_of_vectors_and_of_scalars() -> None:
-    arrays = arrays_of([2, 1])
-    starts, rows = starts_of_rows(arrays), torch.tensor([1, 3])
-    assert gather_context(torch.from_numpy(arrays.actions), rows, starts, 2).tolist() == [[0, 1], [0, 0]]
-    assert gather_context(torch.from_numpy(arrays.proprioception), rows, starts, 3).shape == (2, 3, 3)
-
-
 def test_rows_of_transitions_and_actions() -> None:
     arrays = arrays_of([2, 1])
     assert starts_of_rows(arrays).tolist() == [0, 0, 0, 3, 3]
-    assert transition_rows(arrays).tolist() == action_rows(arrays).tolist() == [0, 1, 3]
+    assert transition_rows(arrays).tolist() == EpisodeTensors(arrays).action_rows.tolist() == [0, 1, 3]
     without_final = arrays_of([2, 1], final=False)
     assert transition_rows(without_final).tolist() == [0]
-    assert action_rows(without_final).tolist() == [0, 1, 2]
+    assert EpisodeTensors(without_final).action_rows.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("block", [2, 65_536])

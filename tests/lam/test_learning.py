@@ -38,8 +38,8 @@ def fit(
     model = fit_latent_action_model(
         spec=SPEC,
         settings=settings,
-        train_arrays=train,
-        validation_arrays=validation,
+        data=EpisodeTensors(train),
+        held_out=EpisodeTensors(validation),
         seed=0,
         metrics=metrics,
         state_dir=state_dir,
@@ -128,8 +128,8 @@ def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: Epi
         model = fit_latent_action_model(
             spec=SPEC,
             settings=settings,
-            train_arrays=walks,
-            validation_arrays=other_walks,
+            data=EpisodeTensors(walks),
+            held_out=EpisodeTensors(other_walks),
             seed=seed,
             metrics=MetricsLog(),
             state_dir=None,

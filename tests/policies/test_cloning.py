@@ -14,7 +14,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.config import PolicySettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import action_rows, transition_rows
+from lamflow.data.windows import transition_rows
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
 from lamflow.policies.network import PolicyNetwork
@@ -43,9 +43,12 @@ def test_the_action_objective_is_the_cross_entropy() -> None:
     torch.testing.assert_close(action_objective(logits, torch.tensor([1, 0])), expected)
 
 
-def examples_of(arrays: EpisodeArrays, targets: Tensor | None = None) -> Examples:
-    data, rows = EpisodeTensors(arrays), transition_rows(arrays)
-    return Examples(data, rows, data.actions[rows] if targets is None else targets)
+def examples_of(arrays: EpisodeArrays) -> Examples:
+    return Examples(EpisodeTensors(arrays), transition_rows(arrays), "actions")
+
+
+def targets_of(examples: Examples) -> Tensor:
+    return examples.data.column(examples.target, examples.rows)
 
 
 def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
@@ -88,11 +91,11 @@ def test_cloning_is_deterministic_in_its_seed(walks: EpisodeArrays) -> None:
 def test_the_validation_loss_is_the_mean_over_all_its_rows(
     walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamflow.policies.learning.INFERENCE_BATCH", 100)
+    monkeypatch.setattr("lamflow.data.tensors.INFERENCE_BATCH", {"cpu": 100, "cuda": 100})
     metrics, validation = MetricsLog(), examples_of(other_walks)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 4})
     inputs = policy_inputs(validation.data, validation.rows, network.settings)
-    expected = action_objective(network(inputs), validation.targets).item()
+    expected = action_objective(network(inputs), targets_of(validation)).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -101,11 +104,12 @@ def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
 ) -> None:
     monkeypatch.setattr("lamflow.policies.learning.VALIDATION_ROWS", 40)
     metrics, validation = MetricsLog(), examples_of(other_walks)
-    picks = validation.sample(40)
-    assert len(set(picks.tolist())) == 40 and picks.max() > 100 and torch.equal(picks, validation.sample(40))
+    picked = validation.sample(40)
+    assert len(picked.rows.unique()) == 40 and torch.isin(picked.rows, validation.rows).all()
+    assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40).rows)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 2})
-    inputs = policy_inputs(validation.data, validation.rows[picks], network.settings)
-    expected = action_objective(network(inputs), validation.targets[picks]).item()
+    inputs = policy_inputs(validation.data, picked.rows, network.settings)
+    expected = action_objective(network(inputs), targets_of(picked)).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -117,7 +121,8 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
 ) -> None:
     """From every row with an action: the last one of an episode has no next frame, and needs none."""
     arrays = colours(20)
-    data, rows = EpisodeTensors(arrays), action_rows(arrays)
+    data = EpisodeTensors(arrays)
+    rows = data.action_rows
     assert len(rows) == 200
     training = {"steps": 20, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 0}
     settings = PolicySettings.model_validate({"network": PIXEL_NETWORK, "value_head": True, "training": training})
@@ -128,7 +133,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
             settings=settings,
             output_dim=15,
             objective=action_objective,
-            train_examples=Examples(data, rows, data.actions[rows]),
+            train_examples=Examples(data, rows, "actions"),
             validation_examples=None,
             seed=seed,
             metrics=MetricsLog(),
@@ -147,10 +152,12 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
 
 
 def test_targets_may_be_latents_or_codes(walks: EpisodeArrays) -> None:
-    rows = len(transition_rows(walks))
-    latents, codes = torch.randn(rows, 4), torch.randint(3, (rows, 2))
-    assert fit(examples_of(walks, latents), output_dim=4, objective=latent_objective).encoder.output.out_features == 4
-    assert fit(examples_of(walks, codes), output_dim=6, objective=code_objective).encoder.output.out_features == 6
+    rows = walks.num_rows
+    data = EpisodeTensors(walks).with_column("latents", torch.randn(rows, 4))
+    data = data.with_column("codes", torch.randint(3, (rows, 2)))
+    latents, codes = (Examples(data, data.rows, target) for target in ("latents", "codes"))
+    assert fit(latents, output_dim=4, objective=latent_objective).encoder.output.out_features == 4
+    assert fit(codes, output_dim=6, objective=code_objective).encoder.output.out_features == 6
 
 
 class Killed(BaseException):

@@ -5,6 +5,7 @@ the code digest of the stage's modules, the static facts of its environment, and
 Settings of logging are no params: they change no result, so scripts read them from the configuration.
 """
 
+import math
 import os
 import re
 from dataclasses import asdict
@@ -81,6 +82,16 @@ def collection_threads(wildcards):
 def expert_minutes(wildcards):
     """Limit of a job. ASSUME: 25 M steps of Procgen at full size take a few hours on a GPU; the retry resumes."""
     return 60 if expert_threads(wildcards) == 1 else 480
+
+
+def training_mb(wildcards):
+    """Memory of a training: 3 GB for the libraries and the networks, and over pixels the window of frames."""
+    if environment_spec(wildcards.env).view != "pixels":
+        return 3000
+    learner = (
+        EXPERIMENT.lams[wildcards.lam] if hasattr(wildcards, "lam") else EXPERIMENT.methods[wildcards.method].policy
+    )
+    return 3000 + math.ceil(1024 * learner.training.window_gib)
 
 
 def collection_settings(wildcards):

@@ -16,7 +16,7 @@ rule train_lam:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=training_mb,
         runtime=240,
     params:
         settings=lam_settings,

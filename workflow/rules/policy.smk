@@ -16,7 +16,7 @@ rule train_action_decoders:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=training_mb,
         runtime=60,
     params:
         settings=decoder_settings,
@@ -46,7 +46,7 @@ rule train_policy:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=training_mb,
         runtime=240,
     params:
         settings=policy_settings,

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.data.chunk_reader import REPAIR, RowReader
 from lamflow.data.group_writer import ArraySpec, attributes_digest, sha256_of
 
 Layout = Callable[[Mapping[str, Any]], list[tuple[ArraySpec, int]]]
-REPAIR: Final = "delete it and run the rule that writes it again"
 _FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
 """A decoder in Rust, about 20 times as fast as zarr's own; used where the package zarrs is installed."""
 
@@ -113,6 +113,7 @@ class GroupReader:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: its attributes cannot be used ({error}): {REPAIR}") from None
         self._refuse(problems)
+        self._specs = {spec.name: spec for spec, _ in expected}
         self._arrays = {spec.name: open_array(path, spec, num_rows) for spec, num_rows in expected}
         self._verified: set[str] = set()
 
@@ -123,6 +124,17 @@ class GroupReader:
             self._refuse(file_problems(self._path, self._attributes, within=f"{name}/", contents=True))
             self._verified.add(name)
         return self._arrays[name]
+
+    def rows(self, name: str) -> RowReader:
+        """A reader of parts of the array ``name``, which are verified as they are read."""
+        array = self._arrays[name]
+        return RowReader(
+            folder=self._path / name,
+            spec=self._specs[name],
+            num_rows=array.shape[0],
+            chunk_rows=array.chunks[0],
+            shard_rows=array.shards[0],
+        )
 
     def load(self, *, without: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
         """All arrays by name, in memory; those named in ``without`` are left out."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.data.chunk_reader import RowReader
 from lamflow.data.group_reader import GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
 from lamflow.data.store import EpisodeStore, check_env
@@ -189,6 +190,10 @@ class LatentStore:
         """The zarr array ``name``: slices of it are read from disk and returned as numpy arrays. ValueError names a damaged
         file."""
         return self._group[name]
+
+    def rows(self, name: str) -> RowReader:
+        """A reader of parts of the array ``name``, much quicker for those of a large store: it verifies what it reads, no more."""
+        return self._group.rows(name)
 
     def load(self) -> LatentArrays:
         """Read everything into memory; ValueError names a damaged file."""

@@ -1,4 +1,4 @@
-"""How windows are drawn from episodes in memory: no window crosses an episode, every transition is drawn equally often.
+"""Which rows make a window, and how rows are drawn: no window crosses an episode, every transition is drawn equally often.
 
 Shapes: N rows, M drawable rows, B batch, K frames of context. Row numbers are int64.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamflow.data.store import NO_ACTION, EpisodeArrays
+from lamflow.data.store import EpisodeArrays
 
 _COMPARED_ROWS: Final = 65_536
 
@@ -28,33 +28,21 @@ def transition_rows(arrays: EpisodeArrays) -> Tensor:
     return torch.from_numpy(np.delete(np.arange(arrays.num_rows), last))
 
 
-def action_rows(arrays: EpisodeArrays) -> Tensor:
-    """int64 [M]: rows with an action, ascending; with or without a next frame (see ``final_observations``)."""
-    return torch.from_numpy(np.flatnonzero(arrays.actions != NO_ACTION))
-
-
-def gather_context(array: Tensor, rows: Tensor, starts: Tensor, num_frames: int) -> Tensor:
-    """Rows t - K + 1 .. t of ``array`` [N, ...] for each t of ``rows`` int64 [B]: [B, K, ...], oldest first.
+def context_rows(rows: Tensor, starts: Tensor, num_frames: int) -> Tensor:
+    """int64 [B, K]: t - K + 1 .. t for each t of ``rows`` int64 [B], oldest first.
 
     ``starts`` int64 [N] is ``starts_of_rows``. Before the start of an episode its first row is repeated.
     """
     back = torch.arange(num_frames - 1, -1, -1, device=rows.device)
-    wanted = torch.maximum(rows[:, None] - back, starts[rows][:, None])
-    return _take(array, wanted)
+    return torch.maximum(rows[:, None] - back, starts[rows][:, None])
 
 
-def gather_windows(array: Tensor, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(o_{t-1}, o_t, o_{t+1}), each [B, ...], for each t of ``rows`` int64 [B], which must have next frames.
+def window_rows(rows: Tensor, starts: Tensor) -> Tensor:
+    """int64 [B, 3]: t - 1, t, t + 1 for each t of ``rows`` int64 [B], which must have next frames.
 
-    ``starts`` int64 [N] is ``starts_of_rows``. On the first row of an episode o_{t-1} is o_t.
+    ``starts`` int64 [N] is ``starts_of_rows``. On the first row of an episode t - 1 is t.
     """
-    previous = torch.maximum(rows - 1, starts[rows])
-    return _take(array, previous), _take(array, rows), _take(array, rows + 1)
-
-
-def _take(array: Tensor, rows: Tensor) -> Tensor:
-    """``array`` [N, ...] at ``rows`` of any shape: [*rows.shape, ...]."""
-    return array.index_select(0, rows.reshape(-1)).reshape(*rows.shape, *array.shape[1:])
+    return torch.stack([torch.maximum(rows - 1, starts[rows]), rows, rows + 1], dim=1)
 
 
 def effectful(arrays: EpisodeArrays) -> Tensor:

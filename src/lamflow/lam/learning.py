@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LamSettings
-from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import TransitionStream
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.validation import held_out_metrics
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything
@@ -29,39 +25,37 @@ def fit_latent_action_model(
     *,
     spec: EnvironmentSpec,
     settings: LamSettings,
-    train_arrays: EpisodeArrays,
-    validation_arrays: EpisodeArrays,
+    data: EpisodeTensors,
+    held_out: EpisodeTensors,
     seed: int,
     metrics: MetricsLog,
     state_dir: Path | None,
     identity: str,
     title: str = "LAM",
 ) -> LatentActionModel:
-    """Train on windows of ``train_arrays``; the true actions are read by the probes only, never by the model."""
+    """Train on windows of ``data``, both splits being on the default device; the true actions are read by the probes only, never by the
+    model."""
     seed_everything(seed)
     model = LatentActionModel(settings=settings, spec=spec).to(default_device())
-    data, held_out = EpisodeTensors(train_arrays), EpisodeTensors(validation_arrays)
-    stream = TransitionStream(data.rows, settings.training.batch_size, seed)
     fit_rows, test_rows = data.sample(PROBE_TRANSITIONS), held_out.sample(VALIDATION_TRANSITIONS)
+    fit, test = data.part(fit_rows), held_out.part(test_rows)
 
     def validate() -> dict[str, float]:
-        return held_out_metrics(model, fit=data, fit_rows=fit_rows, test=held_out, test_rows=test_rows)
+        return held_out_metrics(model, fit=fit, fit_rows=fit_rows, test=test, test_rows=test_rows)
 
-    def batch_at(step: int) -> Tensor:
-        return data.windows(share_of(stream.batch(step)))
-
-    train(
-        module=model,
-        batch_at=batch_at,
-        loss=model.loss,
-        settings=settings.training,
-        metrics=metrics,
-        validate=validate,
-        watched=Watched("fdm/loss"),
-        state_dir=state_dir,
-        identity=identity,
-        title=title,
-    )
+    with data.stream(data.rows, settings.training.batch_size, seed) as stream:
+        train(
+            module=model,
+            batch_at=lambda step: stream.data.windows(share_of(stream.batch(step))),
+            loss=model.loss,
+            settings=settings.training,
+            metrics=metrics,
+            validate=validate,
+            watched=Watched("fdm/loss"),
+            state_dir=state_dir,
+            identity=identity,
+            title=title,
+        )
     return model
 
 

@@ -11,17 +11,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import probe_accuracy
 
-INFERENCE_BATCH = 256
-
 
 def window_batches(data: EpisodeTensors, rows_N: Tensor) -> Iterator[Tensor]:
-    """The windows at ``rows_N`` int64 in order, uint8 [B, 3, H, W, C] with B at most ``INFERENCE_BATCH``."""
-    for part in rows_N.split(INFERENCE_BATCH):
+    """The windows at ``rows_N`` int64 in order, uint8 [B, 3, H, W, C] as ``inference_batches``."""
+    for part in inference_batches(rows_N):
         yield data.windows(part)
 
 
@@ -67,7 +65,7 @@ def forward_metrics(
     shuffled_ND = quantized_ND[torch.randperm(len(quantized_ND), generator=generator).to(quantized_ND.device)]
     frames = PixelFrameMetrics() if model.spec.view == "pixels" else GridFrameMetrics(model.spec.category_sizes)
     true_loss = shuffled_loss = 0.0
-    parts = (window_batches(data, rows_N), quantized_ND.split(INFERENCE_BATCH), shuffled_ND.split(INFERENCE_BATCH))
+    parts = (window_batches(data, rows_N), inference_batches(quantized_ND), inference_batches(shuffled_ND))
     for windows, quantized, shuffled in zip(*parts, strict=True):
         true_loss += model.prediction_loss(windows, quantized).sum().item()
         shuffled_loss += model.prediction_loss(windows, shuffled).sum().item()

@@ -11,11 +11,9 @@ from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import EncoderSettings, Symmetry, TrainingSettings
-from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import TransitionStream
+from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.models.encoders import build_encoder
 from lamflow.models.symmetry import face_up
-from lamflow.policies.dataset import INFERENCE_BATCH
 from lamflow.policies.network import inference_autocast
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
@@ -40,9 +38,15 @@ class ActionLabeller(nn.Module):
 
     @torch.no_grad()
     def pseudo_labels(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
-        """The most likely action of each row, int64 [M]; windows are gathered a batch at a time."""
+        """The most likely action of each of the ascending ``rows``, int64 [M]; windows are gathered a batch at a time."""
         with inference_autocast(self.settings, data.device):
-            return torch.cat([self(data.windows(part)).argmax(-1) for part in rows.split(INFERENCE_BATCH)])
+            return torch.cat(
+                [
+                    self(section.data.windows(part)).argmax(-1)
+                    for section in data.sections(rows)
+                    for part in inference_batches(section.rows)
+                ]
+            )
 
 
 def fit_action_labeller(
@@ -58,15 +62,16 @@ def fit_action_labeller(
     """Train on the labelled ``rows`` int64 [N] of ``data``, on the default device."""
     seed_everything(seed)
     network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec).to(default_device())
-    stream = TransitionStream(rows.to(data.device), training.batch_size, seed)
-
-    def batch_at(step: int) -> tuple[Tensor, Tensor]:
-        batch = stream.batch(step)
-        return data.windows(batch), data.actions[batch]
 
     def loss(batch: tuple[Tensor, Tensor]) -> Loss:
         windows, actions = batch
         return Loss(functional.cross_entropy(network(windows).float(), actions))
 
-    train(module=network, batch_at=batch_at, loss=loss, settings=training, metrics=MetricsLog(), title="")
+    with data.stream(rows, training.batch_size, seed) as stream:
+
+        def batch_at(step: int) -> tuple[Tensor, Tensor]:
+            batch = stream.batch(step)
+            return stream.data.windows(batch), stream.data.actions[batch]
+
+        train(module=network, batch_at=batch_at, loss=loss, settings=training, metrics=MetricsLog(), title="")
     return network

@@ -15,9 +15,8 @@ from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
-from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import TransitionStream
-from lamflow.policies.dataset import INFERENCE_BATCH, policy_inputs
+from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, Watched, train
@@ -49,18 +48,19 @@ def code_objective(logits_BTC: Tensor, codes_BT: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows int64 [M] of a split and a target for each, [M, ...], both on the device of ``data``."""
+    """Rows int64 [M] of a split, and the column of ``data`` that holds their targets."""
 
     data: EpisodeTensors
     rows: Tensor
-    targets: Tensor
+    target: str
 
-    def sample(self, count: int) -> Tensor:
-        """At most ``count`` numbers of examples, int64, always the same ones: all, in order, or a random part."""
-        if len(self.rows) <= count:
-            return torch.arange(len(self.rows), device=self.data.device)
-        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))
-        return order[:count].to(self.data.device)
+    def sample(self, count: int) -> Examples:
+        """At most ``count`` of the examples, in memory, always the same ones: all, in order, or a random part."""
+        rows = self.rows
+        if len(rows) > count:
+            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+            rows = rows[order[:count].to(rows.device)]
+        return Examples(self.data.part(rows), rows, self.target)
 
 
 def clone(
@@ -83,33 +83,32 @@ def clone(
     """
     seed_everything(seed)
     network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim).to(default_device())
-    numbers = torch.arange(len(train_examples.rows), device=train_examples.data.device)
-    stream = TransitionStream(numbers, settings.training.batch_size, seed)
+    held_out = validation_examples.sample(VALIDATION_ROWS) if validation_examples is not None else None
 
-    def batch_of(examples: Examples, picks: Tensor) -> tuple[PolicyInputs, Tensor]:
-        return policy_inputs(examples.data, examples.rows[picks], settings), examples.targets[picks]
+    def batch_of(data: EpisodeTensors, rows: Tensor, target: str) -> tuple[PolicyInputs, Tensor]:
+        return policy_inputs(data, rows, settings), data.column(target, rows)
 
     def loss(batch: tuple[PolicyInputs, Tensor]) -> Loss:
         inputs, targets = batch
         return Loss(objective(network(inputs), targets))
 
     def validate() -> dict[str, float]:
-        assert validation_examples is not None
-        picks = validation_examples.sample(VALIDATION_ROWS)
-        parts = picks.split(INFERENCE_BATCH)
-        total = sum(loss(batch_of(validation_examples, part)).total.item() * len(part) for part in parts)
-        return {"loss/total": total / len(picks)}
+        assert held_out is not None
+        parts = inference_batches(held_out.rows)
+        losses = (loss(batch_of(held_out.data, part, held_out.target)).total.item() * len(part) for part in parts)
+        return {"loss/total": sum(losses) / len(held_out.rows)}
 
-    train(
-        module=network,
-        batch_at=lambda step: batch_of(train_examples, share_of(stream.batch(step))),
-        loss=loss,
-        settings=settings.training,
-        metrics=metrics,
-        validate=validate if validation_examples is not None else None,
-        watched=Watched("loss/total") if validation_examples is not None else None,
-        state_dir=state_dir,
-        identity=identity,
-        title=title,
-    )
+    with train_examples.data.stream(train_examples.rows, settings.training.batch_size, seed) as stream:
+        train(
+            module=network,
+            batch_at=lambda step: batch_of(stream.data, share_of(stream.batch(step)), train_examples.target),
+            loss=loss,
+            settings=settings.training,
+            metrics=metrics,
+            validate=validate if held_out else None,
+            watched=Watched("loss/total") if held_out else None,
+            state_dir=state_dir,
+            identity=identity,
+            title=title,
+        )
     return network

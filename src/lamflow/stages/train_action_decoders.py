@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, VptMethodSettings
-from lamflow.data.latents import LatentArrays, LatentStore
+from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
@@ -39,7 +39,7 @@ def train_action_decoders(
     spec = environment_spec(env)
     typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
     store = EpisodeStore.open(train, env=env)
-    arrays = store.load(frames=isinstance(typed, VptMethodSettings))
+    arrays = store.load(frames=False)
     members = label_members(labels, label_draws)
     rows = [labelled_rows(arrays, member, seed) for member in members]
     seeds = [member_seed(seed, member) for member in members]
@@ -53,10 +53,10 @@ def train_action_decoders(
         latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
         metadata |= {"decoder": typed.decoder.kind, "target": typed.target}
         metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
-        weights = _latent_decoders(typed, spec, arrays, latent_store.load(), metadata["num_codes"], rows, seeds)
+        weights = _latent_decoders(typed, spec, arrays, latent_store, rows, seeds)
         inputs["latents"] = Path(latents)
     elif isinstance(typed, VptMethodSettings):
-        data = EpisodeTensors(arrays)
+        data = EpisodeTensors.open(store, window_gib=typed.decoder.training.window_gib)
         weights = [
             fit_action_labeller(
                 settings=typed.inverse_dynamics,
@@ -88,32 +88,29 @@ def _latent_decoders(
     settings: LatentMethodSettings,
     spec: EnvironmentSpec,
     arrays: EpisodeArrays,
-    latents: LatentArrays,
-    num_codes: int,
+    latents: LatentStore,
     rows: Sequence[Tensor],
     seeds: Sequence[int],
 ) -> list[dict[str, Tensor]]:
-    actions = torch.from_numpy(arrays.actions)
+    actions, num_codes = torch.from_numpy(arrays.actions), latents.codebook_size or 0
+    column = latents.rows("codes" if settings.target == "codes" else "latents")
+    inputs = [torch.from_numpy(column.read_rows(part.numpy())) for part in rows]
     if settings.decoder.kind == "dictionary":
-        assert latents.codes is not None and latents.codes.shape[1] == 1
-        codes = torch.from_numpy(latents.codes)[:, 0]
+        assert settings.target == "codes" and latents.num_tokens == 1
         return [
             {
                 "table": code_action_table(
-                    codes[part],
+                    codes[:, 0],
                     actions[part],
                     num_codes=num_codes,
                     num_actions=spec.num_actions,
                     smoothing=settings.decoder.smoothing,
                 )
             }
-            for part in rows
+            for codes, part in zip(inputs, rows, strict=True)
         ]
     if settings.target == "codes":
-        assert latents.codes is not None
-        inputs = [code_one_hot(torch.from_numpy(latents.codes)[part], num_codes) for part in rows]
-    else:
-        inputs = [torch.from_numpy(latents.latents)[part] for part in rows]
+        inputs = [code_one_hot(codes, num_codes) for codes in inputs]
     return [
         fit_mlp_decoder(
             values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member

@@ -10,6 +10,7 @@ from typing import Any
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings, LoggingSettings
 from lamflow.data.store import EpisodeStore
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
@@ -45,8 +46,8 @@ def train_lam(
     model = fit_latent_action_model(
         spec=spec,
         settings=typed,
-        train_arrays=train_store.load(),
-        validation_arrays=validation_store.load(),
+        data=EpisodeTensors.open(train_store, window_gib=typed.training.window_gib),
+        held_out=EpisodeTensors.open(validation_store, window_gib=0),
         seed=seed,
         metrics=log,
         state_dir=Path(state_dir),

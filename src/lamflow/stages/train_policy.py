@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from lamflow.config import EncoderSettings, LabelCount, LatentMethodSettings, Lo
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import action_rows
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.learning import (
     Examples,
@@ -89,7 +87,7 @@ def train_policy(
     if isinstance(typed, LatentMethodSettings):
         tasks = _latent_tasks(typed, stores, inputs, seed)
     else:
-        tasks = _action_tasks(typed.kind, method, spec, stores, inputs, labels, label_draws, seed)
+        tasks = _action_tasks(typed, method, spec, stores, inputs, labels, label_draws, seed)
     log_settings = LoggingSettings.model_validate(logging)
     collected, weights = MetricsLog(), []
     for index, task in enumerate(tasks):
@@ -137,10 +135,14 @@ def _latent_tasks(
             raise ValueError(f"a latent policy needs the latents of the {split} split; none were given")
         store = stores[split]
         latents = LatentStore.open(inputs[name], env=store.env, lam=settings.lam, seed=seed, episodes=store)
-        data, values = EpisodeTensors(store.load()), latents.load()
-        targets = values.codes if settings.target == "codes" else values.latents
-        assert targets is not None
-        examples.append(Examples(data, data.rows, torch.from_numpy(targets).to(data.device)[data.rows]))
+        target = "codes" if settings.target == "codes" else "latents"
+        data = EpisodeTensors.open(
+            store,
+            window_gib=settings.policy.training.window_gib if split == "train" else 0,
+            context=settings.policy.context,
+            columns={target: latents.rows(target)},
+        )
+        examples.append(Examples(data, data.rows, target))
     member, (train, validation) = Member(ALL_LABELS, 0), examples
     if settings.target == "latent":
         return [_Task(member, latent_objective, latents.latent_dim, lambda: train, validation)]
@@ -149,7 +151,7 @@ def _latent_tasks(
 
 
 def _action_tasks(
-    kind: str,
+    settings: Any,
     method: str,
     spec: EnvironmentSpec,
     stores: Mapping[str, EpisodeStore],
@@ -159,17 +161,17 @@ def _action_tasks(
     seed: int,
 ) -> list[_Task]:
     """Policies in true actions: of the labels (bc), of pseudo-labels (vpt), or of every action (oracle_bc)."""
-    arrays = stores["train"].load()
-    data = EpisodeTensors(arrays)
-    held_out = stores["validation"].load()
-    validation = _with_actions(EpisodeTensors(held_out), action_rows(held_out))
-    if kind == "oracle_bc":
-        members, parts = [Member(ALL_LABELS, 0)], [partial(_with_actions, data, action_rows(arrays))]
+    context = settings.policy.context
+    data = EpisodeTensors.open(stores["train"], window_gib=settings.policy.training.window_gib, context=context)
+    held_out = EpisodeTensors.open(stores["validation"], window_gib=0, context=context)
+    validation = _with_actions(held_out, held_out.action_rows)
+    if settings.kind == "oracle_bc":
+        members, parts = [Member(ALL_LABELS, 0)], [partial(_with_actions, data, data.action_rows)]
     else:
-        members = label_members(labels, label_draws)
+        members, arrays = label_members(labels, label_draws), stores["train"].load(frames=False)
         known = [labelled_rows(arrays, member, seed) for member in members]
         parts = [partial(_with_actions, data, rows) for rows in known]
-        if kind == "vpt":
+        if settings.kind == "vpt":
             labellers = _labellers(method, spec, inputs, members)
             parts = [partial(_pseudo_labelled, data, *pair) for pair in zip(labellers, known, strict=True)]
     return [
@@ -179,8 +181,7 @@ def _action_tasks(
 
 
 def _with_actions(data: EpisodeTensors, rows: Tensor) -> Examples:
-    rows = rows.to(data.device)
-    return Examples(data, rows, data.actions[rows])
+    return Examples(data, rows.to(data.device), "actions")
 
 
 def _labellers(
@@ -204,7 +205,7 @@ def _labellers(
 
 def _pseudo_labelled(data: EpisodeTensors, labeller: ActionLabeller, known: Tensor) -> Examples:
     """All transitions with a member's pseudo-labels; the labels of the ``known`` rows stay."""
-    targets, known = data.actions.clone(), known.to(data.device)
-    targets[data.rows] = labeller.to(data.device).pseudo_labels(data, data.rows)
-    targets[known] = data.actions[known]
-    return Examples(data, data.rows, targets[data.rows])
+    labels, known = data.actions.clone(), known.to(data.device)
+    labels[data.rows] = labeller.to(data.device).pseudo_labels(data, data.rows)
+    labels[known] = data.actions[known]
+    return Examples(data.with_column("pseudo_labels", labels), data.rows, "pseudo_labels")

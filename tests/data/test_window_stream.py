@@ -1,0 +1,356 @@
+"""A split larger than its window: what is drawn from it, gathered for it and left of it, on stores with chunks of four rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.stats import chisquare
+from torch import Tensor
+
+from lamflow.data import group_writer, tensors
+from lamflow.data.latents import LatentStore, LatentWriter
+from lamflow.data.row_ring import RowRing
+from lamflow.data.segments import AtRandom, Segments
+from lamflow.data.store import EpisodeStore
+from lamflow.data.tensors import EpisodeTensors, RowStream
+from lamflow.data.windows import TransitionStream, context_rows, window_rows
+
+ROW_BYTES = 50
+CHUNK_ROWS = 4
+LENGTHS = (3, 1, 17, 2, 5, 30, 1, 9, 12, 4, 21, 8)
+CPU = torch.device("cpu")
+OpenStore = Callable[..., EpisodeStore]
+
+
+@pytest.fixture
+def open_store(
+    tmp_path: Path, write_episodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., EpisodeStore]:
+    """Opens a store of random episodes of ``lengths``: 4 rows a chunk, 16 a shard file."""
+    monkeypatch.setattr(group_writer, "CHUNK_BYTES", CHUNK_ROWS * ROW_BYTES)
+    monkeypatch.setattr(group_writer, "CHUNKS_A_SHARD", 4)
+
+    def opened(lengths: Sequence[int] = LENGTHS, **options: Any) -> EpisodeStore:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
+        write_episodes(path, lengths, **options)
+        return EpisodeStore.open(path)
+
+    return opened
+
+
+def windowed(store: EpisodeStore, rows: int = 40, **options: Any) -> EpisodeTensors:
+    """The split with a window of so many rows of memory."""
+    return EpisodeTensors.open(store, window_gib=rows * ROW_BYTES / 2**30, device=CPU, **options)
+
+
+def drawn(stream: RowStream, steps: Sequence[int] | range) -> Tensor:
+    return torch.cat([stream.batch(step) for step in steps])
+
+
+def readers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("row-reader")]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_window_is_drawn_once_an_epoch(seed: int, batch_size: int, open_store: OpenStore) -> None:
+    data = windowed(open_store())
+    assert not data.is_resident
+    with data.stream(data.rows, batch_size, seed) as stream:
+        epochs = drawn(stream, range(len(data.rows))).split(len(data.rows))
+    assert len(epochs) == batch_size
+    for epoch in epochs:
+        assert torch.equal(epoch.sort().values, data.rows)
+    if batch_size > 1:
+        assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_at_each_position_of_an_epoch_every_window_is_drawn_equally_often() -> None:
+    """By chi-square, over seeds and the positions of an epoch's first third; and these cover the segments evenly."""
+    segments, third = Segments(num_rows=241, length=CHUNK_ROWS, before=1), 80
+    windows, covered = np.zeros(240), np.zeros(60)
+    for seed in range(6000):
+        order = AtRandom(np.arange(240), segments, 3, seed)
+        position = seed % third
+        block = order.block_at(position)
+        windows[order.rows_of(block)[position - order.start_of(block)]] += 1
+        covered[order.segments_of(seed % (third // (3 * CHUNK_ROWS)))] += 1
+    assert chisquare(windows).pvalue > 1e-3
+    assert chisquare(covered).pvalue > 1e-3
+
+
+def test_the_order_within_a_block_hangs_on_seed_and_epoch() -> None:
+    rows, segments = np.arange(60), Segments(num_rows=61, length=61, before=1)
+    orders = [AtRandom(rows, segments, 1, seed).rows_of(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+WINDOWS = {"two halves of one segment": 12, "two halves of three": 40, "nearly all": 100}
+
+
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.parametrize("final", [True, False])
+@pytest.mark.parametrize("context", [1, 2, 3, 4])
+def test_what_is_gathered_is_what_whole_arrays_hold(
+    context: int, final: bool, window: int, open_store: OpenStore
+) -> None:
+    """Windows and contexts of all rows, at the edges of segments too; episodes are never left."""
+    store = open_store(final=final)
+    arrays, data = store.load(), windowed(store, window, context=context)
+    frames, seen = torch.from_numpy(arrays.observations), set()
+    assert not data.is_resident
+    with data.stream(data.rows, 2, seed=0) as stream:
+        for step in range(len(data.rows)):
+            rows = stream.batch(step)
+            found = stream.data.windows(rows)
+            assert torch.equal(found, frames[window_rows(rows, data.starts)])
+            assert torch.equal(stream.data.contexts(rows, context), frames[context_rows(rows, data.starts, context)])
+            assert torch.equal(stream.data.column("actions", rows), torch.from_numpy(arrays.actions)[rows])
+            seen.update(rows.tolist())
+    assert seen == set(data.rows.tolist())
+
+
+def test_contexts_of_rows_without_a_next_frame_are_gathered_too(open_store: OpenStore) -> None:
+    store = open_store(final=False)
+    data, frames = windowed(store, context=2), torch.from_numpy(store.load().observations)
+    rows = data.action_rows
+    assert len(rows) == store.num_rows
+    with data.stream(rows, 5, seed=1) as stream:
+        for step in range(len(rows) // 5):
+            batch = stream.batch(step)
+            assert torch.equal(stream.data.contexts(batch, 2), frames[context_rows(batch, data.starts, 2)])
+
+
+@pytest.mark.parametrize("lengths", [[1], [14], [2] * 9, [3, 3, 3, 3], [3, 3, 3, 3, 1]], ids=str)
+def test_stores_of_few_segments_are_streamed_too(lengths: list[int], open_store: OpenStore) -> None:
+    """Of one; with a short last one; with one row in the last one, which has no window."""
+    store = open_store(lengths)
+    data, frames = windowed(store, 1), torch.from_numpy(store.load().observations)
+    assert not data.is_resident
+    with data.stream(data.rows, 1, seed=0) as stream:
+        for step in range(2 * len(data.rows)):
+            rows = stream.batch(step)
+            assert torch.equal(stream.data.windows(rows), frames[window_rows(rows, data.starts)])
+
+
+def test_a_split_that_fits_is_resident_and_drawn_as_arrays_in_memory_are(open_store: OpenStore) -> None:
+    store = open_store()
+    whole, data = EpisodeTensors(store.load(), CPU), windowed(store, store.num_rows)
+    assert data.is_resident and data.part(data.rows[:3]) is data
+    expected = TransitionStream(whole.rows, 16, seed=2)
+    with data.stream(data.rows, 16, seed=2) as stream:
+        for step in range(20):
+            rows = stream.batch(step)
+            assert torch.equal(rows, expected.batch(step))
+            assert torch.equal(stream.data.windows(rows), whole.windows(rows))
+    (section,) = data.sections()
+    assert section.data is data and torch.equal(section.rows, data.rows)
+    assert (section.start, section.stop) == (0, store.num_rows)
+
+
+def test_few_rows_of_a_large_split_are_resident(open_store: OpenStore) -> None:
+    store = open_store()
+    whole, data = EpisodeTensors(store.load(), CPU), windowed(store, context=3)
+    rows = data.rows[torch.tensor([40, 7, 3, 90, 4])]
+    part = data.part(rows)
+    assert torch.equal(part.windows(rows), whole.windows(rows))
+    assert torch.equal(part.contexts(rows, 3), whole.contexts(rows, 3))
+    expected = TransitionStream(rows, 3, seed=0)
+    with data.stream(rows, 3, seed=0) as stream:
+        assert not readers()
+        for step in range(5):
+            batch = stream.batch(step)
+            assert torch.equal(batch, expected.batch(step))
+            assert torch.equal(stream.data.windows(batch), whole.windows(batch))
+
+
+def test_a_streams_batch_is_a_function_of_its_step(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resumed at any step, going on from it, going back, and whatever the number of threads."""
+    data = windowed(open_store())
+    with data.stream(data.rows, 5, seed=3) as stream:
+        straight = []
+        for step in range(120):
+            rows = stream.batch(step)
+            straight.append((rows, stream.data.windows(rows)))
+    generator = np.random.default_rng(0)
+    for num_threads in (1, 3):
+        monkeypatch.setattr(tensors, "NUM_READERS", num_threads)
+        for start in generator.integers(0, 110, 8):
+            with data.stream(data.rows, 5, seed=3) as resumed:
+                for step in [*range(start, start + 8), *generator.integers(0, 120, 12), *range(start, start + 3)]:
+                    rows = resumed.batch(int(step))
+                    assert torch.equal(rows, straight[step][0])
+                    assert torch.equal(resumed.data.windows(rows), straight[step][1])
+    with data.stream(data.rows, 5, seed=4) as other:
+        assert not torch.equal(drawn(other, range(10)), torch.cat([rows for rows, _ in straight[:10]]))
+
+
+class Listed:
+    """Blocks of these segments, whose rows are in order."""
+
+    def __init__(self, blocks: dict[int, list[int]]) -> None:
+        self.blocks = blocks
+
+    def segments_of(self, number: int) -> NDArray[np.int64]:
+        return np.array(self.blocks[number])
+
+    def rows_of(self, number: int) -> NDArray[np.int64]:
+        return np.concatenate([np.arange(s * CHUNK_ROWS, (s + 1) * CHUNK_ROWS) for s in self.blocks[number]])
+
+
+def test_a_segment_of_two_blocks_is_found_when_one_of_them_has_left_the_ring(open_store: OpenStore) -> None:
+    """The last block of an epoch and the first of the next may share one."""
+    store = open_store()
+    frames = torch.from_numpy(store.load().observations)
+    blocks = Listed({0: [0, 1], 1: [1, 2], 2: [3, 0], 3: [5, 4]})
+    with RowRing(
+        {"observations": store.rows("observations")},
+        Segments(store.num_rows, CHUNK_ROWS, before=1),
+        blocks,
+        segments_a_block=2,
+        device=CPU,
+        num_threads=1,
+    ) as ring:
+        for number in (0, 1, 0, 3, 0, 2, 1, 2, 3, 0):
+            rows = ring.load(number)
+            assert rows.tolist() == blocks.rows_of(number).tolist()
+            assert torch.equal(ring.take("observations", rows[:, None], rows)[:, 0], frames[rows])
+
+
+def test_columns_of_another_store_go_through_the_ring_with_the_frames(open_store: OpenStore, tmp_path: Path) -> None:
+    """Their chunks hold other numbers of rows."""
+    store = open_store()
+    values = np.random.default_rng(0).normal(size=(store.num_rows, 3)).astype(np.float32)
+    codes = np.random.default_rng(1).integers(0, 9, (store.num_rows, 2))
+    path = tmp_path / "latents.zarr"
+    with LatentWriter(path, episodes=store, lam="l", seed=0, latent_dim=3, num_tokens=2, codebook_size=9) as writer:
+        writer.append(values, codes)
+    latents = LatentStore.open(path)
+    columns = {name: latents.rows(name) for name in ("latents", "codes")}
+    assert columns["latents"].chunk_rows != CHUNK_ROWS
+    expected = {"latents": torch.from_numpy(values), "codes": torch.from_numpy(codes)}
+    for window in (60, 1000):
+        data = windowed(store, window, columns=columns)
+        with data.stream(data.rows, 4, seed=0) as stream:
+            for step in range(30):
+                rows = stream.batch(step)
+                for name, wanted in expected.items():
+                    assert torch.equal(stream.data.column(name, rows), wanted[rows])
+
+
+def test_sections_are_all_rows_in_order(open_store: OpenStore) -> None:
+    store = open_store()
+    data, whole = windowed(store, 0), EpisodeTensors(store.load(), CPU)
+    for rows in (data.rows, data.rows[30:33], data.rows[:0]):
+        stop, seen = 0, []
+        for section in data.sections(rows):
+            assert section.start == stop < section.stop
+            stop = section.stop
+            assert ((section.rows >= section.start) & (section.rows < section.stop)).all()
+            assert torch.equal(section.data.windows(section.rows), whole.windows(section.rows))
+            seen.append(section.rows)
+        assert stop == store.num_rows and torch.equal(torch.cat(seen), rows)
+    assert not readers()
+
+
+def test_a_window_too_small_for_a_batch_is_refused(open_store: OpenStore) -> None:
+    data = windowed(open_store())
+    with (
+        pytest.raises(
+            ValueError, match=r"may hold only \d+ of the 113 rows to draw, expected at least the batch of 64"
+        ),
+        data.stream(data.rows, 64, seed=0),
+    ):
+        pass
+
+
+def damage(store: EpisodeStore, shard: int) -> None:
+    file = next((store.path / "observations" / "c" / str(shard)).rglob("*"))
+    file = file if file.is_file() else next(part for part in file.rglob("*") if part.is_file())
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_damaged_file_is_named_when_it_is_reached_and_no_thread_is_left(open_store: OpenStore) -> None:
+    store = open_store()
+    data = windowed(store)
+    damage(store, 4)
+    steps = 0
+    with (
+        pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged \(its crc32c differs\)"),
+        data.stream(data.rows, 4, seed=1) as stream,
+    ):
+        for step in range(1000):
+            rows = stream.batch(step)
+            assert not ((rows >= 4 * 16) & (rows < 4 * 16 + CHUNK_ROWS)).any()
+            steps += 1
+    assert steps > 0, "it was not the first to be read"
+    assert not readers()
+    with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
+        for section in windowed(store, 0).sections():
+            assert section.start < 4 * 16
+    with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
+        windowed(store, 1000)
+
+
+def test_no_thread_is_left_when_a_training_fails(open_store: OpenStore) -> None:
+    data = windowed(open_store())
+    with pytest.raises(KeyError), data.stream(data.rows, 4, seed=0) as stream:
+        stream.batch(0)
+        assert readers()
+        raise KeyError
+    assert not readers()
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+from lamflow.data.store import EpisodeStore
+from lamflow.data.tensors import EpisodeTensors
+
+def memory(name):
+    return 1024 * int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+data = EpisodeTensors.open(EpisodeStore.open(sys.argv[1]), window_gib=float(sys.argv[2]))
+assert not data.is_resident
+data.part(data.rows[:64])
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+before = memory("VmRSS")
+if sys.argv[3] == "stream":
+    with data.stream(data.rows, 64, 0) as stream:
+        for step in range(2 * len(data.rows) // 64):
+            stream.data.windows(stream.batch(step))
+else:
+    for section in data.sections():
+        section.data.windows(section.rows[:64])
+print(memory("VmHWM") - before)
+"""
+
+
+def test_memory_is_that_of_the_window(tmp_path: Path, write_episodes: Callable[..., Any]) -> None:
+    """Two epochs of a store of ten times the window's size; a pass over it holds two blocks of sections."""
+    path, window = tmp_path / "train.zarr", 8 << 20
+    write_episodes(path, [1000] * 7, env="procgen-bigfish", final=False)
+    assert EpisodeStore.open(path).num_rows * 64 * 64 * 3 > 10 * window
+    bounds = {"stream": window, "sections": 2 * tensors.NUM_READERS * tensors.SEGMENT_BYTES}
+    for part, expected in bounds.items():
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(path), str(window / 2**30), part],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        )
+        grown = int(done.stdout)
+        assert expected / 2 < grown < expected + (40 << 20), "beside it a batch, and chunks of each thread"
