@@ -2,7 +2,7 @@
 #   make quickstart   the default experiment with its report: results/quickstart/report.html
 #   make test         all tests
 #   make check        formatting, linting, types, the workflow's linting
-#   make bench        the programs under benchmarks/, each of which prints one JSON object
+#   make bench        the programs under benchmarks/, each of which prints one JSON object; docs/performance.md says how to read them
 #   make docs         the files that are generated from the configuration's model
 # Set PYTHON=/path/to/python to choose the interpreter and VENV=folder to put the environment elsewhere.
 

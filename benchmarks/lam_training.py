@@ -1,82 +1,150 @@
-"""Samples a second of LAM training at the quickstart's sizes, in float32 and in bf16, one thread as in a workflow's job.
+"""Samples a second of LAM training at LAPO's sizes, the laptop preset's and the quickstart's, beside LAPO's plain form.
 
-Claim: `precision: auto` takes bf16 where it gains. Prints one JSON object; the ratio is bf16's rate over float32's.
+Claims: with bf16 (a GPU, or a CPU with AMX) at least 3 times the plain form's rate at both sizes of pixels; the loop's own work is below 5%
+of a step at the laptop preset. The plain form of the quickstart's grids is the library's network in float32, as LAPO has none.
+Prints one JSON object; ``python benchmarks/lam_training.py [size ...]`` measures some sizes only.
 """
 
-import json
+import sys
+import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
 
-import numpy as np
 import torch
+from bench.arms import Figures, Round, compared, report, rounded, take_turns
+from bench.data import write_store
+from bench.library_training import GPU_STEPS, library_batches, library_training
+from bench.machine import scaled, wait_for_device
+from bench.plain_training import PLAIN_GPU_STEPS, Windows, plain_training, stacked
+from bench.sizes import Size, read_size
+from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
-from lamflow.config import LamSettings, TrainingSettings, read_experiment
-from lamflow.data.windows import TransitionStream, gather_windows
-from lamflow.lam.model import LatentActionModel
-from lamflow.training.loop import Loss, train
-from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import bf16_gains
+from lamflow.data.store import EpisodeStore
+from lamflow.training.loop import Loss
+from lamflow.training.memory import keep_freed_memory
+from lamflow.training.precision import default_device
 
-CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
-NUM_ROWS = 20_000
-WARM_UP_STEPS, STEPS, ROUNDS = 5, 30, 3
-"""The fastest of the rounds counts, in which the precisions take turns: other work on the machine only ever slows one down."""
-
-
-def made_up_frames(spec: EnvironmentSpec) -> torch.Tensor:
-    """uint8 [N, H, W, 2]: random categories with one agent each; speed does not depend on what they mean."""
-    generator = np.random.default_rng(0)
-    frames = generator.integers(0, (AGENT_TILE, spec.category_sizes[1]), (NUM_ROWS, *spec.frame_shape)).astype(np.uint8)
-    if spec.view == "full":
-        frames[:, 1, 1, 0] = AGENT_TILE + generator.integers(0, 4, NUM_ROWS)
-    return torch.from_numpy(frames)
+STEPS = {"paper": 1, "procgen_laptop": 10, "quickstart": 60}
+"""Of a round on a CPU: seconds of the plain form."""
+ROWS = {"paper": 2_000, "procgen_laptop": 8_000, "quickstart": 20_000}
+ROUNDS = {"paper": 3, "procgen_laptop": 5, "quickstart": 5}
+COUNTED_BATCH = 4
+TARGET, LOOP_TARGET = 3.0, 0.05
 
 
-def samples_per_second(settings: LamSettings, spec: EnvironmentSpec, precision: str) -> float:
-    """The rate of ``STEPS`` steps of the training loop, without validation, after a warm-up."""
-    torch.manual_seed(0)
-    model, frames = LatentActionModel(settings=settings, spec=spec), made_up_frames(spec)
-    starts = torch.zeros(NUM_ROWS, dtype=torch.long)
-    stream = TransitionStream(torch.arange(NUM_ROWS - 1), settings.training.batch_size, seed=0)
+def plain_arm(size: Size, store: Path) -> Round:
+    dataset, steps = Windows(EpisodeStore.open(store)), scaled(STEPS[size.name], PLAIN_GPU_STEPS)
+    if size.spec.view == "pixels":
+        model = size.plain_model()
+        return plain_training(model, dataset, lambda batch: model.loss(stacked(batch)), size.lam.training, steps)
+    grids = size.model()
+    return plain_training(grids, dataset, lambda batch: grids.loss(batch).total, size.lam.training, steps)
 
-    def loss_at(step: int) -> Loss:
-        return model.loss(torch.stack(gather_windows(frames, stream.batch(step), starts), dim=1))
 
-    seconds = 0.0
-    for steps in (WARM_UP_STEPS, STEPS):
-        changed = settings.training.model_dump() | {"steps": steps, "precision": precision}
+def library_arm(size: Size, store: Path, precision: Literal["auto", "float32"]) -> Round:
+    keep_freed_memory()
+    model, batch_at = size.model().to(default_device()), library_batches(size, store)
+    steps = scaled(STEPS[size.name], GPU_STEPS)
+    return library_training(model, batch_at, model.loss, size.lam.training, steps, precision)
+
+
+@contextmanager
+def timed(spent: dict[str, float], owner: Any, name: str, part: str) -> Iterator[None]:
+    """Adds the seconds of calls of ``owner.name`` to ``spent[part]``."""
+    original = getattr(owner, name)
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        wait_for_device()
         started = time.perf_counter()
-        train(
-            module=model,
-            loss_at=loss_at,
-            settings=TrainingSettings.model_validate(changed),
-            metrics=MetricsLog(),
-            title="",
-        )
-        seconds = time.perf_counter() - started
-    return STEPS * settings.training.batch_size / seconds
+        result = original(*arguments, **options)
+        wait_for_device()
+        spent[part] += time.perf_counter() - started
+        return result
+
+    with patch.object(owner, name, call):
+        yield
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    experiment = read_experiment(CONFIG)
-    env = experiment.envs[0]
-    rates = {}
-    for name in experiment.lams_of(env):
-        rounds = [
-            [samples_per_second(experiment.lams[name], environment_spec(env), kind) for kind in ("float32", "bf16")]
-            for _ in range(ROUNDS)
-        ]
-        float32, bf16 = (max(rate) for rate in zip(*rounds, strict=True))
-        rates[name] = {
-            "float32_samples_per_second": round(float32),
-            "bf16_samples_per_second": round(bf16),
-            "bf16_over_float32": round(bf16 / float32, 2),
-        }
-    auto = "bf16" if bf16_gains(torch.device("cpu")) else "float32"
-    print(json.dumps({"benchmark": "lam_training", "env": env, "threads": 1, "auto_precision": auto, "lams": rates}))
+def parts_arm(size: Size, store: Path) -> Round:
+    """Shares of a training's seconds; on a GPU each part is waited for, so there the rest is more than it is in a training."""
+    keep_freed_memory()
+    model, batch_at = size.model().to(default_device()), library_batches(size, store)
+    spent: dict[str, float] = defaultdict(float)
+
+    def loss(windows: torch.Tensor) -> Loss:
+        started = time.perf_counter()
+        answer = model.loss(windows)
+        wait_for_device()
+        spent["forward"] += time.perf_counter() - started
+        return answer
+
+    def batch(step: int) -> torch.Tensor:
+        started = time.perf_counter()
+        windows = batch_at(step)
+        wait_for_device()
+        spent["batches"] += time.perf_counter() - started
+        return windows
+
+    settings = size.lam.training.model_copy(update={"compile": "off"})
+    training = library_training(model, batch, loss, settings, STEPS[size.name], "auto")
+
+    def play() -> Figures:
+        spent.clear()
+        with (
+            timed(spent, torch.Tensor, "backward", "backward"),
+            timed(spent, torch.nn.utils, "clip_grad_norm_", "clipping"),
+            timed(spent, torch.optim.AdamW, "step", "optimiser"),
+        ):
+            seconds = training()["seconds"]
+        shares = {part: value / seconds for part, value in spent.items()}
+        return {**shares, "loop": 1 - sum(shares.values()) + shares["batches"]}
+
+    return play
+
+
+def gflop_a_sample(size: Size) -> float:
+    """Forward and backward of the plain form, as its convolutions and matrix products have them."""
+    shape = (COUNTED_BATCH, 3, *size.spec.frame_shape)
+    with FlopCounterMode(display=False) as counter:
+        if size.spec.view == "pixels":
+            frames = torch.zeros(shape).permute(0, 1, 4, 2, 3).flatten(1, 2)
+            size.plain_model().train().loss(frames).backward()
+        else:
+            size.model().loss(torch.zeros(shape, dtype=torch.uint8)).total.backward()
+    return counter.get_total_flops() / COUNTED_BATCH / 1e9
+
+
+def measured(size: Size, folder: Path) -> dict[str, Any]:
+    store = folder / f"{size.name}.zarr"
+    write_store(store, size.spec, ROWS[size.name])
+    found = compared(
+        {
+            "baseline": partial(plain_arm, size, store),
+            "lamflow": partial(library_arm, size, store, "auto"),
+            "lamflow_float32": partial(library_arm, size, store, "float32"),
+        },
+        rounds=ROUNDS[size.name],
+        gflop_a_sample=gflop_a_sample(size),
+        settings={"baseline": "float32", "lamflow": "auto", "lamflow_float32": "float32"},
+    )
+    if size.name != "procgen_laptop":
+        return found
+    turns = take_turns({"parts": partial(parts_arm, size, store)}, rounds=ROUNDS[size.name])
+    names = sorted(turns.rounds[0]["parts"])
+    return {**found, "shares_of_a_step": {name: rounded(turns.median("parts", name)) for name in names}}
+
+
+def main(*names: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = {name: measured(read_size(name), Path(folder)) for name in names or STEPS}
+    report("lam_training", targets={"lamflow_over_baseline": TARGET, "loop": LOOP_TARGET}, sizes=sizes)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,16 +1,23 @@
-"""Environment steps a second: whole episodes on the JAX device, and torch agents over the vector environment.
+"""Environment steps a second: agents of Procgen beside the plain form, agents of XLand, and whole episodes on the JAX device.
 
-Claim: rollouts are no bottleneck of the quickstart. One thread, as in a workflow's job; an episode's steps count until it ends. The
-agents are untrained policies of the quickstart's size, one a label count and draw. Prints one JSON object.
+Claim: rollouts are no bottleneck. An episode's steps count until it ends. Procgen is played by an untrained latent policy of the laptop
+preset with one decoder a member. The plain form evaluates decoder after decoder: it steps all games, then asks a float32
+network, and games that are over go on until the last one is. XLand's agents are untrained policies, one a member. Prints
+one JSON object.
 """
 
-import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from bench.arms import THREADS, Figures, Round, compared, report, rounded, take_turns
+from bench.machine import scaled, wait_for_device
+from bench.plain_training import normalised
+from bench.sizes import CONFIG, Size, read_size
+from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import read_experiment
@@ -19,62 +26,132 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rollouts import ROLLOUT_BATCH, rollout
 from lamflow.envs.xland import make_simulator
-from lamflow.evaluation.rollouts import NUM_SLOTS, roll_out
+from lamflow.evaluation.rollouts import roll_out
+from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import PolicyAgent
-from lamflow.policies.latent_agents import action_probabilities
+from lamflow.policies.latent_agents import action_probabilities, mlp_decode
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.demonstrators import act_randomly
+from lamflow.training.memory import keep_freed_memory
+from lamflow.training.precision import default_device
 
-CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
-LEVELS_A_MEMBER = 16
+GAME = "procgen-starpilot"
+"""Its episodes are short."""
+MEMBERS, LEVELS = scaled(8, 50), scaled(8, 100)
+ROUNDS = 3
+COUNTED_BATCH = 4
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    experiment = read_experiment(CONFIG)
+def decoders(size: Size) -> list[torch.nn.Sequential]:
+    torch.manual_seed(0)
+    widths = size.method.decoder.hidden_widths
+    return [mlp(size.latent_dim, widths, size.spec.num_actions) for _ in range(MEMBERS)]
+
+
+def make_environment(env: str, num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
+    return make_vector_environment(env, num_envs, level_stream=level_stream, num_threads=scaled(0, THREADS // 2))
+
+
+def timed_rollout(agent: PolicyAgent, env: str, levels: np.ndarray) -> Figures:
+    started = time.perf_counter()
+    result = roll_out(agent, partial(make_environment, env), levels)
+    wait_for_device()
+    return {"samples": int(result.lengths.sum()), "seconds": time.perf_counter() - started}
+
+
+def library_arm(size: Size) -> Round:
+    keep_freed_memory()
+    weights = [decoder.state_dict() for decoder in decoders(size)]
+    agent = PolicyAgent(
+        networks=[size.policy().to(default_device())],
+        num_members=MEMBERS,
+        decode=mlp_decode(weights, num_tokens=0, num_codes=0),
+        action_selection="sample",
+        seed=0,
+    )
+    return partial(timed_rollout, agent, GAME, draw_levels(GAME, "test", LEVELS, seed=0))
+
+
+def plain_arm(size: Size) -> Round:
+    device = default_device()
+    policy = size.plain_policy().to(device).eval()
+    members = [decoder.to(device) for decoder in decoders(size)]
+    levels = draw_levels(GAME, "test", LEVELS, seed=0)
+
+    @torch.no_grad()
+    def evaluate(decoder: torch.nn.Module) -> int:
+        """Environment steps until each game has ended once."""
+        games = make_environment(GAME, LEVELS, iter(()))
+        frames, running, steps = games.reset(levels).frames, np.ones(LEVELS, np.bool_), 0
+        while running.any():
+            latents = policy(normalised(torch.from_numpy(frames).permute(0, 3, 1, 2).to(device)))
+            actions = torch.multinomial(decoder(latents).softmax(-1), 1)[:, 0]
+            result = games.step(actions.cpu().numpy())
+            frames, steps = result.observation.frames, steps + int(running.sum())
+            running &= ~(result.terminated | result.truncated)
+        games.close()
+        return steps
+
+    def play() -> Figures:
+        started = time.perf_counter()
+        steps = sum(evaluate(decoder) for decoder in members)
+        return {"samples": steps, "seconds": time.perf_counter() - started}
+
+    return play
+
+
+def xland_agents_arm() -> Round:
+    keep_freed_memory()
+    experiment = read_experiment(CONFIG / "config.yaml")
     env = experiment.envs[0]
-    spec, simulator = environment_spec(env), make_simulator(env)
-    levels = draw_levels(env, "test", ROLLOUT_BATCH, seed=0)
-    started = time.perf_counter()
-    list(rollout(simulator, act_randomly, None, levels, seed=0))
-    first = time.perf_counter() - started
-    started = time.perf_counter()
-    steps = sum(episode.length for episode in rollout(simulator, act_randomly, None, levels, seed=1))
-    on_device = steps / (time.perf_counter() - started)
-
     settings = next(method.policy for method in experiment.methods.values() if method.kind == "bc")
-    members = len(experiment.labels) * experiment.label_draws
+    spec, members = environment_spec(env), len(experiment.labels) * experiment.label_draws
     torch.manual_seed(0)
     networks = [PolicyNetwork(settings=settings, spec=spec, output_dim=spec.num_actions) for _ in range(members)]
     agent = PolicyAgent(
-        networks=networks, num_members=members, decode=action_probabilities, action_selection="sample", seed=0
+        networks=[network.to(default_device()) for network in networks],
+        num_members=members,
+        decode=action_probabilities,
+        action_selection="sample",
+        seed=0,
     )
-    slots = min(NUM_SLOTS, members * LEVELS_A_MEMBER)
+    return partial(timed_rollout, agent, env, draw_levels(env, "test", 2 * LEVELS, seed=0))
 
-    def make_environment(num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
-        return make_vector_environment(env, num_envs, level_stream=level_stream)
 
-    environment = make_environment(slots, iter(np.resize(levels, 2 * slots).tolist()))
-    environment.reset(np.resize(levels, slots))
-    environment.step(np.zeros(slots, np.int64))  # compiles
-    started = time.perf_counter()
-    result = roll_out(agent, make_environment, levels[:LEVELS_A_MEMBER])
-    by_agents = int(result.lengths.sum()) / (time.perf_counter() - started)
-    print(
-        json.dumps(
-            {
-                "benchmark": "rollouts",
-                "env": env,
-                "threads": 1,
-                "jax_slots": ROLLOUT_BATCH,
-                "jax_steps_per_second": round(on_device),
-                "jax_first_batch_seconds": round(first, 1),
-                "agents": members,
-                "agent_slots": slots,
-                "agent_steps_per_second": round(by_agents),
-            }
-        )
+def xland_device_arm() -> Round:
+    env = read_experiment(CONFIG / "config.yaml").envs[0]
+    simulator, levels = make_simulator(env), draw_levels(env, "test", ROLLOUT_BATCH, seed=0)
+
+    def play() -> Figures:
+        started = time.perf_counter()
+        steps = sum(episode.length for episode in rollout(simulator, act_randomly, None, levels, seed=1))
+        return {"samples": steps, "seconds": time.perf_counter() - started}
+
+    return play
+
+
+def procgen(size: Size) -> dict[str, Any]:
+    height, width, channels = size.spec.frame_shape
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        size.plain_policy()(torch.zeros(COUNTED_BATCH, channels, height, width))
+    return compared(
+        {"baseline": partial(plain_arm, size), "lamflow": partial(library_arm, size)},
+        rounds=ROUNDS,
+        gflop_a_sample=counter.get_total_flops() / COUNTED_BATCH / 1e9,
+        settings={"baseline": "float32", "lamflow": "auto"},
     )
+
+
+def main() -> None:
+    turns = take_turns({"agents": xland_agents_arm, "jax_device": xland_device_arm}, rounds=ROUNDS)
+    xland = {
+        name: {
+            "samples_per_second": rounded(1 / turns.median(name, "seconds") * turns.median(name, "samples")),
+            **turns.peaks[name],
+        }
+        for name in ("agents", "jax_device")
+    }
+    report("rollouts", sizes={"procgen_laptop": procgen(read_size("procgen_laptop"))}, xland=xland)
 
 
 if __name__ == "__main__":
