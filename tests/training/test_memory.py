@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,27 @@ def page_faults(mode: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_a_freed_array_is_used_again() -> None:
     assert page_faults("kept") < page_faults("given back") / 5
+
+
+HUGE = """
+import sys
+import numpy as np
+from lamflow.training.memory import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+held = np.ones(8 * 2**20)
+pages = [line.split() for line in open("/proc/self/smaps_rollup")]
+print(next(int(line[1]) for line in pages if line[0] == "AnonHugePages:"))
+"""
+
+
+def test_large_arrays_lie_in_huge_pages_where_the_kernel_gives_them_on_request() -> None:
+    mode = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not mode.exists() or "[madvise]" not in mode.read_text():
+        pytest.skip("this kernel gives huge pages to all processes or to none")
+    found = {
+        argument: int(subprocess.run([sys.executable, "-c", HUGE, argument], capture_output=True, check=True).stdout)
+        for argument in ("kept", "given back")
+    }
+    assert found["kept"] > found["given back"] + 48 * 1024  # kilobytes, of 64 MB

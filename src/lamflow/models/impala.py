@@ -58,4 +58,12 @@ class ImpalaEncoder(nn.Module):
         dtype = network_dtype(frames_BKHWC.device, self.hidden.weight.dtype)
         planes = row_planes(frames_BKHWC) if self.patches else pixel_planes(frames_BKHWC)
         features = self.trunk(about_grey(planes, dtype))
-        return functional.relu(self.hidden(functional.relu(features.flatten(1), inplace=True)), inplace=True)
+        return functional.relu(self._hidden(functional.relu(features, inplace=True)), inplace=True)
+
+    def _hidden(self, features_BCHW: Tensor) -> Tensor:
+        """The hidden layer, whose weights are those of features in the order C, H, W, on features as they lie in memory: so neither
+        they nor their gradient are copied."""
+        channels, height, width = features_BCHW.shape[1:]
+        weights = self.hidden.weight.to(features_BCHW.dtype).unflatten(1, (channels, height, width))
+        vectors = features_BCHW.permute(0, 2, 3, 1).flatten(1)
+        return functional.linear(vectors, weights.permute(0, 2, 3, 1).flatten(1), self.hidden.bias)
