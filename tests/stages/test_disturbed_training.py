@@ -77,7 +77,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(data: Path, folder: Path) -> BaseProcess:
     """A server that has imported everything forks each attempt, so that it starts at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lamflow.stages.train_lam", "lamflow.lam.learning", __name__])
+    context.set_forkserver_preload(["lamflow.stages.train_lam", "zarr", "zarrs", "torch._dynamo"])
     process = context.Process(target=run_job, args=(data, folder))
     process.start()
     return process
@@ -90,6 +90,14 @@ def assert_same_results(folder: Path, undisturbed: Path) -> None:
     assert (folder / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
 
 
+def await_start(folder: Path, process: BaseProcess) -> None:
+    """Until the job has opened its log, and a first attempt has made the state folder."""
+    log, state = folder / "train.log", folder / "state"
+    before = log.stat().st_mtime_ns if log.exists() else 0
+    while process.is_alive() and not (state.exists() and log.exists() and log.stat().st_mtime_ns > before):
+        time.sleep(0.005)
+
+
 def await_checkpoint(folder: Path, process: BaseProcess) -> None:
     deadline = time.monotonic() + 60
     while not list((folder / "state").glob("checkpoint-*.pt")):
@@ -98,16 +106,18 @@ def await_checkpoint(folder: Path, process: BaseProcess) -> None:
 
 
 def test_kill_9_at_twenty_random_moments_changes_nothing(data: Path, undisturbed: Path, tmp_path: Path) -> None:
-    delays, kills, runs = random.Random(0), 0, 0
+    delays, kills, runs, resumed = random.Random(0), 0, 0, 0
     while kills < KILLS:
         folder = tmp_path / str(runs)
         folder.mkdir(exist_ok=True)
         process = start(data, folder)
-        process.join(timeout=delays.uniform(0.1, 1.0))
+        await_start(folder, process)
+        process.join(timeout=delays.uniform(0, 1.5))
         if process.exitcode is None:
             process.kill()
             process.join()
             kills += 1
+            resumed += "resumed from step" in (folder / "train.log").read_text()
             for output in ("model.safetensors", "metrics.csv"):
                 if (folder / output).exists():
                     assert (folder / output).read_bytes() == (undisturbed / output).read_bytes()
@@ -119,6 +129,7 @@ def test_kill_9_at_twenty_random_moments_changes_nothing(data: Path, undisturbed
     process.join()
     assert process.exitcode == 0
     assert_same_results(folder, undisturbed)
+    assert resumed > KILLS // 4, "attempts went on from where earlier ones were killed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])

@@ -63,13 +63,14 @@ def run(
     *,
     stop_at: int | None = None,
     signal_at: tuple[int, int] | None = None,
+    nan_at: int | None = None,
     identity: str = "this run",
     validate: Callable[[], dict[str, float]] | None = None,
     settings: TrainingSettings = SETTINGS,
     watched: Watched | None = None,
     companion: Resumable | None = None,
 ) -> tuple[Learner, MetricsLog]:
-    """Train a learner on batches that depend on the step alone; die, or get a signal, at some step."""
+    """Train a learner on batches that depend on the step alone; die, get a signal, or meet a NaN at some step."""
     seed_everything(3)
     learner, metrics = Learner(), MetricsLog()
     data = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
@@ -79,7 +80,10 @@ def run(
             raise Killed
         if signal_at and step == signal_at[0]:
             os.kill(os.getpid(), signal_at[1])
-        return data[torch.arange(step * 16, step * 16 + 16) % 200]
+        batch = data[torch.arange(step * 16, step * 16 + 16) % 200]
+        if step == nan_at:
+            batch[0, 0] = math.nan
+        return batch
 
     train(
         module=learner,
@@ -380,6 +384,13 @@ def test_logged_terms_are_means_over_the_steps_since_the_last_row() -> None:
     )
     found = [(step, value) for step, _, name, value in metrics.rows if name == "loss/number"]
     assert found == [(2, 0.5), (4, 2.5), (5, 4.0)]
+
+
+def test_a_nan_in_a_batch_leaves_the_earlier_checkpoints_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="diverged at step 14: loss/reconstruction = nan"):
+        run(tmp_path, nan_at=14)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-0000000006.pt", "checkpoint-0000000012.pt"]
+    assert_equal_runs(run(tmp_path), run())
 
 
 def test_a_gradient_that_is_not_finite_stops_training() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -58,7 +59,8 @@ def _message(error: Exception) -> str:
 
 @contextmanager
 def _output_to(log: Path | None) -> Iterator[None]:
-    """Point the file descriptors of stdout and stderr at ``log``; None leaves them alone."""
+    """Point the file descriptors of stdout and stderr at ``log``, line by line, so that a killed process has said what it did;
+    None leaves them alone."""
     if log is None:
         yield
         return
@@ -68,6 +70,8 @@ def _output_to(log: Path | None) -> Iterator[None]:
         _flush()
         for descriptor in (1, 2):
             os.dup2(opened.fileno(), descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         yield
     finally:
