@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Numbers of glibc's ``mallopt``."""
@@ -25,12 +27,19 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, -1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
-    _use_huge_pages(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    if _addresses_are_free():
+        _use_huge_pages(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+
+
+def _addresses_are_free() -> bool:
+    """Whether memory that is not touched costs nothing: no ``ulimit -v``, and a kernel that does not count it as used."""
+    overcommit = Path("/proc/sys/vm/overcommit_memory")
+    counted = overcommit.exists() and overcommit.read_text().strip() == "2"
+    return not counted and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 def _use_huge_pages(libc: ctypes.CDLL, size: int) -> None:
-    """For the next ``size`` bytes of malloc's heap: they are taken and freed again, untouched. Where there is a limit on
-    addresses (``ulimit -v``) below that, pages stay small."""
+    """For the next ``size`` bytes of malloc's heap: they are taken and freed again, untouched."""
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
