@@ -148,7 +148,7 @@ class EpisodeTensors:
 
     def part(self, rows: Tensor) -> EpisodeTensors:
         """The data with, in memory, all that is gathered for ``rows`` int64 [M]; resident data itself."""
-        if self._memory is not None:
+        if self.is_resident:
             return self
         source = self._streamed
         reach = np.arange(-source.before, 2)
@@ -170,7 +170,7 @@ class EpisodeTensors:
         split: see ``AtRandom``; threads read it, and end with the context. ValueError when the window is too small for a
         batch, and, from ``batch``, naming a damaged file.
         """
-        if self._memory is not None or self._fit(rows):
+        if self.is_resident or self._fit(rows):
             yield RowStream(self.part(rows), TransitionStream(rows.to(self.device), batch_size, seed).batch)
             return
         segments, segments_a_half = self._plan()
@@ -190,7 +190,7 @@ class EpisodeTensors:
         ``rows`` int64, ascending: those of interest (default: ``self.rows``). Resident data is one section.
         """
         rows = self.rows if rows is None else rows
-        if self._memory is not None:
+        if self.is_resident:
             yield Section(self, rows, 0, len(self.actions))
             return
         segments = self._streamed.segments(len(self.actions), SEGMENT_BYTES)

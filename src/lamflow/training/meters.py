@@ -32,7 +32,7 @@ class LossMeter:
     def add(self, step: int, total: Tensor, norm: Tensor, terms: dict[str, Tensor]) -> None:
         """Add a step's scalars; the names of ``terms`` are the same at each step."""
         scalars = (total, norm, *terms.values())
-        values = torch.stack([scalar.detach().to(self._device, torch.float64) for scalar in scalars])
+        values = torch.stack([scalar.detach().to(self._device) for scalar in scalars]).double()
         if not self._names:
             self._names = (TOTAL, NORM, *terms)
             self._sums = torch.zeros_like(values)
