@@ -18,6 +18,7 @@ from torch import Tensor
 from lamflow.data.chunk_reader import RowReader
 from lamflow.data.row_memory import HeldRows, RowMemory
 from lamflow.data.row_ring import BlockStream, RowRing
+from lamflow.data.scratch import on_scratch
 from lamflow.data.segments import AtRandom, InOrder, Segments
 from lamflow.data.store import NO_ACTION, EpisodeArrays, EpisodeStore
 from lamflow.data.windows import TransitionStream, context_rows, starts_of_rows, transition_rows, window_rows
@@ -181,7 +182,7 @@ class EpisodeTensors:
                 f"{order.fewest_rows} of the {len(rows)} rows to draw, expected at least the batch of {batch_size}: raise "
                 "`training.window_gib`"
             )
-        with self._ring(segments, order, segments_a_half) as ring:
+        with self._ring(segments, order, segments_a_half, again_and_again=True) as ring:
             yield RowStream(self._with(ring), BlockStream(order, ring, batch_size).batch)
 
     def sections(self, rows: Tensor | None = None) -> Iterator[Section]:
@@ -234,9 +235,12 @@ class EpisodeTensors:
         segments = source.segments(len(self.actions), min(SEGMENT_BYTES, half // SEGMENTS_A_HALF))
         return segments, max(1, half // (segments.capacity * source.row_bytes))
 
-    def _ring(self, segments: Segments, blocks: AtRandom | InOrder, segments_a_block: int) -> RowRing:
+    def _ring(
+        self, segments: Segments, blocks: AtRandom | InOrder, segments_a_block: int, *, again_and_again: bool = False
+    ) -> RowRing:
+        readers = self._streamed.readers
         return RowRing(
-            self._streamed.readers,
+            {name: on_scratch(reader) for name, reader in readers.items()} if again_and_again else readers,
             segments,
             blocks,
             segments_a_block=segments_a_block,

@@ -1,0 +1,60 @@
+"""Copies of arrays on a disk of the node's own, for trainings that stream them again and again from a shared file system."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from lamflow.data.chunk_reader import RowReader
+
+VARIABLE = "LAMFLOW_SCRATCH"
+"""Names the folder; ``$NAME`` within it stands for a variable of the job's, as in ``$TMPDIR``."""
+
+
+def on_scratch(reader: RowReader) -> RowReader:
+    """The same rows, read from a copy under ``LAMFLOW_SCRATCH`` where that is set and has room; else ``reader`` itself.
+
+    A copy is made once a node and version of the array: under a temporary name, renamed when it is whole, so that jobs on one
+    node may come at the same time. It stays there: the site removes a job's own folder, people remove others.
+    """
+    scratch = os.path.expandvars(os.environ.get(VARIABLE, ""))
+    if not scratch:
+        return reader
+    files = sorted(path for path in reader.folder.rglob("*") if path.is_file())
+    copied = Path(scratch, "lamflow", _version(reader.folder, files))
+    try:
+        if not copied.exists():
+            _copy(reader.folder, copied, num_bytes=sum(path.stat().st_size for path in files))
+    except OSError as error:
+        print(f"{VARIABLE}: {reader.folder} is read where it is, for it could not be copied to {copied}: {error}")
+        return reader
+    print(f"{reader.folder} is read from its copy {copied}")
+    return replace(reader, folder=copied)
+
+
+def _version(folder: Path, files: list[Path]) -> str:
+    """A name for the array's present contents."""
+    parts = [str(folder.resolve())]
+    parts += [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _copy(folder: Path, copied: Path, *, num_bytes: int) -> None:
+    copied.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(copied.parent).free
+    if num_bytes > free:
+        raise OSError(f"found {free / 2**30:.1f} GiB of free space, expected {num_bytes / 2**30:.1f} GiB")
+    temporary = Path(tempfile.mkdtemp(dir=copied.parent, prefix=".copying-"))
+    try:
+        shutil.copytree(folder, temporary / "array")
+        try:
+            temporary.joinpath("array").rename(copied)
+        except OSError:
+            if not copied.exists():  # else another job of the node was faster
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
