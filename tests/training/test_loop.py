@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch.nn import functional
 
 from lamflow.config import QuantizerSettings, TrainingSettings
 from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.runs.training_lines import last_training_line
+from lamflow.training import progress_lines
 from lamflow.training.checkpoint import load_checkpoint, seed_everything
 from lamflow.training.interruption import SIGNALS, TrainingInterrupted
 from lamflow.training.loop import Loss, Resumable, Watched, learning_rate_at, train
@@ -235,6 +238,35 @@ def test_the_last_two_checkpoints_are_kept_and_nothing_else_is_left(tmp_path: Pa
 def test_a_run_that_is_done_is_not_trained_again(tmp_path: Path) -> None:
     first = run(tmp_path)
     assert_equal_runs(run(tmp_path, stop_at=0), first)
+
+
+def test_the_log_of_a_job_says_how_far_its_training_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_lines, "SECONDS_BETWEEN_LINES", 0.0)
+    _, metrics = run()
+    log = tmp_path / "job.log"
+    log.write_text(capsys.readouterr().out)
+    line = last_training_line(log, datetime.fromtimestamp(0, tz=UTC))
+    assert line is not None
+    assert (line.title, line.step, line.steps) == ("training", 18, 20)
+    means = {name: value for step, _, name, value in metrics.rows if step == 18 and name.startswith("loss/")}
+    assert line.metrics == ", ".join(f"{name} {value:.4g}" for name, value in means.items())
+
+
+def test_a_training_says_how_far_it_is_no_more_often_than_every_few_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_lines, "SECONDS_BETWEEN_LINES", math.inf)
+    run()
+    assert capsys.readouterr().out.startswith("training: 20 steps in ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (7000, "117 min"), (8000, "2 h 13 min")]
+)
+def test_times_left_are_in_units_that_people_think_in(seconds: float, text: str) -> None:
+    assert progress_lines.time_left(seconds) == text
 
 
 def test_the_best_value_of_the_watched_metric_is_kept_and_reported(

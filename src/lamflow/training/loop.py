@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from lamflow.training.processes import (
     synchronised,
     wait_for_all,
 )
+from lamflow.training.progress_lines import ProgressLines
 
 BatchT = TypeVar("BatchT")
 
@@ -177,7 +177,7 @@ def train(
         disable=not title or not is_main() or not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
-    started, first_step = time.monotonic(), run.step
+    lines = ProgressLines(title if is_main() else "", settings, run.step)
     with stop_requests() as request:
         while run.step < settings.steps:
             for group in optimizer.param_groups:
@@ -194,7 +194,10 @@ def train(
             run.step += 1
             bar.update()
             if _due(run.step, settings.log_every, settings):
-                metrics.log(run.step, "train", mean_over_processes(run.meter.read()))
+                means = mean_over_processes(run.meter.read())
+                metrics.log(run.step, "train", means)
+                if bar.disable:
+                    lines.tell(run.step, means)
             if validate is not None and _due(run.step, settings.validate_every, settings):
                 run.meter.check()
                 _validate(run, validate, watched, settings, device)
@@ -205,8 +208,7 @@ def train(
             if stopping and run.step < settings.steps:
                 raise TrainingInterrupted(_farewell(request, run, settings, folder))
     bar.close()
-    if title and is_main():
-        _report(title, run, settings, first_step, time.monotonic() - started, watched)
+    lines.end(run.step, _best(run, watched))
     module.eval()
 
 
@@ -247,10 +249,5 @@ def _farewell(request: Request, run: _Run, settings: TrainingSettings, folder: C
     return f"{cause} ended the training after step {run.step} of {settings.steps}; {kept}"
 
 
-def _report(
-    title: str, run: _Run, settings: TrainingSettings, first_step: int, seconds: float, watched: Watched | None
-) -> None:
-    done = run.step - first_step
-    rate = done * settings.batch_size / max(seconds, 1e-9)
-    best = f"; {watched.best} {watched.name} {run.best[0]:.4g} at step {run.best[1]}" if watched and run.best else ""
-    print(f"{title}: {done} steps in {seconds:.1f} s ({rate:.0f} samples/s){best}")
+def _best(run: _Run, watched: Watched | None) -> str:
+    return f"{watched.best} {watched.name} {run.best[0]:.4g} at step {run.best[1]}" if watched and run.best else ""
