@@ -15,7 +15,7 @@ ORDER = [
     {"config_demonstrators", "config_methods"},
     {"config"},
     {"provenance"},
-    {"config_docs", "envs", "models", "training"},
+    {"config_docs", "envs", "models", "runs", "training"},
     {"data"},
     {"lam", "policies"},
     {"rl"},

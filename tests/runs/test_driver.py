@@ -1,0 +1,94 @@
+"""One driver a folder."""
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamflow.runs.driver import JOB_NAME, LOCK, take_folder
+
+HOLD = """
+import sys
+from pathlib import Path
+from lamflow.runs.driver import take_folder
+take_folder(Path(sys.argv[1]), slurm_job="7")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock of `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(ValueError, match=rf"another run is going on in this folder, process {holder.pid} on .*job 7"):
+        take_folder(tmp_path)
+
+
+def test_a_killed_driver_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    os.close(take_folder(tmp_path))
+
+
+def test_the_lock_names_its_latest_holder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.kill()
+    holder.wait()
+    descriptor = take_folder(tmp_path)
+    content = json.loads(tmp_path.joinpath(LOCK).read_text())
+    os.close(descriptor)
+    assert (content["pid"], content["slurm_job"]) == (os.getpid(), None)
+
+
+def test_other_folders_are_free(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    assert holder.poll() is None
+    os.close(take_folder(tmp_path / "other"))
+
+
+def test_jobs_of_a_driver_do_not_hold_its_lock(tmp_path: Path) -> None:
+    descriptor = take_folder(tmp_path)
+    job = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    os.close(descriptor)
+    os.close(take_folder(tmp_path))
+    job.kill()
+    job.wait()
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    os.close(take_folder(tmp_path))
+    assert "this file system has no locks (No locks available)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "submitted"),
+    [
+        ("lamflow_105bd42e-7f96-4ff5-9754-7efd641f273f", True),
+        ("105bd42e-7f96-4ff5-9754-7efd641f273f", True),
+        ("bash", False),
+        ("lamflow", False),
+        ("driver-105bd42e", False),
+    ],
+)
+def test_jobs_that_people_submit_by_hand_are_told_from_the_workflows(name: str, submitted: bool) -> None:
+    assert bool(JOB_NAME.search(name)) == submitted

@@ -1,0 +1,55 @@
+"""The workflow on a Slurm of the tests' own. Without Slurm's programs these tests are skipped, or fail where LAMFLOW_NEEDS_SLURM is set."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from driving import SEED_TABLE, TINY, Driver, lam_targets, started, with_longer_trainings
+from private_cluster import PrivateCluster, missing_programs
+
+
+@pytest.fixture(scope="session")
+def slurm_programs() -> None:
+    """Skips where Slurm is not installed."""
+    if missing := missing_programs():
+        message = f"not installed: {', '.join(missing)} (on Debian: slurmctld slurmd slurm-client munge)"
+        if os.environ.get("LAMFLOW_NEEDS_SLURM"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateCluster]:
+    """Two nodes of two cores and one GPU each."""
+    with started(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def drive(cluster: PrivateCluster) -> Iterator[Callable[..., Driver]]:
+    """Starts ``snakemake --profile slurm <arguments>`` in a checkout."""
+    drivers: list[Driver] = []
+
+    def start(checkout: Path, *arguments: str) -> Driver:
+        drivers.append(Driver(cluster, checkout, *arguments))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        driver.end()
+
+
+@pytest.fixture(scope="session")
+def longer_run(
+    slurm_programs: None,
+    tiny_run: Path,
+    snakemake: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The longer trainings, and the table of one environment and seed, as a local run makes them."""
+    checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("longer") / "checkout")
+    result = snakemake(checkout, TINY, "--", *lam_targets(), SEED_TABLE)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return checkout

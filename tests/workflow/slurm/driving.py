@@ -1,0 +1,126 @@
+"""Snakemake on a private cluster: its driver, the longer trainings that faults are tried on, and what jobs saw."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from private_cluster import PrivateCluster
+
+WITNESS = Path(__file__).parent / "witness"
+POLLING = ("--slurm-init-seconds-before-status-checks=2",)
+"""A user's minutes are longer than a test's."""
+LONGER = {"lapo": 1000, "single_code": 2500}
+"""Steps that leave time for a fault in the middle."""
+LAMS = [
+    *(f"xland-doorkey-5x5-full/{lam}/seed{seed}" for lam in LONGER for seed in (0, 1)),
+    *(f"xland-r1-9x9/lapo/seed{seed}" for seed in (0, 1)),
+]
+TINY = "--configfile=config/tiny.yaml"
+SEED_TABLE = "results/tiny/summary/xland-r1-9x9/seed0.csv"
+
+
+class Driver:
+    """A Snakemake process that submits a checkout's jobs to a private cluster."""
+
+    def __init__(self, cluster: PrivateCluster, checkout: Path, *arguments: str) -> None:
+        self.cluster, self.checkout = cluster, checkout
+        self.output = checkout / f"driver-{time.monotonic_ns()}.out"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*snakemake_command(), *POLLING, *arguments],
+                cwd=checkout,
+                env=driver_environment(cluster),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait(self, *, seconds: float = 600) -> str:
+        """What it said in the end; it must succeed."""
+        try:
+            status = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            queue = self.cluster.command("squeue", "--format=%i %T %r %k")
+            raise AssertionError(f"the driver still runs after {seconds:.0f} s\n{queue}\n{self.said[-4000:]}") from None
+        assert status == 0, self.said[-6000:]
+        return self.said
+
+    def kill(self) -> None:
+        """kill -9 of this process and of nothing else: its jobs know nothing of it."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Whatever is left after a test that failed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def snakemake_command() -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--nocolor", "--profile=slurm"]
+
+
+def driver_environment(cluster: PrivateCluster) -> dict[str, str]:
+    """As a user's on a login node, with the witness on the Python path and without a package path of the tests' own."""
+    witness = {"PYTHONPATH": str(WITNESS), "WITNESS": str(cluster.folder / "witness")}
+    return os.environ | cluster.environment | witness
+
+
+@contextmanager
+def started(folder: Path, **options: Any) -> Iterator[PrivateCluster]:
+    """A cluster that runs within the block, and leaves no process behind."""
+    cluster = PrivateCluster(folder, **options)
+    folder.joinpath("witness").mkdir()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+    left = [process for process in psutil.process_iter(["cmdline"]) if str(folder) in str(process.info["cmdline"])]
+    assert left == []
+
+
+def witnessed(cluster: PrivateCluster) -> list[dict[str, Any]]:
+    """What the stages' processes saw, in the order in which they started."""
+    records = [json.loads(path.read_text()) for path in cluster.folder.joinpath("witness").glob("*.json")]
+    return sorted(records, key=lambda record: record["started"])
+
+
+def submissions(said: str) -> list[str]:
+    """Rules and wildcards of the jobs that a driver submitted, as in the paths of their Slurm logs."""
+    return re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/logs/slurm/(\S+)/\d+\.log\)", said)
+
+
+def with_longer_trainings(tiny_run: Path, target: Path) -> Path:
+    """A copy of the finished tiny run whose LAMs have to be trained again, with checkpoints every hundred steps."""
+    shutil.copytree(tiny_run, target, symlinks=True)
+    path = target / "config/tiny.yaml"
+    content = yaml.safe_load(path.read_text())
+    for lam, steps in LONGER.items():
+        changed = {"steps": steps, "checkpoint_every": 100, "validate_every": 500}
+        content["lams"][lam]["training"] = content["lams"][lam]["training"] | changed
+    path.write_text(yaml.safe_dump(content))
+    return target
+
+
+def lam_targets() -> list[str]:
+    return [f"results/tiny/lam/{lam}/model.safetensors" for lam in LAMS]

@@ -1,0 +1,200 @@
+"""Trainings on Slurm that are ended in the middle in every way that a cluster knows, each once, in one run."""
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from compared import differences, results_of
+from driving import LAMS, TINY, Driver, lam_targets, started, with_longer_trainings, witnessed
+from private_cluster import PrivateCluster, until
+
+FAULTS = {
+    "xland-doorkey-5x5-full/lapo/seed0": "memory",
+    "xland-doorkey-5x5-full/lapo/seed1": "scancel",
+    "xland-doorkey-5x5-full/single_code/seed0": "time limit",
+    "xland-doorkey-5x5-full/single_code/seed1": "end of time",
+    "xland-r1-9x9/lapo/seed0": "kill -9",
+    "xland-r1-9x9/lapo/seed1": "dead node",
+}
+STATES = {
+    "memory": "FAILED",
+    "scancel": "CANCELLED",
+    "time limit": "FAILED",
+    "end of time": "TIMEOUT",
+    "kill -9": "FAILED",
+    "dead node": "NODE_FAIL",
+}
+"""How Slurm calls the end of the first attempt. A training that got the signal ahead of its limit ends by itself; without
+control groups a step above its memory is killed, and only its log says why."""
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateCluster]:
+    """A node a training, so that one can die alone, which Slurm notices after half a minute."""
+    with started(tmp_path_factory.mktemp("slurm"), nodes=len(FAULTS), settings={"SlurmdTimeout": 30}) as running:
+        yield running
+
+
+def job_of(cluster: PrivateCluster, lam: str) -> dict[str, str]:
+    """Id, node, memory and limit of the first job that trains a LAM; {} while there is none that runs."""
+    comment = f"rule_train_lam_wildcards_tiny_{lam.replace('/seed', '/').replace('/', '_')}"
+    for line in cluster.command("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i|%N|%k").splitlines():
+        job, node, found = line.split("|")
+        if found == comment:
+            return {"id": job, "node": node}
+    return {}
+
+
+def details(cluster: PrivateCluster, job: str) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", cluster.command("scontrol", "show", "job", job)))
+
+
+def hold_until_slurm_says_stop(stage: psutil.Process) -> None:
+    """Stop a stage's process until a SIGTERM waits for it, or Slurm has woken it: Slurm looks at time limits twice a minute, and a
+    training that small would be over by then."""
+    stage.suspend()
+    status = Path("/proc", str(stage.pid), "status")
+
+    def is_told_to_stop() -> bool:
+        try:
+            text = status.read_text()
+        except FileNotFoundError:
+            return True
+        waiting = re.search(r"^ShdPnd:\s*(\w+)$", text, flags=re.MULTILINE)
+        assert waiting
+        return "State:\tT" not in text or bool(int(waiting[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    def release() -> None:
+        until(is_told_to_stop, seconds=120, what="Slurm's SIGTERM")
+        with suppress(psutil.NoSuchProcess):
+            stage.resume()
+
+    threading.Thread(target=release, daemon=True).start()
+
+
+def strike(cluster: PrivateCluster, fault: str, job: str, node: str) -> None:
+    """Bring about a fault of a running job."""
+    record = next(record for record in witnessed(cluster) if record["SLURM_JOB_ID"] == job)
+    stage = psutil.Process(record["pid"])
+    match fault:
+        case "memory":
+            megabytes = int(details(cluster, job)["MinMemoryNode"].removesuffix("M"))
+            cluster.folder.joinpath("witness", f"eat-{job}.new").write_text(str(megabytes))
+            cluster.folder.joinpath("witness", f"eat-{job}.new").rename(
+                cluster.folder.joinpath("witness", f"eat-{job}")
+            )
+        case "scancel":
+            cluster.command("scancel", job)
+        case "time limit":
+            hold_until_slurm_says_stop(stage)
+            cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        case "end of time":
+            hold_until_slurm_says_stop(stage)
+            cluster.command("scontrol", "update", f"JobId={job}", "EndTime=now")
+        case "kill -9":
+            stage.kill()
+        case "dead node":
+            cluster.kill_node(node)
+
+
+@pytest.fixture(scope="module")
+def struck_run(
+    tiny_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, dict[str, str]]:
+    """The checkout, what the driver said, and the first job of each training, all of which were struck after a checkpoint."""
+    checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("struck") / "checkout")
+    driver = drive(checkout, *lam_targets(), TINY)
+    struck: dict[str, str] = {}
+    deadline = time.monotonic() + 300
+    while len(struck) < len(FAULTS):
+        assert driver.process.poll() is None, driver.said[-4000:]
+        assert time.monotonic() < deadline, f"struck within 300 s: {struck}\n{driver.said[-4000:]}"
+        for lam, fault in FAULTS.items():
+            checkpoints = list(checkout.joinpath("results/tiny/state/lam", lam).glob("checkpoint-*.pt"))
+            if lam not in struck and checkpoints:
+                job = job_of(cluster, lam)
+                strike(cluster, fault, job["id"], job["node"])
+                struck[lam] = job["id"]
+        time.sleep(0.1)
+    return checkout, driver.wait(seconds=400), struck
+
+
+Struck = tuple[Path, str, dict[str, str]]
+
+
+def log_of(checkout: Path, lam: str) -> str:
+    return checkout.joinpath("results/tiny/logs/train_lam", f"{lam}.log").read_text()
+
+
+def lam_of(fault: str) -> str:
+    return next(lam for lam, its_fault in FAULTS.items() if its_fault == fault)
+
+
+def attempt_log(struck_run: Struck, fault: str) -> str:
+    """Slurm's own log of the first attempt."""
+    checkout, _, struck = struck_run
+    (path,) = checkout.joinpath("logs/slurm").rglob(f"{struck[lam_of(fault)]}.log")
+    return path.read_text()
+
+
+def resumed_at(checkout: Path, lam: str) -> int:
+    """The step that a training's last attempt began with, as its log says."""
+    found = re.search(r"^resumed from step (\d+) of ", log_of(checkout, lam), flags=re.MULTILINE)
+    assert found, log_of(checkout, lam)
+    return int(found[1])
+
+
+@pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
+def test_slurm_ended_the_first_attempt_and_snakemake_began_a_second(struck_run: Struck, lam: str) -> None:
+    _, said, struck = struck_run
+    found = re.search(rf"SLURM-job '{struck[lam]}' failed.* SLURM status is: '(\w+)'", said)
+    assert found, said[-6000:]
+    assert found[1] == STATES[FAULTS[lam]]
+
+
+def test_the_memory_was_exceeded(struck_run: Struck) -> None:
+    assert "exceeded memory limit" in attempt_log(struck_run, "memory")
+
+
+@pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
+def test_the_second_attempt_resumed_from_a_checkpoint(struck_run: Struck, lam: str) -> None:
+    assert resumed_at(struck_run[0], lam) >= 100
+
+
+@pytest.mark.parametrize("fault", ["scancel", "time limit", "end of time"])
+def test_a_signal_loses_no_step(struck_run: Struck, fault: str) -> None:
+    attempt = attempt_log(struck_run, fault)
+    found = re.search(r"SIGTERM ended the training after step (\d+) of", attempt)
+    assert found, attempt[-3000:]
+    assert resumed_at(struck_run[0], lam_of(fault)) == int(found[1])
+
+
+@pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
+def test_the_second_attempt_asked_for_more_memory_and_time(
+    struck_run: Struck, cluster: PrivateCluster, lam: str
+) -> None:
+    comment = details(cluster, struck_run[2][lam])["Comment"]
+    listed = cluster.command("squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%i").splitlines()
+    first, second, *_ = (details(cluster, line.split("|")[1]) for line in listed if line.split("|")[0] == comment)
+    assert int(second["MinMemoryNode"][:-1]) > int(first["MinMemoryNode"][:-1])
+    if FAULTS[lam] not in ("time limit", "end of time"):  # whose limit was changed to bring about the fault
+        assert second["TimeLimit"] > first["TimeLimit"]
+
+
+@pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
+def test_model_and_metrics_are_those_of_a_local_run(struck_run: Struck, longer_run: Path, lam: str) -> None:
+    def of_this_lam(checkout: Path) -> dict[str, bytes]:
+        return {path: content for path, content in results_of(checkout).items() if path.startswith(f"lam/{lam}/")}
+
+    assert len(of_this_lam(longer_run)) == 2
+    assert differences(of_this_lam(struck_run[0]), of_this_lam(longer_run)) == []
+
+
+def test_nothing_is_to_be_done_afterwards(struck_run: Struck, planned: Callable[..., list[str]]) -> None:
+    assert planned(struck_run[0], *lam_targets(), TINY) == []
