@@ -1,0 +1,178 @@
+"""Where each job of a run stands: from its plan, Snakemake's log and markers, its outputs, and Slurm's queue."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from lamflow.runs.plan import Plan, RunJob
+from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable, has_slurm, jobs_of_folder
+from lamflow.runs.snakemake_log import Event, LoggedJob, RunLog, Submission, read_log
+
+STARTING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+"""States of Slurm jobs that have not begun."""
+
+
+class State(Enum):
+    """Of a job; the values are what people read."""
+
+    DONE = "done"
+    RUNNING = "running"
+    QUEUED = "queued"
+    FAILED = "failed"
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job, its state, what the log says of it, and its Slurm job as far as there is one."""
+
+    job: RunJob
+    state: State
+    logged: LoggedJob
+    submission: Submission | None
+    slurm: QueuedJob | None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run at one moment. ``alive`` is whether its driver lives, None where that cannot be known."""
+
+    plan: Plan
+    jobs: list[JobStatus]
+    alive: bool | None
+    stopping: bool
+    """Whether somebody asked Snakemake to stop."""
+    ended: bool
+    """Whether Snakemake came to its end."""
+    changed: datetime
+    """When Snakemake's log last changed, or the start of the run when there is no log."""
+    queue: list[QueuedJob] | None
+    """The folder's Slurm jobs; None when Slurm did not answer."""
+    slurm_error: str
+    is_locked: bool
+    """Whether Snakemake's lock is on the folder."""
+
+    def count(self, state: State) -> int:
+        return sum(status.state is state for status in self.jobs)
+
+
+def run_status(plan: Plan, list_jobs: Callable[[Path], list[QueuedJob]] = jobs_of_folder) -> RunStatus:
+    """Look at everything once; what cannot be read is taken as absent. ``list_jobs`` asks Slurm for the jobs of a folder."""
+    queue, slurm_error = _queue_of(plan, list_jobs)
+    path = _snakemake_log(plan)
+    log = read_log(path, {job.id: job.submitted_as for job in plan.jobs})
+    alive = False if log.ended else _driver_lives(plan, queue)
+    look = _Look(plan, log, queue, alive is not False, marked_incomplete(plan.folder, plan.started))
+    return RunStatus(
+        plan=plan,
+        jobs=[look.status_of(job) for job in plan.jobs],
+        alive=alive,
+        stopping=log.stopping,
+        ended=log.ended,
+        changed=_changed(path) or plan.started,
+        queue=queue,
+        slurm_error=slurm_error,
+        is_locked=any((plan.folder / ".snakemake" / "locks").glob("*")),
+    )
+
+
+def _queue_of(plan: Plan, list_jobs: Callable[[Path], list[QueuedJob]]) -> tuple[list[QueuedJob] | None, str]:
+    """Slurm's jobs of the run and why they are not known. A run on one machine has none, and nobody is asked then."""
+    if all(job.local for job in plan.jobs) and plan.driver.slurm_job is None:
+        return [], ""
+    if not has_slurm():
+        return None, "this machine has no Slurm commands; look from a login node of the cluster"
+    try:
+        return list_jobs(plan.folder), ""
+    except SlurmUnreachable as error:
+        return None, str(error)
+
+
+def _driver_lives(plan: Plan, queue: list[QueuedJob] | None) -> bool | None:
+    here = plan.driver.runs_here()
+    if here is not None or plan.driver.slurm_job is None or queue is None:
+        return here
+    return any(job.job_id == plan.driver.slurm_job and not job.has_ended for job in queue)
+
+
+def _snakemake_log(plan: Plan) -> Path:
+    """Snakemake names it absolutely; on another host the folder may have another name."""
+    if plan.snakemake_log is None:
+        return plan.folder / ".snakemake" / "log" / "none"
+    here = plan.folder / ".snakemake" / "log" / plan.snakemake_log.name
+    return here if here.exists() else plan.snakemake_log
+
+
+def _changed(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    except OSError:
+        return None
+
+
+def marked_incomplete(folder: Path, since: datetime) -> set[str]:
+    """The outputs that Snakemake has marked as being written since then: the marks are named by them, in base64 and in pieces
+    that fit a file's name. Killed runs leave older ones."""
+    root = folder / ".snakemake" / "incomplete"
+    marked = set()
+    for parent, _, names in os.walk(root):
+        pieces = [piece.removeprefix("@") for piece in Path(parent).relative_to(root).parts]
+        for name in names:
+            try:
+                if Path(parent, name).stat().st_mtime >= since.timestamp():
+                    marked.add(base64.urlsafe_b64decode("".join([*pieces, name])).decode())
+            except (OSError, ValueError):
+                continue
+    return marked
+
+
+class _Look:
+    """One look at a run. ``alive``: the driver lives, or may live."""
+
+    def __init__(self, plan: Plan, log: RunLog, queue: list[QueuedJob] | None, alive: bool, marked: set[str]) -> None:
+        self._plan = plan
+        self._log = log
+        self._queue: Mapping[str, QueuedJob] = {job.job_id: job for job in queue or []}
+        self._by_comment = {job.comment: job for job in queue or [] if not job.has_ended}
+        self._asked = queue is not None
+        self._alive = alive
+        self._marked = marked
+
+    def status_of(self, job: RunJob) -> JobStatus:
+        logged = self._log.jobs.get(job.id, LoggedJob())
+        submission = self._log.submissions.get(job.submitted_as)
+        slurm = self._queue.get(submission.slurm_id) if submission else self._by_comment.get(job.comment)
+        return JobStatus(job, self._state(job, logged, submission, slurm), logged, submission, slurm)
+
+    def _state(self, job: RunJob, logged: LoggedJob, submission: Submission | None, slurm: QueuedJob | None) -> State:
+        if not job.needed or logged.last is Event.FINISHED:
+            return State.DONE
+        if logged.last is Event.FAILED:
+            return State.FAILED
+        if logged.last is not Event.RESTARTED and self._is_written(job):
+            return State.DONE
+        if slurm is not None and not slurm.has_ended:
+            return State.QUEUED if slurm.state in STARTING else State.RUNNING
+        if submission is not None and not self._asked:
+            return State.UNKNOWN
+        is_handed_out = logged.last is Event.STARTED or bool(self._marked.intersection(job.outputs))
+        if self._alive and is_handed_out:
+            return State.RUNNING if job.local or submission else State.QUEUED
+        return State.WAITING
+
+    def _is_written(self, job: RunJob) -> bool:
+        """Whether all outputs are there, whole and of this run. Snakemake's log says it later when the job runs elsewhere."""
+        if self._marked.intersection(job.outputs):
+            return False
+        started = self._plan.started.timestamp()
+        try:
+            return all((self._plan.folder / path).stat().st_mtime >= started for path in job.outputs)
+        except OSError:
+            return False
