@@ -1,6 +1,8 @@
 # Each target does its own set-up: the virtual environment is made when it is missing and renewed when the lock has changed.
 #   make quickstart   the default experiment with its report: results/quickstart/report.html
 #   make test         all tests
+#   make test-slurm   those on a real Slurm of their own; they fail where it is not installed, `make test` skips them there
+#   make progress     how far the run is that goes on in this checkout
 #   make check        formatting, linting, types, the workflow's linting
 #   make bench        the programs under benchmarks/, each of which prints one JSON object; docs/performance.md says how to read them
 #   make docs         the files that are generated from the configuration's model
@@ -17,13 +19,19 @@ INSTALLED = $(VENV)/.installed
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SUPPORTED = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 
-.PHONY: quickstart test check bench docs environment
+.PHONY: quickstart test test-slurm progress check bench docs environment
 
 quickstart: $(INSTALLED)
 	$(BIN)/snakemake --cores all --rerun-incomplete --report results/quickstart/report.html --report-after-run
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+test-slurm: $(INSTALLED)
+	LAMFLOW_NEEDS_SLURM=1 $(BIN)/python -m pytest tests/workflow/slurm
+
+progress: $(INSTALLED)
+	$(BIN)/python -m lamflow.runs.progress
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -31,6 +31,8 @@ except ValueError as error:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sources.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/hooks.smk"
 
 
 wildcard_constraints:

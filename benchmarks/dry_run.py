@@ -1,6 +1,6 @@
-"""Seconds that Snakemake needs to plan the paper's whole experiment: 16 games, five seeds, every method.
+"""Seconds that Snakemake needs to plan the paper's whole experiment: 16 games, five seeds, every method; here, and for a cluster.
 
-Claim: at most 30 s. Prints one JSON object.
+Claim: at most 30 s. Prints one JSON object, with the estimate's totals as they are printed.
 """
 
 import json
@@ -12,15 +12,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COMMAND = ("-m", "snakemake", "all", "-n", "--quiet", "rules", "--configfile", "config/paper.yaml")
+PROFILES = {"without_profile": (), "slurm": ("--profile", "slurm")}
+TOTALS = ("jobs", "gpus_a_job", "gpu_hours", "core_hours", "largest_mb", "disk_gb")
+
+
+def plan(profile: tuple[str, ...]) -> dict[str, float]:
+    """Seconds of a dry run, and the last line of its table of costs."""
+    started = time.perf_counter()
+    command = [sys.executable, *COMMAND, *profile]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - started
+    totals = re.search(r"^total +([\d,.]+(?: +[\d,.]+){5})$", run.stdout, flags=re.MULTILINE)
+    assert totals, "a dry run ends with a table of costs and their total"
+    figures = (float(figure.replace(",", "")) for figure in totals[1].split())
+    return {"seconds": round(seconds, 2), **dict(zip(TOTALS, figures, strict=True))}
 
 
 def main() -> None:
-    started = time.perf_counter()
-    run = subprocess.run([sys.executable, *COMMAND], cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - started
-    jobs = re.search(r"^total +(\d+)$", run.stdout + run.stderr, flags=re.MULTILINE)
-    assert jobs, "Snakemake prints a table of jobs with their total"
-    print(json.dumps({"benchmark": "dry_run", "jobs": int(jobs[1]), "seconds": round(seconds, 2), "limit_seconds": 30}))
+    plans = {name: plan(profile) for name, profile in PROFILES.items()}
+    print(json.dumps({"benchmark": "dry_run", "limit_seconds": 30, "plans": plans}))
 
 
 if __name__ == "__main__":

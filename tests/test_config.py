@@ -17,7 +17,7 @@ from lamflow.config import (
 )
 
 CONFIG = Path(__file__).parents[1] / "config"
-FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name != "datasets.yaml")
+FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})
 
 
 def minimal(**changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.config import read_experiment
 
 CONFIG = Path(__file__).parents[2] / "config"
-CONFIGURATIONS = sorted(path.name for path in CONFIG.glob("*.yaml") if path.name != "datasets.yaml")
+CONFIGURATIONS = sorted(path.name for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})
 TINY = ("--configfile=config/tiny.yaml",)
 
 Plan = Callable[..., list[str]]

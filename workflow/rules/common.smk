@@ -5,10 +5,10 @@ the code digest of the stage's modules, the static facts of its environment, and
 Settings of logging are no params: they change no result, so scripts read them from the configuration.
 """
 
-import math
 import os
 import re
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from lamflow.catalogue import environment_spec
@@ -53,11 +53,23 @@ def environment_facts(wildcards):
     return asdict(environment_spec(wildcards.env))
 
 
+@cache
+def code_of(stage):
+    """A stage's code digest as a param: a process that runs one job digests one stage."""
+    return lambda wildcards: code_digest(stage)
+
+
+@cache
 def shipped_expert(env):
     """The expert file that comes with the checkout, or None where there is none or the configuration asks for training."""
     path = Path(workflow.basedir, "resources", "experts", env, "expert.safetensors")
     procgen = environment_spec(env).family == "procgen"
     return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
+
+
+def trained_on_pixels(env):
+    """Whether the environment's expert is Procgen's PPO, the one demonstrator whose training wants a GPU."""
+    return environment_spec(env).family == "procgen" and not shipped_expert(env)
 
 
 def expert_settings(wildcards):
@@ -68,30 +80,9 @@ def expert_settings(wildcards):
     return {} if spec.demonstrator == "planner" else settings_of(EXPERIMENT.expert)
 
 
-def expert_threads(wildcards):
-    """XLand's training and a copy need one core; Procgen's learner and simulator keep several busy."""
-    trained = environment_spec(wildcards.env).family == "procgen" and not shipped_expert(wildcards.env)
-    return 8 if trained else 1
-
-
 def collection_threads(wildcards):
     """Procgen's simulator steps one half of the episodes while the expert acts in the other."""
     return 2 if environment_spec(wildcards.env).family == "procgen" else 1
-
-
-def expert_minutes(wildcards):
-    """Limit of a job. ASSUME: 25 M steps of Procgen at full size take a few hours on a GPU; the retry resumes."""
-    return 60 if expert_threads(wildcards) == 1 else 480
-
-
-def training_mb(wildcards):
-    """Memory of a training: 3 GB for the libraries and the networks, and over pixels the window of frames."""
-    if environment_spec(wildcards.env).view != "pixels":
-        return 3000
-    learner = (
-        EXPERIMENT.lams[wildcards.lam] if hasattr(wildcards, "lam") else EXPERIMENT.methods[wildcards.method].policy
-    )
-    return 3000 + math.ceil(1024 * learner.training.window_gib)
 
 
 def collection_settings(wildcards):

@@ -18,13 +18,13 @@ rule collect_episodes:
         "../../envs/simulation.yaml"
     threads: collection_threads
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         settings=collection_settings,
         seed=DATA_SEED,
         environment=environment_facts,
-        code=code_digest("lamflow.stages.collect_episodes"),
+        code=code_of("lamflow.stages.collect_episodes"),
     message:
         "Episodes of {wildcards.env}, {wildcards.split} split"
     script:

@@ -14,8 +14,9 @@ rule evaluate_agents:
         "../../envs/simulation.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=1,
     params:
         settings=agent_settings,
         evaluation=rollout_settings,
@@ -23,7 +24,7 @@ rule evaluate_agents:
         labels=agent_labels,
         label_draws=agent_label_draws,
         environment=environment_facts,
-        code=code_digest("lamflow.stages.evaluate_agents"),
+        code=code_of("lamflow.stages.evaluate_agents"),
     message:
         "Rollouts of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -22,11 +22,11 @@ rule download_lapo:
         "../../envs/datasets.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=1440,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         settings=lapo_download,
-        code=code_digest("lamflow.stages.download_dataset"),
+        code=code_of("lamflow.stages.download_dataset"),
     message:
         "LAPO's data: {wildcards.game}"
     script:
@@ -48,12 +48,12 @@ rule import_lapo:
         "../../envs/datasets.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         settings=lapo_settings,
         environment=environment_facts,
-        code=code_digest("lamflow.stages.import_lapo"),
+        code=code_of("lamflow.stages.import_lapo"),
     message:
         "Episodes of {wildcards.env}, {wildcards.split} split, from LAPO's data"
     script:
@@ -73,11 +73,11 @@ rule download_dgrl:
         "../../envs/datasets.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=1440,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         settings=dgrl_download,
-        code=code_digest("lamflow.stages.download_dataset"),
+        code=code_of("lamflow.stages.download_dataset"),
     message:
         "Data of the generalization gap in offline RL: {wildcards.game}"
     script:
@@ -101,12 +101,12 @@ rule import_dgrl:
         "../../envs/datasets.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         settings=dgrl_settings,
         environment=environment_facts,
-        code=code_digest("lamflow.stages.import_dgrl"),
+        code=code_of("lamflow.stages.import_dgrl"),
     message:
         "Episodes of {wildcards.env}, all splits, from the data of the generalization gap in offline RL"
     script:

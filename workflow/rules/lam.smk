@@ -16,13 +16,14 @@ rule train_lam:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=training_mb,
-        runtime=240,
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=lam_gpus,
     params:
         settings=lam_settings,
         state_dir="results/{experiment}/state/lam/{env}/{lam}/seed{seed}",
         environment=environment_facts,
-        code=code_digest("lamflow.stages.train_lam"),
+        code=code_of("lamflow.stages.train_lam"),
     message:
         "Latent action model {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -43,11 +44,12 @@ rule relabel_episodes:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=1,
     params:
         environment=environment_facts,
-        code=code_digest("lamflow.stages.relabel_episodes"),
+        code=code_of("lamflow.stages.relabel_episodes"),
     message:
         "Latent actions by {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}, {wildcards.split} split"
     script:

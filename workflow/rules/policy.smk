@@ -16,14 +16,15 @@ rule train_action_decoders:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=training_mb,
-        runtime=60,
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=decoder_gpus,
     params:
         settings=decoder_settings,
         labels=list(EXPERIMENT.labels),
         label_draws=EXPERIMENT.label_draws,
         environment=environment_facts,
-        code=code_digest("lamflow.stages.train_action_decoders"),
+        code=code_of("lamflow.stages.train_action_decoders"),
     message:
         "Action decoders of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -46,15 +47,16 @@ rule train_policy:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=training_mb,
-        runtime=240,
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=policy_gpus,
     params:
         settings=policy_settings,
         labels=policy_labels,
         label_draws=policy_label_draws,
         state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
         environment=environment_facts,
-        code=code_digest("lamflow.stages.train_policy"),
+        code=code_of("lamflow.stages.train_policy"),
     message:
         "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -1,6 +1,17 @@
 """Stop 8: tables and plots, which `snakemake --report` puts on a page."""
 
 
+# A second or two over small tables: less than it costs to submit them.
+localrules:
+    summarise_env,
+    summarise_seed,
+    summarise_lams,
+    plot_label_curve,
+    plot_method_comparison,
+    plot_lam_curves,
+    plot_policy_curves,
+
+
 rule summarise:
     input:
         returns=all_returns,
@@ -16,11 +27,11 @@ rule summarise:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
-        code=code_digest("lamflow.stages.summarise"),
+        code=code_of("lamflow.stages.summarise"),
     message:
         "Summary over all agents"
     script:
@@ -40,10 +51,10 @@ rule summarise_env:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
-        code=code_digest("lamflow.stages.summarise"),
+        code=code_of("lamflow.stages.summarise"),
     message:
         "Summary of {wildcards.env}"
     script:
@@ -63,10 +74,10 @@ rule summarise_seed:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
-        code=code_digest("lamflow.stages.summarise"),
+        code=code_of("lamflow.stages.summarise"),
     message:
         "Summary of {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -86,11 +97,11 @@ rule summarise_lams:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         runs=lam_runs(EXPERIMENT.envs),
-        code=code_digest("lamflow.stages.summarise_lams"),
+        code=code_of("lamflow.stages.summarise_lams"),
     message:
         "Summary of the latent action models"
     script:
@@ -118,10 +129,10 @@ rule plot_label_curve:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
-        code=code_digest("lamflow.stages.plot_label_curve"),
+        code=code_of("lamflow.stages.plot_label_curve"),
     message:
         "Plot of returns against labels, {wildcards.statistic}"
     script:
@@ -146,11 +157,11 @@ rule plot_method_comparison:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         labels=compared_labels(),
-        code=code_digest("lamflow.stages.plot_method_comparison"),
+        code=code_of("lamflow.stages.plot_method_comparison"),
     message:
         "Plot of methods at {params.labels} labels"
     script:
@@ -175,11 +186,11 @@ rule plot_lam_curves:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         runs=env_lam_runs,
-        code=code_digest("lamflow.stages.plot_lam_curves"),
+        code=code_of("lamflow.stages.plot_lam_curves"),
     message:
         "Plot of the learning curves of latent action models on {wildcards.env}"
     script:
@@ -204,11 +215,11 @@ rule plot_policy_curves:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         runs=env_policy_runs,
-        code=code_digest("lamflow.stages.plot_policy_curves"),
+        code=code_of("lamflow.stages.plot_policy_curves"),
     message:
         "Plot of the learning curves of policies on {wildcards.env}"
     script:
@@ -234,10 +245,10 @@ rule plot_latent_space:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
-        code=code_digest("lamflow.stages.plot_latent_space"),
+        code=code_of("lamflow.stages.plot_latent_space"),
     message:
         "Plot of the latent space on {wildcards.env}"
     script:
@@ -263,10 +274,10 @@ rule plot_code_actions:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
-        code=code_digest("lamflow.stages.plot_code_actions"),
+        code=code_of("lamflow.stages.plot_code_actions"),
     message:
         "Plot of the codes of {wildcards.lam} and the true actions on {wildcards.env}"
     script:
@@ -293,11 +304,11 @@ rule plot_film_strip:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         environment=environment_facts,
-        code=code_digest("lamflow.stages.plot_film_strip"),
+        code=code_of("lamflow.stages.plot_film_strip"),
     message:
         "Plot of the predictions of {wildcards.lam} under each code on {wildcards.env}"
     script:
@@ -322,8 +333,8 @@ rule plot_episode_film:
         "../../envs/reporting.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=job_mb,
+        runtime=job_minutes,
     params:
         agents=film_agents,
         labels=list(EXPERIMENT.labels),
@@ -332,7 +343,7 @@ rule plot_episode_film:
         action_selection=EXPERIMENT.evaluation.action_selection,
         seed=EXPERIMENT.seeds[0],
         environment=environment_facts,
-        code=code_digest("lamflow.stages.plot_episode_film"),
+        code=code_of("lamflow.stages.plot_episode_film"),
     message:
         "Film of demonstrator and agents on {wildcards.env}"
     script:

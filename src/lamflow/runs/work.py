@@ -1,0 +1,271 @@
+"""What each job of the workflow has to do and to hold, from the configuration: samples, networks, frames, files.
+
+A job is a rule's name and its wildcards; seeds do not matter here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import prod
+
+from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, environment_spec
+from lamflow.config import (
+    BcMethodSettings,
+    EncoderSettings,
+    ImpalaSettings,
+    LatentMethodSettings,
+    RandomMethodSettings,
+    TrainingSettings,
+    VptMethodSettings,
+)
+from lamflow.runs.network_sizes import (
+    NetworkSize,
+    encoder_size,
+    inverse_dynamics_size,
+    lam_size,
+    mlp_size,
+    policy_size,
+)
+from lamflow.runs.rates import WorkKind
+from lamflow.runs.scope import Scope, Task, Work
+
+VALIDATION_SAMPLES = 4096
+"""ASSUME: a validation costs about as much as this many samples of training: it looks at 4,096 or 8,192 without gradients."""
+PUBLISHED_FRAMES = {"download_lapo": 8_000_000, "download_dgrl": 1_000_000}
+"""Of one game's archive, see docs/datasets.md."""
+CARD_EPISODES = 400
+"""Episodes behind the card of an expert: 200 of the expert and 200 at random."""
+SHIPPED_NETWORK = ImpalaSettings(stem="patch", channels=(32, 32))
+"""The experts' that come with the checkout."""
+
+
+@cache
+def _work_of(scope: Scope, rule: str, named: tuple[tuple[str, str], ...]) -> Work:
+    return STAGES[rule](scope, dict(named)) if rule in STAGES else Work()
+
+
+def work_of(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:
+    """The work of one job. Rules without an entry here (tables, plots) have a start-up and nothing that scales."""
+    named = tuple((name, str(wildcards[name])) for name in ("env", "lam", "method", "split") if name in wildcards)
+    return _work_of(scope, rule, named)
+
+
+def _frame_bytes(spec: EnvironmentSpec) -> int:
+    return prod(spec.frame_shape)
+
+
+def _window(scope: Scope, spec: EnvironmentSpec, training: TrainingSettings) -> int:
+    """Bytes of frames that a training holds: its window, or the whole train split where that is smaller for certain."""
+    return min(int(training.window_gib * 2**30), scope.most_rows_of(spec.name, "train") * _frame_bytes(spec))
+
+
+def _samples(training: TrainingSettings) -> int:
+    """Samples of a training, its validations included."""
+    validations = -(-training.steps // training.validate_every)
+    return training.steps * training.batch_size + validations * VALIDATION_SAMPLES
+
+
+def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """A training of XLand's PPO; planners and shipped experts need none."""
+    spec = environment_spec(wildcards["env"])
+    if spec.family == "procgen" or spec.demonstrator == "planner":
+        return Work()
+    return Work((Task("ppo", scope.experiment.expert.total_steps),))
+
+
+def _pixel_expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """Procgen's PPO: each step of a game is one forward pass, and a training sample in each epoch."""
+    spec, settings = environment_spec(wildcards["env"]), scope.experiment.pixel_expert
+    size = _actor_critic(settings.network, spec)
+    rollout = settings.num_envs * settings.num_steps
+    return Work(
+        (Task("ppo", settings.total_steps, size.macs * (1 + 3 * settings.epochs)),),
+        networks=size.parameters,
+        batch_macs=rollout // settings.minibatches * size.macs,
+        window_bytes=rollout * _frame_bytes(spec),
+        output_bytes=4 * size.parameters,
+    )
+
+
+def _actor_critic(settings: EncoderSettings, spec: EnvironmentSpec) -> NetworkSize:
+    return encoder_size(settings, spec, num_frames=1, output_dim=spec.num_actions + 1)
+
+
+def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
+    """Of what plays when episodes are collected; XLand's experts are small and compiled with the simulator."""
+    if spec.family != "procgen":
+        return NetworkSize(0, 0)
+    shipped = spec.name in scope.shipped_experts
+    return _actor_critic(SHIPPED_NETWORK if shipped else scope.experiment.pixel_expert.network, spec)
+
+
+def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    spec = environment_spec(wildcards["env"])
+    size = _expert_network(scope, spec)
+    steps = CARD_EPISODES * spec.max_steps * scope.rates.frames["pixels"].agent_share
+    return Work((Task("collection", steps, size.macs),), networks=size.parameters)
+
+
+def _collection(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """A split's episodes, and those of the demonstrator and of random by which returns are normalised."""
+    spec, split = environment_spec(wildcards["env"]), wildcards["split"]
+    facts = scope.rates.frames[scope.frames_of(spec)]
+    size, rows = _expert_network(scope, spec), scope.rows_of(spec.name, split)
+    # ASSUME: random episodes are as long as those of an agent under evaluation.
+    reference = scope.experiment.collection.reference_episodes * spec.max_steps
+    steps = rows + reference * (facts.demonstrator_share + facts.agent_share)
+    kind: WorkKind = "planning" if spec.demonstrator == "planner" else "collection"
+    return Work(
+        (Task(kind, steps, size.macs),),
+        networks=size.parameters,
+        rows=rows,
+        output_bytes=round(rows * _frame_bytes(spec) * facts.stored_share),
+    )
+
+
+def _download(rule: str) -> Callable[[Scope, Mapping[str, str]], Work]:
+    """ASSUME: archives are compressed about as well as stores."""
+
+    def work(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+        frame = _frame_bytes(environment_spec(f"procgen-{next(iter(PROCGEN_GAMES))}"))
+        return Work(output_bytes=round(PUBLISHED_FRAMES[rule] * frame * scope.rates.frames["pixels"].stored_share))
+
+    return work
+
+
+def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """The rows of one split, or of all where one job makes them all."""
+    spec = environment_spec(wildcards["env"])
+    splits = [wildcards["split"]] if "split" in wildcards else ["train", "validation", "test"]
+    rows = sum(scope.rows_of(spec.name, split) for split in splits)
+    stored = rows * _frame_bytes(spec) * scope.rates.frames[scope.frames_of(spec)].stored_share
+    return Work((Task("import", rows),), rows=rows, output_bytes=round(stored))
+
+
+def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
+    size = lam_size(settings, spec)
+    return Work(
+        (Task("lam_training", _samples(settings.training), size.macs),),
+        networks=size.parameters,
+        batch_macs=settings.training.batch_size * size.macs,
+        window_bytes=_window(scope, spec, settings.training),
+        rows=scope.most_rows_of(spec.name, "train"),
+        output_bytes=4 * size.parameters,
+    )
+
+
+def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
+    size, rows = inverse_dynamics_size(settings, spec), scope.rows_of(spec.name, wildcards["split"])
+    quantizer = settings.quantizer
+    tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
+    latents = rows * (4 * quantizer.latent_dim + tokens)
+    return Work(
+        (Task("labelling", rows, size.macs),),
+        networks=size.parameters,
+        rows=rows,
+        output_bytes=round(latents * scope.rates.frames[scope.frames_of(spec)].latents_share),
+    )
+
+
+def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """One decoder a label count and draw: an MLP, a table, or VPT's inverse dynamics model."""
+    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    members, rows = scope.num_members(budgeted=True), scope.most_rows_of(wildcards["env"], "train")
+    if isinstance(method, VptMethodSettings):
+        training = method.decoder.training
+        size = encoder_size(method.inverse_dynamics, spec, num_frames=3, output_dim=spec.num_actions)
+        return Work(
+            (Task("cloning", members * training.steps * training.batch_size, size.macs),),
+            networks=size.parameters,
+            members=members * size.parameters,
+            batch_macs=training.batch_size * size.macs,
+            window_bytes=_window(scope, spec, training),
+            rows=rows,
+            output_bytes=4 * members * size.parameters,
+        )
+    assert isinstance(method, LatentMethodSettings)
+    if method.decoder.kind == "dictionary":
+        return Work(rows=rows)
+    training, quantizer = method.decoder.training, scope.experiment.lams[method.lam].quantizer
+    codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
+    width = codes if method.target == "codes" else quantizer.latent_dim
+    size = mlp_size(width, method.decoder.hidden_widths, spec.num_actions)
+    return Work(
+        (Task("decoder_training", members * training.steps * training.batch_size, size.macs),),
+        members=members * size.parameters,
+        rows=rows,
+        output_bytes=4 * members * size.parameters,
+    )
+
+
+def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
+    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    assert not isinstance(method, RandomMethodSettings)
+    members = scope.num_members(budgeted=isinstance(method, BcMethodSettings | VptMethodSettings))
+    training, size = method.policy.training, _policy_network(scope, wildcards)
+    tasks = [Task("cloning", members * _samples(training), size.macs)]
+    labeller = NetworkSize(0, 0)
+    if isinstance(method, VptMethodSettings):
+        labeller = encoder_size(method.inverse_dynamics, spec, num_frames=3, output_dim=spec.num_actions)
+        tasks.append(Task("labelling", members * scope.rows_of(spec.name, "train"), labeller.macs))
+    return Work(
+        tuple(tasks),
+        networks=size.parameters,
+        members=members * (size.parameters + labeller.parameters),
+        batch_macs=training.batch_size * size.macs,
+        window_bytes=_window(scope, spec, training),
+        rows=scope.most_rows_of(spec.name, "train"),
+        output_bytes=4 * members * size.parameters,
+    )
+
+
+def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
+    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    if isinstance(method, RandomMethodSettings):
+        return NetworkSize(0, 0)
+    outputs = spec.num_actions
+    if isinstance(method, LatentMethodSettings):
+        quantizer = scope.experiment.lams[method.lam].quantizer
+        codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
+        outputs = codes if method.target == "codes" else quantizer.latent_dim
+    return policy_size(method.policy, spec, outputs)
+
+
+def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """Every agent of a method plays the test levels."""
+    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    budgeted = isinstance(method, LatentMethodSettings | BcMethodSettings | VptMethodSettings)
+    agents, size = scope.num_members(budgeted=budgeted), _policy_network(scope, wildcards)
+    networks = 1 if isinstance(method, LatentMethodSettings) else agents
+    length = spec.max_steps * scope.rates.frames[scope.frames_of(spec)].agent_share
+    steps = agents * scope.experiment.evaluation.episodes * length
+    return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
+
+
+def _film(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """The agents on one level; the files of a method have all of its networks. ASSUME: those of the largest method."""
+    methods = scope.experiment.methods_of(wildcards["env"])
+    return Work(members=max(_evaluation(scope, {**wildcards, "method": method}).members for method in methods))
+
+
+STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
+    "train_expert": _expert,
+    "train_pixel_expert": _pixel_expert,
+    "measure_expert": _card,
+    "collect_episodes": _collection,
+    "download_lapo": _download("download_lapo"),
+    "download_dgrl": _download("download_dgrl"),
+    "import_lapo": _import,
+    "import_dgrl": _import,
+    "train_lam": _lam,
+    "relabel_episodes": _relabelling,
+    "train_action_decoders": _decoders,
+    "train_policy": _policy,
+    "evaluate_agents": _evaluation,
+    "plot_episode_film": _film,
+}
+"""By rule."""

@@ -1,0 +1,256 @@
+"""What jobs ask for: networks are counted right, and requests follow the configuration, the device and the attempt."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.config import Experiment, LamSettings, PolicySettings, load_experiment, read_experiment
+from lamflow.lam.model import LatentActionModel
+from lamflow.models.perceptron import mlp
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
+from lamflow.runs.network_sizes import (
+    NetworkSize,
+    encoder_size,
+    inverse_dynamics_size,
+    lam_size,
+    mlp_size,
+    policy_size,
+)
+from lamflow.runs.rates import read_rates
+from lamflow.runs.scope import Scope
+from lamflow.runs.work import STAGES, work_of
+
+PIXEL_STAGES = {"train_pixel_expert", "measure_expert", "import_lapo", "import_dgrl"}
+
+CONFIG = Path(__file__).parents[2] / "config"
+RATES = read_rates(CONFIG / "rates.yaml")
+FULL, EGOCENTRIC, RULES, COINRUN = "xland-doorkey-6x6-full", "xland-doorkey-6x6", "xland-r1-9x9-full", "procgen-coinrun"
+PIXEL_LAM = {
+    "inverse_dynamics": {"kind": "impala", "channels": [16, 32], "scale": 2},
+    "forward_dynamics": {"kind": "unet"},
+}
+PATCH_LAM = {
+    "inverse_dynamics": {"kind": "impala", "stem": "patch", "blocks": 1},
+    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
+    "quantizer": {"kind": "none"},
+}
+
+
+def windows(spec: EnvironmentSpec, num_frames: int) -> torch.Tensor:
+    """Two samples; a full view has an agent."""
+    frames = torch.zeros(2, num_frames, *spec.frame_shape, dtype=torch.uint8)
+    if spec.view == "full":
+        frames[:, :, 0, 0, 0] = 13
+    return frames
+
+
+def counted(module: torch.nn.Module, forward: Callable[[], Any]) -> tuple[float, int]:
+    """Multiply-accumulates a sample of what ``forward`` computes for two, and the module's parameters."""
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        forward()
+    return flops.get_total_flops() / 2 / 2, sum(parameter.numel() for parameter in module.parameters())
+
+
+def assert_counts(size: NetworkSize, module: torch.nn.Module, forward: Callable[[], Any]) -> None:
+    macs, parameters = counted(module, forward)
+    assert size.parameters == parameters
+    assert size.macs == pytest.approx(macs, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("env", "given"),
+    [
+        (FULL, {"inverse_dynamics": {"width": 16, "layers": 2}, "symmetry": "rotation"}),
+        (EGOCENTRIC, {"forward_dynamics": {"width": 48, "embedding_dim": 4}}),
+        (COINRUN, PIXEL_LAM),
+        (COINRUN, PATCH_LAM),
+    ],
+)
+def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
+    settings, spec = LamSettings.model_validate(given), environment_spec(env)
+    model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
+    assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
+    macs, _ = counted(model, lambda: model.label(window))
+    assert inverse_dynamics_size(settings, spec).macs == pytest.approx(macs, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("env", "given"),
+    [
+        (FULL, {"network": {"kind": "grid", "pooling": "max"}, "context": 3}),
+        (RULES, {"network": {"kind": "grid", "pooling": "flatten"}}),
+        (RULES, {"proprioception": False, "task": False}),
+        (EGOCENTRIC, {"recurrent": True, "context": 4}),
+        (COINRUN, {"network": {"kind": "impala"}, "value_head": True}),
+        (COINRUN, {"network": {"kind": "impala", "stem": "patch", "channels": [32, 32]}, "context": 2}),
+    ],
+)
+def test_a_policy_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
+    settings, spec = PolicySettings.model_validate(given), environment_spec(env)
+    policy = PolicyNetwork(settings=settings, spec=spec, output_dim=24)
+    context = settings.context
+    inputs = PolicyInputs(
+        windows(spec, context),
+        torch.ones(2, context, dtype=torch.bool),
+        torch.zeros(2, context, len(spec.proprioception_sizes), dtype=torch.uint8),
+        torch.zeros(2, len(spec.task_sizes), dtype=torch.uint8),
+    )
+    assert_counts(policy_size(settings, spec, 24), policy, lambda: policy(inputs))
+
+
+def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> None:
+    spec, settings = environment_spec(COINRUN), read_experiment(CONFIG / "procgen_experts.yaml").pixel_expert.network
+    network = PixelActorCritic(settings=settings, spec=spec, mask_duplicate_actions=False)
+    size = encoder_size(settings, spec, num_frames=1, output_dim=spec.num_actions + 1)
+    assert_counts(size, network, lambda: network(windows(spec, 1)[:, 0]))
+    decoder = mlp(128, (64, 32), 15)
+    assert_counts(mlp_size(128, (64, 32), 15), decoder, lambda: decoder(torch.zeros(2, 128)))
+
+
+def test_the_sizes_in_the_table_of_rates_are_those_of_the_configurations_it_names() -> None:
+    spec = environment_spec(COINRUN)
+    for name in ("paper", "procgen_laptop"):
+        experiment = read_experiment(CONFIG / f"{name}.yaml")
+        lam, method = experiment.lams["lapo"], experiment.methods["lapo"]
+        sizes = {
+            "lam_training": lam_size(lam, spec),
+            "labelling": inverse_dynamics_size(lam, spec),
+            "cloning": policy_size(method.policy, spec, lam.quantizer.latent_dim),
+        }
+        for kind, size in sizes.items():
+            assert size.macs in {point.macs for point in RATES.work[kind].pixels.cpu}, (name, kind)
+
+
+def test_a_rate_is_the_measured_one_at_a_measured_size_and_falls_with_the_size() -> None:
+    points = RATES.work["lam_training"].pixels.cpu
+    sizes = [1, points[0].macs, 200_000_000, points[-1].macs, 2 * points[-1].macs]
+    rates = [RATES.per_second("lam_training", "pixels", "cpu", macs) for macs in sizes]
+    assert rates[0] == rates[1] == points[0].per_second
+    assert rates[3] == points[-1].per_second
+    assert rates[1] > rates[2] > rates[3]
+    assert rates[4] == pytest.approx(rates[3] / 2)
+
+
+def test_work_without_a_rate_of_a_gpu_has_that_of_a_core() -> None:
+    for device in ("cpu", "gpu"):
+        assert RATES.per_second("decoder_training", "pixels", device, 34688) == 79600
+
+
+def test_a_wrong_key_in_the_table_of_rates_is_named(tmp_path: Path) -> None:
+    raw = yaml.safe_load(CONFIG.joinpath("rates.yaml").read_text())
+    raw["work"]["cloning"]["pixels"]["cpu"][0]["per_second"] = 0
+    raw["orign"] = {}
+    path = tmp_path / "rates.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ValueError, match=r"(?s)rates.yaml: 2 problem.*per_second.*orign"):
+        read_rates(path)
+
+
+def scope(name: str, edit: Callable[[dict], None] = lambda raw: None) -> Scope:
+    """A shipped configuration, edited, with all rows of LAPO's data."""
+    raw = yaml.safe_load(CONFIG.joinpath(f"{name}.yaml").read_text())
+    edit(raw)
+    experiment: Experiment = load_experiment(raw)
+    rows = {"train": 80 * 32768, "validation": 32768, "test": 32768}
+    imported = experiment.envs if experiment.collection.source == "lapo" else ()
+    return Scope(experiment, RATES, dict.fromkeys(imported, rows))
+
+
+def wildcards(given: Scope) -> dict[str, str]:
+    experiment = given.experiment
+    lam = next(iter(experiment.lams), "")
+    return {"env": experiment.envs[0], "lam": lam, "method": "lapo", "split": "train", "game": "coinrun", "seed": "0"}
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper", "procgen_laptop"])
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_every_rule_asks_for_half_as_much_memory_again_and_twice_the_time_with_each_attempt(name: str, device) -> None:
+    given = scope(name)
+    stages = set(STAGES) - (PIXEL_STAGES if name == "tiny" else set())
+    for stage in [*stages, "summarise", "plot_latent_space"]:
+        memory = [memory_mb(given, stage, wildcards(given), device=device, attempt=n) for n in (1, 2, 3)]
+        assert memory[0] > 500 and memory[2] < 64_000
+        assert memory[1] == pytest.approx(1.5 * memory[0], abs=100)
+        assert memory[2] == pytest.approx(2.25 * memory[0], abs=250)
+        first, second, third = (
+            time_limit_minutes(given, stage, wildcards(given), device=device, processors=1, attempt=n)
+            for n in (1, 2, 3)
+        )
+        assert first >= 10
+        assert (second, third) == (2 * first, 4 * first)
+
+
+@pytest.mark.parametrize("stage", ["train_lam", "train_policy", "train_action_decoders"])
+def test_memory_grows_with_the_window(stage: str) -> None:
+    def wider(raw: dict) -> None:
+        raw["lams"]["lapo"]["training"]["window_gib"] = 8.0
+        raw["methods"]["vpt"]["policy"]["training"]["window_gib"] = 8.0
+        raw["methods"]["vpt"]["decoder"]["training"]["window_gib"] = 8.0
+
+    small, large = (
+        memory_mb(given, stage, wildcards(given) | {"method": "vpt"}, device="cpu", attempt=1)
+        for given in (scope("procgen_laptop"), scope("procgen_laptop", wider))
+    )
+    assert large - small >= 4 * 1024
+
+
+def test_no_memory_is_asked_for_a_window_that_no_split_can_fill() -> None:
+    def fewer(raw: dict) -> None:
+        raw["collection"]["train_episodes"] = 10
+
+    given = scope("tiny", fewer)
+    assert work_of(given, "train_lam", wildcards(given)).window_bytes < 10 * 300 * 5 * 5 * 2
+
+
+def test_the_time_of_a_training_grows_with_its_steps_and_falls_with_its_gpus() -> None:
+    def longer(raw: dict) -> None:
+        raw["lams"]["lapo"]["training"] |= {"steps": 100_000, "validate_every": 10_000}
+
+    given = scope("paper")
+    hours, twice, shared = (
+        expected_seconds(each, "train_lam", wildcards(given), device="gpu", processors=gpus) / 3600
+        for each, gpus in ((given, 1), (scope("paper", longer), 1), (given, 2))
+    )
+    assert hours == pytest.approx(1, rel=0.02)
+    assert twice == pytest.approx(2 * hours, rel=0.01)
+    assert shared == pytest.approx(hours / 2, rel=0.01)
+
+
+def test_methods_with_few_labels_cost_one_training_a_label_count_and_draw() -> None:
+    given = scope("paper")
+    lapo, vpt = (work_of(given, "train_policy", wildcards(given) | {"method": name}) for name in ("lapo", "vpt"))
+    assert vpt.tasks[0].samples == 50 * lapo.tasks[0].samples
+    assert vpt.output_bytes > 40 * lapo.output_bytes
+
+
+def test_demonstrators_that_are_not_trained_cost_no_training() -> None:
+    given = scope("tiny")
+    planner, ppo = (
+        work_of(given, "train_expert", wildcards(given) | {"env": env}).tasks
+        for env in ("xland-r1-9x9", "xland-doorkey-5x5-full")
+    )
+    assert planner == () and ppo[0].samples == 32768
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus"),
+    [
+        ({}, 0),
+        ({"gpu": 1}, 1),
+        ({"gpu": "2"}, 2),
+        ({"gpu": 0, "gres": "gpu:1"}, 1),
+        ({"gres": "gpu:a100:4"}, 4),
+        ({"gpu": 0, "gres": "gpu"}, 1),
+        ({"gres": "nvme:1"}, 0),
+    ],
+)
+def test_gpus_are_read_from_either_form_of_the_request(resources: dict, gpus: int) -> None:
+    assert gpus_in(resources) == gpus

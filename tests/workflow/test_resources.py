@@ -1,0 +1,124 @@
+"""What the rules ask for in Snakemake's own plan, and the estimate that a dry run ends with."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+GPU_RULES = {
+    "train_pixel_expert",
+    "train_lam",
+    "relabel_episodes",
+    "train_action_decoders",
+    "train_policy",
+    "evaluate_agents",
+}
+TINY = ("--configfile=config/tiny.yaml",)
+PAPER = ("--configfile=config/paper.yaml",)
+PROFILE = ("--profile=slurm",)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def dry_run(run: Run, checkout: Path, *arguments: str) -> str:
+    result = run(checkout, "--dry-run", *arguments)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return result.stdout
+
+
+def resources_of(run: Run, checkout: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
+    """The resources of each planned job, by rule. Snakemake prints those of rules without a message only."""
+    for path in checkout.joinpath("workflow", "rules").glob("*.smk"):
+        path.write_text(re.sub(r"^    message:\n        .*\n", "", path.read_text(), flags=re.MULTILINE))
+    output = dry_run(run, checkout, *arguments)
+    found: dict[str, list[dict[str, str]]] = {}
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", output)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", block)
+        line = re.search(r"^    resources: (.*)$", block, flags=re.MULTILINE)
+        assert rule
+        entries = dict(entry.split("=", 1) for entry in line[1].split(", ")) if line else {}
+        found.setdefault(rule[1], []).append(entries)
+    return found
+
+
+def total(output: str) -> list[str]:
+    """The last line of the estimate: jobs, GPUs a job, GPU hours, core hours, largest MB, disk GB."""
+    return re.findall(r"^total +(.+)$", output.split("Estimate of the planned jobs:")[1], flags=re.MULTILINE)[0].split()
+
+
+def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(checkout: Path, snakemake: Run) -> None:
+    pixels = resources_of(snakemake, checkout, "experts", "--configfile=config/procgen_experts.yaml")
+    planned = resources_of(snakemake, checkout, *TINY) | pixels
+    assert set(planned) >= GPU_RULES | {"train_expert", "collect_episodes", "summarise", "plot_latent_space"}
+    for rule in set(planned) - {"all", "experts"}:
+        assert {job.get("gpu") for job in planned[rule]} == {"1" if rule in GPU_RULES else None}, rule
+        assert all("mem_mb" in job and "runtime" in job for job in planned[rule]), rule
+
+
+def test_a_training_on_two_gpus_asks_for_two(checkout: Path, snakemake: Run) -> None:
+    path = checkout / "config" / "tiny.yaml"
+    content = json.loads(json.dumps(yaml.safe_load(path.read_text())))
+    content["lams"]["lapo"]["training"]["devices"] = 2
+    path.write_text(yaml.safe_dump(content))
+    jobs = resources_of(snakemake, checkout, *TINY, *PROFILE)["train_lam"]
+    assert sorted(job["gpu"] for job in jobs) == ["1"] * 2 + ["2"] * 4
+
+
+@pytest.mark.parametrize(
+    ("configuration", "rule"),
+    [
+        ("tiny", "train_expert"),
+        ("procgen_laptop", "train_expert"),
+        ("procgen_experts", "train_pixel_expert"),
+    ],
+)
+def test_only_procgens_trained_experts_are_jobs_of_a_gpu(
+    configuration: str, rule: str, checkout: Path, snakemake: Run
+) -> None:
+    planned = resources_of(snakemake, checkout, f"--configfile=config/{configuration}.yaml")
+    assert {name for name in planned if "expert" in name and name.startswith("train")} == {rule}
+
+
+def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path, snakemake: Run) -> None:
+    output = dry_run(snakemake, checkout, "--quiet=rules", *PAPER, *PROFILE, "all")
+    jobs, gpus, gpu_hours, core_hours, megabytes, disk = (float(cell.replace(",", "")) for cell in total(output))
+    assert (jobs, gpus) == (1381, 1)
+    lams_and_latent_policies = 2 * 16 * 5  # an hour each, as LAPO says
+    assert lams_and_latent_policies < gpu_hours < core_hours < 100 * gpu_hours
+    assert 4 * 1024 < megabytes < 32 * 1024
+    assert 100 < disk < 5000
+    assert "LAPO's published hour" in output
+    assert re.search(r"^train_lam +80 +1 +8\d ", output, flags=re.MULTILINE)
+
+
+def test_a_cluster_without_gpus_is_planned_at_the_rates_of_cores(checkout: Path, snakemake: Run) -> None:
+    none = [f"{rule}:gpu=0" for rule in sorted(GPU_RULES)]
+    output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *none, "--", "all")
+    assert total(output)[1:3] == ["0", "0"]
+    assert "GPU rates" not in output
+
+
+def test_the_other_form_of_asking_for_gpus_is_understood(checkout: Path, snakemake: Run) -> None:
+    gres = ("train_lam:gpu=0", "train_lam:gres='gpu:a100:2'")
+    output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *gres, "--", "all")
+    assert re.search(r"^train_lam +6 +2 ", output, flags=re.MULTILINE)
+
+
+def test_nothing_is_estimated_where_nothing_is_to_be_done_or_said(
+    tiny_run: Path, checkout: Path, snakemake: Run
+) -> None:
+    assert "Estimate" not in dry_run(snakemake, tiny_run, *TINY)
+    assert "Estimate" not in dry_run(snakemake, checkout, *TINY, "--quiet=all")
+
+
+def test_a_failed_table_of_rates_stops_the_plan_with_its_key(checkout: Path, snakemake: Run) -> None:
+    path = checkout / "config" / "rates.yaml"
+    path.write_text(path.read_text().replace("other_start_up: ", "other: "))
+    result = snakemake(checkout, "--dry-run", *TINY)
+    assert result.returncode != 0
+    assert "rates.yaml: 2 problem(s)" in result.stdout and "other_start_up: missing" in result.stdout
+    assert "Traceback" not in result.stdout

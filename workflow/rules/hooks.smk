@@ -1,0 +1,22 @@
+"""What the driver does around a run; the jobs themselves are started without hooks."""
+
+from lamflow.runs.driver import take_over
+from lamflow.runs.plan import PLAN, write_plan
+
+# Snakemake's Slurm executor removes Slurm's variables from the environment of a driver that is a job itself.
+OWN_SLURM_JOB = os.environ.get("SLURM_JOB_ID")
+
+
+onstart:
+    try:
+        DRIVER_LOCK = take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
+        if workflow.executor_plugin.name == "slurm":
+            # Imported here alone: it takes as long as Snakemake itself to start.
+            from lamflow.runs.slurm_guard import guard_executor
+
+            guard_executor(workflow.scheduler._executor)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+    write_plan(
+        Path("results", EXPERIMENT.experiment, PLAN), workflow.dag, snakemake_logs=log, slurm_job=OWN_SLURM_JOB
+    )
