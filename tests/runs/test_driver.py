@@ -1,4 +1,4 @@
-"""One driver a folder."""
+"""One driver a folder, and none before what the last one left on this machine has ended."""
 
 import errno
 import fcntl
@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from lamflow.runs.driver import JOB_NAME, LOCK, take_folder
+from lamflow.runs.driver import JOB_NAME, LOCK, end_local_orphans, take_folder
 
 HOLD = """
 import sys
@@ -23,7 +25,7 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> subprocess.Popen[str]:
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of `tmp_path`."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -92,3 +94,46 @@ def test_a_file_system_without_locks_is_said(
 )
 def test_jobs_that_people_submit_by_hand_are_told_from_the_workflows(name: str, submitted: bool) -> None:
     assert bool(JOB_NAME.search(name)) == submitted
+
+
+@pytest.fixture
+def stage_in(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a script where Snakemake puts those of its jobs in a folder; it runs until it is told to stop, or `deaf` on."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str, *, deaf: bool = False, **variables: str) -> subprocess.Popen[str]:
+        script = tmp_path / name / ".snakemake" / "scripts" / "tmp1.train_lam.py"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if deaf else ""
+        script.write_text(f"{ignore}import sys\nprint('on', flush=True)\nsys.stdin.read()\n")
+        command = [sys.executable, str(script)]
+        environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"} | variables
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "on\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_stages_of_a_killed_driver_are_ended_and_no_others(
+    tmp_path: Path, stage_in: Callable[..., subprocess.Popen[str]]
+) -> None:
+    orphan, elsewhere = stage_in("run"), stage_in("elsewhere")
+    in_a_slurm_job = stage_in("run", SLURM_JOB_ID="12")
+    assert end_local_orphans(tmp_path / "run") == [orphan.pid]
+    assert not psutil.pid_exists(orphan.pid)
+    assert (elsewhere.poll(), in_a_slurm_job.poll()) == (None, None)
+    assert end_local_orphans(tmp_path / "run") == []
+
+
+def test_a_stage_that_does_not_end_stops_the_new_run(
+    tmp_path: Path, stage_in: Callable[..., subprocess.Popen[str]]
+) -> None:
+    orphan = stage_in("run", deaf=True)
+    with pytest.raises(ValueError, match=rf"have not ended 0 s after they were asked to: {orphan.pid}\. End them"):
+        end_local_orphans(tmp_path / "run", patience=0.3)

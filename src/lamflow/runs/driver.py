@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import getpass
 import json
 import os
 import re
 import socket
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+
+import psutil
 
 from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable, has_slurm, jobs_of_folder, slurm_command
 
@@ -107,12 +111,50 @@ def end_orphans(folder: Path, *, slurm_job: str | None = None, patience: float =
     return found
 
 
+def end_local_orphans(folder: Path, *, patience: float = PATIENCE_SECONDS) -> list[int]:
+    """The same for processes of stages that run on this machine beside a driver that was killed; returns their ids.
+
+    Those of Slurm's jobs do not count. ValueError when one cannot be ended.
+    """
+    orphans = [process for process in psutil.process_iter() if _is_local_stage(process, folder)]
+    if not orphans:
+        return []
+    ids = [process.pid for process in orphans]
+    print(
+        f"{len(ids)} processes of an earlier run, whose driver was killed, are still there. They are ended now: "
+        f"{', '.join(map(str, ids))}.",
+        file=sys.stderr,
+    )
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(orphans, timeout=patience)
+    if left:
+        raise ValueError(
+            f"{len(left)} processes of an earlier run in {folder} have not ended {patience:.0f} s after they were asked to: "
+            f"{', '.join(str(process.pid) for process in left)}. End them (kill -9) and start again, or two would write the "
+            "same files."
+        )
+    return ids
+
+
+def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process runs one of the scripts that Snakemake has written for its jobs in ``folder``."""
+    scripts = str(folder.resolve() / ".snakemake" / "scripts") + os.sep
+    try:
+        ours = process.username() == getpass.getuser() and any(part.startswith(scripts) for part in process.cmdline())
+        return ours and "SLURM_JOB_ID" not in process.environ()
+    except psutil.Error:  # it has ended, or is somebody else's
+        return False
+
+
 def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) -> int:
-    """What a driver does before it hands out jobs: ``take_folder``, then ``end_orphans`` where there is Slurm.
+    """What a driver does before it hands out jobs: ``take_folder``, ``end_local_orphans``, and ``end_orphans`` where there is Slurm.
 
     A run on this machine alone (not ``needs_slurm``) goes on with a warning when Slurm does not answer. Errors as there.
     """
     descriptor = take_folder(folder, slurm_job=slurm_job)
+    end_local_orphans(folder)
     if has_slurm():
         try:
             end_orphans(folder, slurm_job=slurm_job)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -81,6 +82,13 @@ def until(condition: Callable[[], object], *, seconds: float, what: str, poll: f
         time.sleep(poll)
 
 
+def kill_all(processes: list[psutil.Process]) -> None:
+    """kill -9, in this order."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 class PrivateCluster:
     """``settings`` are lines of slurm.conf; ``partitions`` the options of each partition, all of which have all nodes."""
 
@@ -142,8 +150,7 @@ class PrivateCluster:
         """As if it had lost power: its daemon, the daemon's helpers and the jobs' processes die, and none lives to tell."""
         doomed = self._job_processes(node)
         self._end(f"slurmd.{node}", signal.SIGKILL)
-        for process in sorted(doomed, key=lambda process: process.info["name"] != "slurmstepd"):
-            process.kill()
+        kill_all(doomed)
 
     def node_state(self, node: str) -> str:
         return self.command("sinfo", "--noheader", "--nodes", node, "--format=%T").split()[0].rstrip("*")
@@ -151,24 +158,21 @@ class PrivateCluster:
     def stop(self) -> None:
         for name in sorted(self._daemons, key=lambda name: ("slurmd", "slurmc", "munged").index(name[:6])):
             self._end(name, signal.SIGTERM)
-        for process in self._job_processes():
-            process.kill()
+        kill_all(self._job_processes())
 
     def _job_processes(self, node: str | None = None) -> list[psutil.Process]:
-        """Processes of jobs and their slurmstepd, which outlive slurmd."""
-        found = []
-        for process in psutil.process_iter(["environ", "name", "cmdline"]):
-            environment = process.info["environ"] or {}
-            if environment.get("SLURM_CONF") != self.environment["SLURM_CONF"] or process.pid == os.getpid():
-                continue
-            of_a_job = "SLURM_JOB_ID" in environment and node in (None, environment.get("SLURMD_NODENAME"))
-            if of_a_job or (process.info["name"] == "slurmstepd" and self._is_step_of(process, node)):
-                found.append(process)
-        return found
+        """Processes of jobs, after the slurmstepd that look after them: both outlive slurmd."""
+        jobs = [process for process in psutil.process_iter() if self._is_of_a_job(process, node)]
+        steps = {parent for process in jobs for parent in process.parents() if parent.name() == "slurmstepd"}
+        return [*steps, *jobs]
 
-    def _is_step_of(self, step: psutil.Process, node: str | None) -> bool:
-        children = [child.environ().get("SLURMD_NODENAME") for child in step.children()]
-        return node is None or node in children
+    def _is_of_a_job(self, process: psutil.Process, node: str | None) -> bool:
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            return False
+        ours = environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment
+        return ours and node in (None, environment.get("SLURMD_NODENAME"))
 
     def _answers(self, *arguments: str) -> bool:
         environment = os.environ | self.environment

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -22,6 +23,8 @@ FAULTS = {
     "xland-r1-9x9/lapo/seed0": "kill -9",
     "xland-r1-9x9/lapo/seed1": "dead node",
 }
+SIGNALS = ("scancel", "time limit", "end of time")
+"""Of which a training is told."""
 STATES = {
     "memory": "FAILED",
     "scancel": "CANCELLED",
@@ -103,44 +106,45 @@ def strike(cluster: PrivateCluster, fault: str, job: str, node: str) -> None:
             cluster.kill_node(node)
 
 
+class Struck(NamedTuple):
+    """A run in which each training's first job (``jobs``) was struck after a checkpoint; ``ended`` is the step that a first attempt
+    ended after, for those that could say so."""
+
+    checkout: Path
+    said: str
+    jobs: dict[str, str]
+    ended: dict[str, int]
+
+
 @pytest.fixture(scope="module")
 def struck_run(
     tiny_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str, dict[str, str]]:
-    """The checkout, what the driver said, and the first job of each training, all of which were struck after a checkpoint."""
+) -> Struck:
     checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("struck") / "checkout")
     driver = drive(checkout, *lam_targets(), TINY)
     struck: dict[str, str] = {}
+    ended: dict[str, int] = {}
     deadline = time.monotonic() + 300
-    while len(struck) < len(FAULTS):
+    while len(struck) < len(FAULTS) or len(ended) < len(SIGNALS):
         assert driver.process.poll() is None, driver.said[-4000:]
-        assert time.monotonic() < deadline, f"struck within 300 s: {struck}\n{driver.said[-4000:]}"
+        assert time.monotonic() < deadline, f"struck and ended within 300 s: {struck} {ended}\n{driver.said[-4000:]}"
         for lam, fault in FAULTS.items():
             checkpoints = list(checkout.joinpath("results/tiny/state/lam", lam).glob("checkpoint-*.pt"))
             if lam not in struck and checkpoints:
                 job = job_of(cluster, lam)
                 strike(cluster, fault, job["id"], job["node"])
                 struck[lam] = job["id"]
+            last_words = re.search(r"SIGTERM ended the training after step (\d+) of", log_of(checkout, lam))
+            if fault in SIGNALS and last_words:
+                ended[lam] = int(last_words[1])
         time.sleep(0.1)
-    return checkout, driver.wait(seconds=400), struck
-
-
-Struck = tuple[Path, str, dict[str, str]]
+    return Struck(checkout, driver.wait(seconds=400), struck, ended)
 
 
 def log_of(checkout: Path, lam: str) -> str:
-    return checkout.joinpath("results/tiny/logs/train_lam", f"{lam}.log").read_text()
-
-
-def lam_of(fault: str) -> str:
-    return next(lam for lam, its_fault in FAULTS.items() if its_fault == fault)
-
-
-def attempt_log(struck_run: Struck, fault: str) -> str:
-    """Slurm's own log of the first attempt."""
-    checkout, _, struck = struck_run
-    (path,) = checkout.joinpath("logs/slurm").rglob(f"{struck[lam_of(fault)]}.log")
-    return path.read_text()
+    """A training's log, which begins anew with each attempt; "" before the first."""
+    path = checkout.joinpath("results/tiny/logs/train_lam", f"{lam}.log")
+    return path.read_text() if path.exists() else ""
 
 
 def resumed_at(checkout: Path, lam: str) -> int:
@@ -152,34 +156,32 @@ def resumed_at(checkout: Path, lam: str) -> int:
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
 def test_slurm_ended_the_first_attempt_and_snakemake_began_a_second(struck_run: Struck, lam: str) -> None:
-    _, said, struck = struck_run
-    found = re.search(rf"SLURM-job '{struck[lam]}' failed.* SLURM status is: '(\w+)'", said)
-    assert found, said[-6000:]
+    found = re.search(rf"SLURM-job '{struck_run.jobs[lam]}' failed.* SLURM status is: '(\w+)'", struck_run.said)
+    assert found, struck_run.said[-6000:]
     assert found[1] == STATES[FAULTS[lam]]
 
 
 def test_the_memory_was_exceeded(struck_run: Struck) -> None:
-    assert "exceeded memory limit" in attempt_log(struck_run, "memory")
+    lam = next(lam for lam, fault in FAULTS.items() if fault == "memory")
+    (path,) = struck_run.checkout.joinpath("logs/slurm").rglob(f"{struck_run.jobs[lam]}.log")
+    assert "exceeded memory limit" in path.read_text()
 
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
 def test_the_second_attempt_resumed_from_a_checkpoint(struck_run: Struck, lam: str) -> None:
-    assert resumed_at(struck_run[0], lam) >= 100
+    assert resumed_at(struck_run.checkout, lam) >= 100
 
 
-@pytest.mark.parametrize("fault", ["scancel", "time limit", "end of time"])
-def test_a_signal_loses_no_step(struck_run: Struck, fault: str) -> None:
-    attempt = attempt_log(struck_run, fault)
-    found = re.search(r"SIGTERM ended the training after step (\d+) of", attempt)
-    assert found, attempt[-3000:]
-    assert resumed_at(struck_run[0], lam_of(fault)) == int(found[1])
+@pytest.mark.parametrize("lam", [lam for lam in LAMS if FAULTS[lam] in SIGNALS], ids=FAULTS.get)
+def test_a_signal_loses_no_step(struck_run: Struck, lam: str) -> None:
+    assert resumed_at(struck_run.checkout, lam) == struck_run.ended[lam]
 
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
 def test_the_second_attempt_asked_for_more_memory_and_time(
     struck_run: Struck, cluster: PrivateCluster, lam: str
 ) -> None:
-    comment = details(cluster, struck_run[2][lam])["Comment"]
+    comment = details(cluster, struck_run.jobs[lam])["Comment"]
     listed = cluster.command("squeue", "--noheader", "--states=all", "--sort=i", "--format=%k|%i").splitlines()
     first, second, *_ = (details(cluster, line.split("|")[1]) for line in listed if line.split("|")[0] == comment)
     assert int(second["MinMemoryNode"][:-1]) > int(first["MinMemoryNode"][:-1])
@@ -193,8 +195,8 @@ def test_model_and_metrics_are_those_of_a_local_run(struck_run: Struck, longer_r
         return {path: content for path, content in results_of(checkout).items() if path.startswith(f"lam/{lam}/")}
 
     assert len(of_this_lam(longer_run)) == 2
-    assert differences(of_this_lam(struck_run[0]), of_this_lam(longer_run)) == []
+    assert differences(of_this_lam(struck_run.checkout), of_this_lam(longer_run)) == []
 
 
 def test_nothing_is_to_be_done_afterwards(struck_run: Struck, planned: Callable[..., list[str]]) -> None:
-    assert planned(struck_run[0], *lam_targets(), TINY) == []
+    assert planned(struck_run.checkout, *lam_targets(), TINY) == []
