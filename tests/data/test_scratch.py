@@ -1,8 +1,10 @@
 """Copies on a node's own disk."""
 
 import shutil
+import time
 from collections import namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def copies_on(disk: Path) -> list[Path]:
-    return sorted(disk.joinpath("lamflow").iterdir())
+    return sorted(path for path in disk.joinpath("lamflow").iterdir() if path.suffix != ".lock")
 
 
 def test_without_the_variable_nothing_is_copied(reader: RowReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,17 +85,30 @@ def test_a_copy_that_breaks_off_leaves_nothing(reader: RowReader, disk: Path, mo
     assert copies_on(disk) == []
 
 
-def test_the_slower_of_two_jobs_takes_the_copy_of_the_faster(
+def test_of_two_jobs_that_come_at_once_one_copies_and_both_read_the_copy(
     reader: RowReader, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = scratch._copy
+    copy, made = scratch._copy, []
 
-    def twice(*arguments: Path, **options: int) -> None:
-        copy(*arguments, **options)
-        copy(*arguments, **options)
+    def slowly(folder: Path, copied: Path, *, num_bytes: int) -> None:
+        made.append(copied)
+        time.sleep(0.2)
+        copy(folder, copied, num_bytes=num_bytes)
 
-    monkeypatch.setattr(scratch, "_copy", twice)
-    assert [on_scratch(reader).folder] == copies_on(disk)
+    monkeypatch.setattr(scratch, "_copy", slowly)
+    with ThreadPoolExecutor() as jobs:
+        found = list(jobs.map(on_scratch, [reader, reader]))
+    assert [one.folder for one in found] == copies_on(disk) * 2
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("folder", ["$NOT_SET_ON_THIS_NODE/scratch", "scratch"])
+def test_a_path_that_is_none_is_said_and_nothing_is_copied(
+    reader: RowReader, folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, folder)
+    assert on_scratch(reader) is reader
+    assert f"found {folder!r}, expected an absolute path" in capsys.readouterr().out
 
 
 def test_streams_read_the_copy_and_draw_the_same_batches(

@@ -4,14 +4,17 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lamflow.runs import driver
 from lamflow.runs.driver import JOB_NAME, LOCK, end_local_orphans, take_folder
 
 HOLD = """
@@ -45,41 +48,84 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path: Path, ho
 def test_a_killed_driver_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    os.close(take_folder(tmp_path))
+    take_folder(tmp_path).close()
 
 
 def test_the_lock_names_its_latest_holder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    descriptor = take_folder(tmp_path)
+    lock = take_folder(tmp_path)
     content = json.loads(tmp_path.joinpath(LOCK).read_text())
-    os.close(descriptor)
+    lock.close()
     assert (content["pid"], content["slurm_job"]) == (os.getpid(), None)
 
 
 def test_other_folders_are_free(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     assert holder.poll() is None
-    os.close(take_folder(tmp_path / "other"))
+    take_folder(tmp_path / "other").close()
 
 
 def test_jobs_of_a_driver_do_not_hold_its_lock(tmp_path: Path) -> None:
-    descriptor = take_folder(tmp_path)
+    lock = take_folder(tmp_path)
     job = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    os.close(descriptor)
-    os.close(take_folder(tmp_path))
+    lock.close()
+    take_folder(tmp_path).close()
     job.kill()
     job.wait()
 
 
-def test_a_file_system_without_locks_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    os.close(take_folder(tmp_path))
-    assert "this file system has no locks (No locks available)" in capsys.readouterr().err
+
+
+def write_holder(folder: Path, *, host: str, pid: int, silent: float) -> None:
+    """The trace of another driver, ``silent`` seconds after its last sign of life."""
+    path = folder / LOCK
+    path.parent.mkdir()
+    path.write_text(json.dumps({"pid": pid, "host": host, "slurm_job": None, "started": "yesterday"}))
+    os.utime(path, (time.time() - silent,) * 2)
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, without_locks: None) -> None:
+    take_folder(tmp_path).close()
+
+
+def test_a_driver_of_another_host_is_believed_alive_while_it_shows_life(tmp_path: Path) -> None:
+    write_holder(tmp_path, host="login2", pid=1, silent=60)
+    with pytest.raises(ValueError, match=r"process 1 on login2, since yesterday.* it showed life 6\d s ago"):
+        take_folder(tmp_path)
+
+
+def test_a_driver_of_another_host_that_is_silent_is_dead(tmp_path: Path) -> None:
+    write_holder(tmp_path, host="login2", pid=1, silent=130)
+    take_folder(tmp_path).close()
+
+
+def test_without_locks_a_living_process_of_this_host_counts(tmp_path: Path, without_locks: None) -> None:
+    write_holder(tmp_path, host=socket.gethostname(), pid=os.getppid(), silent=1)
+    with pytest.raises(ValueError, match="another run is going on"):
+        take_folder(tmp_path)
+
+
+def test_a_driver_that_ended_in_order_leaves_no_sign(tmp_path: Path) -> None:
+    hold = HOLD.replace("sys.stdin.read()", "")
+    subprocess.run([sys.executable, "-c", hold, str(tmp_path)], check=True, capture_output=True)
+    assert tmp_path.joinpath(LOCK).read_text() == ""
+
+
+def test_a_driver_shows_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "SIGN_SECONDS", 0.05)
+    lock = take_folder(tmp_path)
+    os.utime(tmp_path / LOCK, (0, 0))
+    deadline = time.monotonic() + 10
+    while tmp_path.joinpath(LOCK).stat().st_mtime == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lock.close()
+    assert time.time() - tmp_path.joinpath(LOCK).stat().st_mtime < 60
 
 
 @pytest.mark.parametrize(

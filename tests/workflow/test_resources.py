@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +22,9 @@ GPU_RULES = {
 TINY = ("--configfile=config/tiny.yaml",)
 PAPER = ("--configfile=config/paper.yaml",)
 PROFILE = ("--profile=slurm",)
+ROOT = Path(__file__).parents[2]
+PLANNING_SECONDS = 30
+"""In which the thousand jobs of the paper must be planned."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -84,7 +89,9 @@ def test_only_procgens_trained_experts_are_jobs_of_a_gpu(
 
 
 def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path, snakemake: Run) -> None:
+    started = time.monotonic()
     output = dry_run(snakemake, checkout, "--quiet=rules", *PAPER, *PROFILE, "all")
+    assert time.monotonic() - started < PLANNING_SECONDS
     jobs, gpus, gpu_hours, core_hours, megabytes, disk = (float(cell.replace(",", "")) for cell in total(output))
     assert (jobs, gpus) == (1381, 1)
     lams_and_latent_policies = 2 * 16 * 5  # an hour each, as LAPO says
@@ -122,3 +129,41 @@ def test_a_failed_table_of_rates_stops_the_plan_with_its_key(checkout: Path, sna
     assert result.returncode != 0
     assert "rates.yaml: 2 problem(s)" in result.stdout and "other_start_up: missing" in result.stdout
     assert "Traceback" not in result.stdout
+
+
+def profile() -> dict[str, Any]:
+    return yaml.safe_load(ROOT.joinpath("slurm", "config.yaml").read_text())
+
+
+def test_what_the_profile_says_of_one_gpu_rule_it_says_of_all() -> None:
+    asked = profile()["set-resources"]
+    assert set(asked) == GPU_RULES
+    assert all(asked[rule].keys() >= asked["train_lam"].keys() for rule in GPU_RULES)
+
+
+def test_nothing_of_a_site_stands_in_the_rules() -> None:
+    for path in [ROOT / "Snakefile", *ROOT.joinpath("workflow", "rules").glob("*.smk")]:
+        assert not re.search(r"(slurm_partition|slurm_account|gpu_model|gres|constraint|qos)=", path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (("train_lam:gpu=0", "train_lam:gres=gpu:4090:1"), {"gpu": "0", "gres": "gpu:4090:1"}),
+        (("train_lam:gpu_model=a100",), {"gpu": "1", "gpu_model": "a100"}),
+    ],
+    ids=["gres", "model"],
+)
+def test_the_form_in_which_gpus_are_asked_for_is_the_profiles(
+    change: tuple[str, ...], asked: dict[str, str], checkout: Path, snakemake: Run
+) -> None:
+    planned = resources_of(snakemake, checkout, *TINY, *PROFILE, "--set-resources", *change, "--", "all")
+    assert all(asked.items() <= job.items() for job in planned["train_lam"])
+    assert {job["runtime"] for job in planned["train_lam"]} == {"10"}
+    assert not any("gres" in job or "gpu_model" in job for job in planned["train_policy"] + planned["summarise"])
+
+
+def test_no_job_asks_for_more_time_than_the_profile_allows(checkout: Path, snakemake: Run) -> None:
+    target = "results/paper/policies/procgen-coinrun/vpt/seed0/policy.safetensors"
+    (job,) = resources_of(snakemake, checkout, *PAPER, *PROFILE, "--", target)["train_policy"]
+    assert int(job["runtime"]) == profile()["default-resources"]["max_runtime"]

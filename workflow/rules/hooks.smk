@@ -9,14 +9,14 @@ OWN_SLURM_JOB = os.environ.get("SLURM_JOB_ID")
 
 onstart:
     try:
-        DRIVER_LOCK = take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
+        take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
         if workflow.executor_plugin.name == "slurm":
             # Imported here alone: it takes as long as Snakemake itself to start.
             from lamflow.runs.slurm_guard import guard_executor
 
             guard_executor(workflow.scheduler._executor)
-    except ValueError as error:
+        write_plan(
+            Path("results", EXPERIMENT.experiment, PLAN), workflow.dag, snakemake_logs=log, slurm_job=OWN_SLURM_JOB
+        )
+    except (ValueError, OSError) as error:
         raise WorkflowError(str(error)) from None
-    write_plan(
-        Path("results", EXPERIMENT.experiment, PLAN), workflow.dag, snakemake_logs=log, slurm_job=OWN_SLURM_JOB
-    )

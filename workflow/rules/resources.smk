@@ -73,9 +73,20 @@ def job_mb(wildcards, attempt, rulename):
     return memory_mb(SCOPE, rulename, dict(wildcards.items()), device=device, attempt=attempt)
 
 
+def longest_minutes(rulename, wildcards):
+    """The longest time limit that the profile allows, if it has one: `max_runtime`, a resource of our own."""
+    asked = workflow.get_rule(rulename).resources
+    return int(asked["max_runtime"].evaluate(wildcards).value) if "max_runtime" in asked else None
+
+
 def job_minutes(wildcards, attempt, rulename, threads):
     return time_limit_minutes(
-        SCOPE, rulename, dict(wildcards.items()), **processors_of(rulename, wildcards, threads), attempt=attempt
+        SCOPE,
+        rulename,
+        dict(wildcards.items()),
+        **processors_of(rulename, wildcards, threads),
+        attempt=attempt,
+        longest=longest_minutes(rulename, wildcards),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,17 +21,21 @@ VARIABLE = "LAMFLOW_SCRATCH"
 def on_scratch(reader: RowReader) -> RowReader:
     """The same rows, read from a copy under ``LAMFLOW_SCRATCH`` where that is set and has room; else ``reader`` itself.
 
-    A copy is made once a node and version of the array: under a temporary name, renamed when it is whole, so that jobs on one
-    node may come at the same time. It stays there: the site removes a job's own folder, people remove others.
+    A copy is made once a node and version of the array: under a temporary name, renamed when it is whole; jobs on one node wait
+    for each other. It stays there: the site removes a job's own folder, people remove others.
     """
     scratch = os.path.expandvars(os.environ.get(VARIABLE, ""))
     if not scratch:
         return reader
+    if "$" in scratch or not Path(scratch).is_absolute():
+        print(f"{VARIABLE}: found {scratch!r}, expected an absolute path; {reader.folder} is read where it is")
+        return reader
     files = sorted(path for path in reader.folder.rglob("*") if path.is_file())
     copied = Path(scratch, "lamflow", _version(reader.folder, files))
     try:
-        if not copied.exists():
-            _copy(reader.folder, copied, num_bytes=sum(path.stat().st_size for path in files))
+        with _alone(copied):
+            if not copied.exists():
+                _copy(reader.folder, copied, num_bytes=sum(path.stat().st_size for path in files))
     except OSError as error:
         print(f"{VARIABLE}: {reader.folder} is read where it is, for it could not be copied to {copied}: {error}")
         return reader
@@ -43,18 +50,22 @@ def _version(folder: Path, files: list[Path]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _copy(folder: Path, copied: Path, *, num_bytes: int) -> None:
+@contextmanager
+def _alone(copied: Path) -> Iterator[None]:
+    """Jobs and processes that want the same copy come one after the other."""
     copied.parent.mkdir(parents=True, exist_ok=True)
+    with copied.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _copy(folder: Path, copied: Path, *, num_bytes: int) -> None:
     free = shutil.disk_usage(copied.parent).free
     if num_bytes > free:
         raise OSError(f"found {free / 2**30:.1f} GiB of free space, expected {num_bytes / 2**30:.1f} GiB")
     temporary = Path(tempfile.mkdtemp(dir=copied.parent, prefix=".copying-"))
     try:
         shutil.copytree(folder, temporary / "array")
-        try:
-            temporary.joinpath("array").rename(copied)
-        except OSError:
-            if not copied.exists():  # else another job of the node was faster
-                raise
+        temporary.joinpath("array").rename(copied)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -6,7 +6,6 @@ Memory and time are asked for with a margin, and grow with every further attempt
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,12 +66,21 @@ def expected_seconds(
 
 
 def time_limit_minutes(
-    scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: Device, processors: int, attempt: int
+    scope: Scope,
+    rule: str,
+    wildcards: Mapping[str, str],
+    *,
+    device: Device,
+    processors: int,
+    attempt: int,
+    longest: int | None = None,
 ) -> int:
-    """The limit to ask for: thrice the expected time, at least ten minutes, twice as long with every further attempt."""
+    """The limit to ask for: thrice the expected time, at least ten minutes, twice as long with every further attempt, but never
+    more than the ``longest`` that the site allows: a training that needs more resumes."""
     minutes = TIME_MARGIN / 60 * expected_seconds(scope, rule, wildcards, device=device, processors=processors)
     least = DOWNLOAD_MINUTES if rule in DOWNLOADS else LEAST_MINUTES
-    return math.ceil(max(least, minutes)) * round(TIME_GROWTH ** (attempt - 1))
+    asked = math.ceil(max(least, minutes)) * round(TIME_GROWTH ** (attempt - 1))
+    return asked if longest is None else min(asked, longest)
 
 
 def memory_mb(scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: Device, attempt: int) -> int:
@@ -92,10 +100,9 @@ def memory_mb(scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: 
 
 
 def gpus_in(resources: Mapping[str, object]) -> int:
-    """GPUs that a job's resources ask for, as ``gpu`` or as ``gres`` ('gpu:2', 'gpu:a100:2')."""
-    counts = [
-        int(count or 1) for count in re.findall(r"gpu(?::[A-Za-z]\w*)?(?::(\d+))?", str(resources.get("gres", "")))
-    ]
+    """GPUs that a job's resources ask for, as ``gpu`` or as ``gres`` ('gpu:2', 'gpu:4090:2'; the last field is the number)."""
+    asked = [part.strip().split(":") for part in str(resources.get("gres") or "").strip("'\"").split(",")]
+    counts = [int(fields[-1]) if fields[-1].isdigit() else 1 for fields in asked if fields[0] == "gpu"]
     return int(str(resources.get("gpu") or 0)) or sum(counts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import getpass
@@ -10,10 +11,12 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -22,35 +25,41 @@ from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable, has_slurm, job
 LOCK = Path(".snakemake", "lamflow_driver.json")
 JOB_NAME = re.compile(r"(^|_)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """Names of jobs that Snakemake's Slurm executor submits: a prefix, and the run's UUID."""
+SIGN_SECONDS, SILENT_SECONDS = 20, 120
+"""How often a driver shows life, and after how long without a sign one on another host is taken to be dead."""
 PATIENCE_SECONDS = 300
 POLL_SECONDS = 2.0
 
 
-def take_folder(folder: Path, *, slurm_job: str | None = None) -> int:
-    """Lock ``folder`` for this process until it ends, whatever ends it, and note who holds it; returns the lock's descriptor.
+def take_folder(folder: Path, *, slurm_job: str | None = None) -> IO[bytes]:
+    """Lock ``folder`` for this process until it ends, whatever ends it, and note who holds it; closing the file ends it before.
 
     ``slurm_job`` is the id of the Slurm job that this process is. Snakemake's own lock outlives a killed driver, so people
-    remove it by habit; this one says whether the other driver lives. ValueError when it does. On a file system without locks
-    there is a warning, and Snakemake's lock is all there is.
+    remove it by habit; this one says whether the other driver lives. Some file systems have no locks, or none between hosts:
+    the holder touches the file all the time, and one that has done so lately on another host is taken to live.
+    ValueError when another driver does.
     """
     path = folder / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = path.open("ab", buffering=0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(
-            f"{folder}: another run is going on in this folder, {_holder(path)}. Two would write the same files: wait for "
-            "it, stop it with Ctrl-C, or run this one in a checkout of its own."
-        ) from None
+        lock.close()
+        raise ValueError(_refusal(folder, path)) from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            lock.close()
             raise
-        print(
-            f"{folder}: this file system has no locks ({error.strerror}); see to it yourself that one run at a time goes "
-            "on in this folder.",
-            file=sys.stderr,
+        locked = False
+    else:
+        locked = True
+    silent = time.time() - path.stat().st_mtime
+    if silent < SILENT_SECONDS and _may_live(path, locked):
+        lock.close()
+        raise ValueError(
+            f"{_refusal(folder, path)} If it was killed: it showed life {silent:.0f} s ago and is taken to be dead "
+            f"{SILENT_SECONDS} s after its last sign."
         )
     holder = {
         "pid": os.getpid(),
@@ -58,9 +67,44 @@ def take_folder(folder: Path, *, slurm_job: str | None = None) -> int:
         "slurm_job": slurm_job,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{json.dumps(holder)}\n".encode(), 0)
-    return descriptor
+    lock.truncate(0)
+    lock.write(f"{json.dumps(holder)}\n".encode())
+    atexit.register(_leave, lock, os.getpid())
+    threading.Thread(target=_show_life, args=(lock,), daemon=True).start()
+    return lock
+
+
+def _show_life(lock: IO[bytes]) -> None:
+    """Touch the lock's file until it is closed."""
+    with suppress(OSError, ValueError):
+        while True:
+            time.sleep(SIGN_SECONDS)
+            os.utime(lock.fileno())
+
+
+def _leave(lock: IO[bytes], holder: int) -> None:
+    """A driver that ends in order says so at once."""
+    if os.getpid() == holder and not lock.closed:
+        with suppress(OSError):
+            lock.truncate(0)
+
+
+def _may_live(path: Path, locked: bool) -> bool:
+    """Whether the last holder may be alive although its lock was not in the way."""
+    try:
+        holder = json.loads(path.read_text())
+        if holder["host"] != socket.gethostname():
+            return True
+        return not locked and holder["pid"] != os.getpid() and psutil.pid_exists(holder["pid"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return False
+
+
+def _refusal(folder: Path, path: Path) -> str:
+    return (
+        f"{folder}: another run is going on in this folder, {_holder(path)}. Two would write the same files: wait for it, stop "
+        "it with Ctrl-C, or run this one in a checkout of its own."
+    )
 
 
 def _holder(path: Path) -> str:
@@ -105,7 +149,8 @@ def end_orphans(folder: Path, *, slurm_job: str | None = None, patience: float =
                 f"cancelled: {', '.join(f'{job.job_id} ({job.state})' for job in orphans)}. Start again when they have (squeue "
                 "--me), or two jobs would write the same files."
             )
-        slurm_command("scancel", *(job.job_id for job in orphans))
+        with suppress(SlurmUnreachable):  # it also complains of jobs that are ending; squeue decides
+            slurm_command("scancel", *(job.job_id for job in orphans))
         time.sleep(POLL_SECONDS)
         orphans = orphans_of(folder, slurm_job=slurm_job)
     return found
@@ -148,12 +193,12 @@ def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) -> int:
+def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) -> IO[bytes]:
     """What a driver does before it hands out jobs: ``take_folder``, ``end_local_orphans``, and ``end_orphans`` where there is Slurm.
 
     A run on this machine alone (not ``needs_slurm``) goes on with a warning when Slurm does not answer. Errors as there.
     """
-    descriptor = take_folder(folder, slurm_job=slurm_job)
+    lock = take_folder(folder, slurm_job=slurm_job)
     end_local_orphans(folder)
     if has_slurm():
         try:
@@ -165,4 +210,4 @@ def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) 
                     "Start again when squeue works."
                 ) from None
             print(f"Slurm does not answer ({error}); jobs of an earlier run there are not looked for.", file=sys.stderr)
-    return descriptor
+    return lock

@@ -99,7 +99,8 @@ def _driver_lives(plan: Plan, queue: list[QueuedJob] | None) -> bool | None:
     here = plan.driver.runs_here()
     if here is not None or plan.driver.slurm_job is None or queue is None:
         return here
-    return any(job.job_id == plan.driver.slurm_job and not job.has_ended for job in queue)
+    own = [job for job in queue if job.job_id == plan.driver.slurm_job]
+    return not own[0].has_ended if own else None  # it may have been submitted from another folder
 
 
 def _snakemake_log(plan: Plan) -> Path:

@@ -8,16 +8,18 @@ failed, although slurmctld may have it. ``guard_executor`` mends these in the dr
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 
-from lamflow.runs.slurm_queue import ENDED, QueuedJob, SlurmUnreachable, jobs_of_folder
+from lamflow.runs.slurm_queue import ENDED, QueuedJob, SlurmUnreachable, jobs_of_folder, slurm_command
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 PLUGIN_VERSION = "2.8.0"
@@ -59,6 +61,9 @@ class _Guard:
         self._told: dict[str, float] = {}
         self._stopping = threading.Event()
 
+        for name in [name for name in os.environ if name.startswith("SQUEUE_")]:
+            del os.environ[name]  # a user's filters would hide jobs from the executor
+
         self._query, plugin.query_job_status = plugin.query_job_status, self._noted_query
         self._check, executor.check_active_jobs = executor.check_active_jobs, self._jobs_to_wait_for
         self._submission, executor.report_job_submission = executor.report_job_submission, self._noted_submission
@@ -81,6 +86,8 @@ class _Guard:
             elif state is None and _has_written_outputs(job):
                 self._executor.report_job_success(job)
             else:
+                if state is None:  # should Slurm have it all the same, it must not write beside the next attempt
+                    _cancel(job.external_jobid)
                 fate = "is no longer known to Slurm, and its outputs are not there" if state is None else f"is {state}"
                 self._executor.report_job_error(
                     job, msg=f"SLURM-job '{job.external_jobid}' {fate}. ", aux_logs=[str(job.aux["slurm_logfile"])]
@@ -122,6 +129,11 @@ class _Guard:
             queued.job_id for queued in queue if (queued.name, queued.comment) == (self._executor.run_uuid, comment)
         ]
         unheard = next((job_id for job_id in ours if job_id not in self._submitted), None)
+        if (
+            unheard is not None and job.job.is_group()
+        ):  # all groups of a run are called the same: it may be another one's
+            _cancel(unheard)
+            unheard = None
         if unheard is None:
             self._executor._job_submission_executor.submit(self._executor.run_job, job.job)
             return
@@ -151,6 +163,11 @@ class _Guard:
         if now - self._told.get(consequence, -math.inf) >= 60:
             self._told[consequence] = now
             self._executor.logger.warning(f"Slurm does not answer: {consequence}. It is asked until it does.")
+
+
+def _cancel(job_id: str) -> None:
+    with suppress(SlurmUnreachable):  # or Slurm does not know it
+        slurm_command("scancel", job_id)
 
 
 def _has_written_outputs(job: Any) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 FIELDS = ("%i", "%T", "%j", "%r", "%N", "%Z", "%k")
-"""squeue's format of a `QueuedJob`, the comment last: it alone may hold the separator."""
-SEPARATOR = "|"
+"""squeue's format of a `QueuedJob`, the in this order."""
+SEPARATOR = "\x1f"
+"""The unit separator of ASCII: names of other jobs may have any other character."""
 QUERY_SECONDS = 60
 ENDED = frozenset(
     {
@@ -25,7 +27,7 @@ ENDED = frozenset(
         "TIMEOUT",
     }
 )
-"""States in which no process of a job is left; squeue lists such jobs for Slurm's MinJobAge."""
+"""States of jobs that Slurm has done with; squeue lists them for MinJobAge. On a node that failed, processes may be left."""
 
 
 class SlurmUnreachable(OSError):
@@ -55,9 +57,13 @@ def has_slurm() -> bool:
 
 
 def slurm_command(*arguments: str) -> str:
-    """The output of a Slurm command; ``SlurmUnreachable`` when it fails or takes longer than ``QUERY_SECONDS``."""
+    """The output of a Slurm command, whatever the user's defaults for it; ``SlurmUnreachable`` when it fails or takes longer than
+    ``QUERY_SECONDS``."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
-        result = subprocess.run(arguments, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False)
+        result = subprocess.run(
+            arguments, env=environment, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise SlurmUnreachable(f"{arguments[0]} did not answer within {QUERY_SECONDS} s") from None
     if result.returncode != 0:
@@ -66,13 +72,19 @@ def slurm_command(*arguments: str) -> str:
     return result.stdout
 
 
-def jobs_of_folder(folder: Path) -> list[QueuedJob]:
-    """The user's jobs that were submitted from ``folder``, ended ones that squeue still lists among them."""
+def jobs_of_user() -> list[QueuedJob]:
+    """All jobs of this user, ended ones that squeue still lists among them."""
     listed = slurm_command("squeue", "--me", "--noheader", "--states=all", "--format", SEPARATOR.join(FIELDS))
-    jobs = [_parsed(line) for line in listed.splitlines() if line.strip()]
-    return [job for job in jobs if job.folder.resolve() == folder.resolve()]
+    fields_of = (line.split(SEPARATOR, maxsplit=len(FIELDS) - 1) for line in listed.splitlines())
+    # A line without all fields is the rest of a comment with a line break, which none of the workflow's jobs has.
+    return [
+        QueuedJob(job_id, state, name, reason, node, Path(folder), comment)
+        for job_id, state, name, reason, node, folder, comment in (
+            fields for fields in fields_of if len(fields) == len(FIELDS)
+        )
+    ]
 
 
-def _parsed(line: str) -> QueuedJob:
-    job_id, state, name, reason, node, work_dir, comment = line.split(SEPARATOR, maxsplit=len(FIELDS) - 1)
-    return QueuedJob(job_id, state, name, reason, node, Path(work_dir), comment)
+def jobs_of_folder(folder: Path) -> list[QueuedJob]:
+    """Those that were submitted from ``folder``."""
+    return [job for job in jobs_of_user() if job.folder.resolve() == folder.resolve()]

@@ -1,18 +1,42 @@
 """A driver that is killed in the middle of a run on Slurm, and its successor."""
 
 import re
+import shlex
 import shutil
+import subprocess
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from compared import differences, results_of
-from driving import SEED_TABLE, TINY, Driver, submissions, with_longer_trainings
+from driving import (
+    POLLING,
+    SEED_TABLE,
+    TINY,
+    Driver,
+    driver_environment,
+    snakemake_command,
+    submissions,
+    with_longer_trainings,
+    witnessed,
+)
 from private_cluster import PrivateCluster, until
 
 LAM = "xland-r1-9x9/lapo/seed0"
+GRES = ("--set-resources", "train_lam:gpu=0", "train_lam:gres=gpu:1")
+"""The other form in which a site may want to be asked for GPUs."""
+CHAINED = ("relabel_episodes", "train_action_decoders", "train_policy", "evaluate_agents")
+CHAINS = (
+    "--groups",
+    *(f"{rule}=chain" for rule in CHAINED),
+    "--set-resource-scopes",
+    "gpu=local",
+    "--resources",
+    "gpu=1",
+)
 TRAINING = "train_lam_wildcards_tiny_xland-r1-9x9_lapo_0"
 
 
@@ -23,10 +47,36 @@ def times_of(checkout: Path) -> dict[str, int]:
 
 
 def watch_for_twins(cluster: PrivateCluster, finished: threading.Event, twins: Counter[str]) -> None:
-    """Count how often two live jobs did the same at once."""
+    """Count how often somebody looked ("looks"), and how often two live jobs did the same then."""
     while not finished.wait(0.3):
         comments = Counter(cluster.command("squeue", "--noheader", "--states=R,CG", "--format=%k").splitlines())
-        twins.update(comment for comment, number in comments.items() if number > 1)
+        twins.update(["looks", *(comment for comment, number in comments.items() if number > 1)])
+
+
+def drive_in_a_job(cluster: PrivateCluster, checkout: Path, *arguments: str) -> str:
+    """What a driver says that is a Slurm job itself, by its name and its folder like those that it submits."""
+    output = checkout / "driver-in-a-job.out"
+    options = (f"--job-name=lamflow_{uuid.uuid4()}", f"--chdir={checkout}", f"--output={output}", "--mem=1000")
+    command = shlex.join([*snakemake_command(), *POLLING, *arguments])
+    environment = driver_environment(cluster)
+    result = subprocess.run(
+        ["sbatch", "--parsable", *options, f"--wrap={command}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    job = result.stdout.strip()
+
+    def has_ended() -> bool:
+        state = cluster.command("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
+        return state not in {"PENDING", "RUNNING", "COMPLETING"}
+
+    until(has_ended, seconds=400, what="the driver's job", poll=0.5)
+    said = output.read_text()
+    state = cluster.command("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
+    assert state == "COMPLETED", said[-4000:]
+    return said
 
 
 class Story:
@@ -70,7 +120,7 @@ def story(
     watcher.start()
     try:
         drive(told.checkout, "--unlock", TINY).wait(seconds=60)
-        told.second = drive(told.checkout, SEED_TABLE, TINY).wait(seconds=400)
+        told.second = drive_in_a_job(cluster, told.checkout, SEED_TABLE, TINY, *GRES, *CHAINS)
     finally:
         finished.set()
         watcher.join()
@@ -93,13 +143,23 @@ def test_the_orphan_was_ended_before_anything_was_submitted(story: Story) -> Non
 
 
 def test_no_two_jobs_did_the_same_at_once(story: Story) -> None:
-    assert story.twins == Counter()
+    assert story.twins["looks"] > 50
+    assert set(story.twins) == {"looks"}
 
 
 def test_the_training_resumed_where_the_orphan_was_ended(story: Story) -> None:
     log = story.checkout.joinpath("results/tiny/logs/train_lam", f"{LAM}.log").read_text()
     resumed = re.search(r"^resumed from step (\d+) of ", log, flags=re.MULTILINE)
     assert resumed and int(resumed[1]) >= 100
+
+
+def test_what_follows_the_lam_was_one_job_on_one_gpu(story: Story, cluster: PrivateCluster) -> None:
+    chains = [job for job in submissions(story.second) if job.startswith("group_chain")]
+    assert len(chains) == len([job for job in submissions(story.second) if "train_lam" not in job]) == 1
+    by_script = {record["script"].removesuffix(".py"): record for record in witnessed(cluster)}
+    parts = [by_script[rule] for rule in CHAINED]
+    assert len({record["SLURM_JOB_ID"] for record in parts}) == 1
+    assert all(re.fullmatch(r"\d+", record["CUDA_VISIBLE_DEVICES"]) for record in [*parts, by_script["train_lam"]])
 
 
 def test_nothing_finished_was_redone(story: Story) -> None:

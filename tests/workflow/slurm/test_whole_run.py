@@ -30,6 +30,10 @@ def most_gpus_at_once(cluster: PrivateCluster, finished: threading.Event) -> Cou
     return seen
 
 
+def trains(cluster: PrivateCluster) -> bool:
+    return "rule_train_lam_" in cluster.command("squeue", "--noheader", "--states=RUNNING", "--format=%k")
+
+
 @pytest.fixture(scope="module")
 def whole_run(
     copied: Callable[[Path], Path],
@@ -44,7 +48,7 @@ def whole_run(
     watcher.start()
     driver = drive(checkout, "all", TINY)
     try:
-        until(lambda: "train_lam" in driver.said, seconds=240, what="the first training")
+        until(lambda: trains(cluster), seconds=240, what="the first training")
         cluster.stop_controller()
         time.sleep(OUTAGE_SECONDS)
         cluster.start_controller()
