@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from driving import SEED_TABLE, TINY, Driver, lam_targets, started, with_longer_trainings
 from private_cluster import PrivateCluster, missing_programs
+from whole import WholeRun
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,24 @@ def drive(cluster: PrivateCluster) -> Iterator[Callable[..., Driver]]:
     yield start
     for driver in drivers:
         driver.end()
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    slurm_programs: None, copied: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WholeRun]:
+    """The whole of config/tiny.yaml on a cluster of its own, in a fresh checkout."""
+    with started(tmp_path_factory.mktemp("slurm_whole")) as running:
+        run = WholeRun(running, copied(tmp_path_factory.mktemp("whole") / "checkout"))
+        yield run
+        run.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun_early(request: pytest.FixtureRequest) -> None:
+    """Begins the whole run with the first of these tests, if it is asked for at all: others leave much of the time to it."""
+    if any("whole_run" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("whole_run")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from private_cluster import PrivateCluster
 WITNESS = Path(__file__).parent / "witness"
 POLLING = ("--slurm-init-seconds-before-status-checks=2",)
 """A user's minutes are longer than a test's."""
-LONGER = {"lapo": 1000, "single_code": 2500}
+LONGER = {"lapo": 800, "single_code": 1000}
 """Steps that leave time for a fault in the middle."""
 LAMS = [
     *(f"xland-doorkey-5x5-full/{lam}/seed{seed}" for lam in LONGER for seed in (0, 1)),
@@ -44,6 +44,7 @@ class Driver:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
             )
 
     @property

@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def first_runs(folder: Path) -> None:
-    until(folder.joinpath("attempts").exists, seconds=60, what="the first job runs")
+    until(folder.joinpath("attempts").exists, seconds=120, what="the first job runs")
 
 
 def attempts(folder: Path, name: str = "attempts") -> int:
@@ -89,8 +89,8 @@ def test_a_preempted_job_is_tried_again(cluster: PrivateCluster, drive: Callable
     first_runs(folder)
     cluster.command("sbatch", "--partition=high", "--exclusive", "--mem=50", "--output=/dev/null", "--wrap=true")
     folder.joinpath("go").touch()
-    until(lambda: "is PREEMPTED" in driver.said, seconds=60, what="the preemption is reported")
-    driver.wait(seconds=60)
+    until(lambda: "is PREEMPTED" in driver.said, seconds=120, what="the preemption is reported")
+    driver.wait(seconds=120)
     assert attempts(folder) == 2
 
 
@@ -101,9 +101,9 @@ def test_a_job_that_slurm_has_forgotten_is_done_when_its_outputs_are_there(
     first_runs(folder)
     driver.process.send_signal(signal.SIGSTOP)
     folder.joinpath("go").touch()
-    until(lambda: not cluster.command("squeue", "--noheader", "--states=all"), seconds=60, what="the job is forgotten")
+    until(lambda: not cluster.command("squeue", "--noheader", "--states=all"), seconds=120, what="the job is forgotten")
     driver.process.send_signal(signal.SIGCONT)
-    driver.wait(seconds=60)
+    driver.wait(seconds=120)
     assert attempts(folder) == 1
 
 
@@ -114,12 +114,12 @@ def test_a_lost_job_does_not_pass_off_an_earlier_output_as_its_own(
     folder.joinpath("first").write_text("old\n")
     cluster.command("sbatch", "--exclusive", "--mem=50", "--output=/dev/null", "--wrap=sleep 600")
     driver = drive(folder, "--retries=1", "--force", "first")
-    until(lambda: "has been submitted" in driver.said, seconds=60, what="the job waits for a node")
+    until(lambda: "has been submitted" in driver.said, seconds=120, what="the job waits for a node")
     cluster.stop_controller()
     shutil.rmtree(cluster.folder / "state")
     cluster.folder.joinpath("state").mkdir()
     cluster.start_controller()
-    assert "is no longer known to Slurm" in driver.wait(seconds=60)
+    assert "is no longer known to Slurm" in driver.wait(seconds=120)
     assert folder.joinpath("first").read_text() == "new\n"
     assert attempts(folder) == 1
 
@@ -130,12 +130,14 @@ def test_jobs_outlast_a_controller_that_is_away_and_are_submitted_when_it_is_bac
     driver = drive(folder)
     first_runs(folder)
     cluster.stop_controller()
-    until(lambda: "submitted jobs are waited for" in driver.said, seconds=60, what="all status queries have failed")
+    until(lambda: "submitted jobs are waited for" in driver.said, seconds=120, what="all status queries have failed")
     folder.joinpath("prepare").touch()
-    until(lambda: "jobs wait to be submitted" in driver.said, seconds=60, what="the second job's submission has failed")
+    until(
+        lambda: "jobs wait to be submitted" in driver.said, seconds=120, what="the second job's submission has failed"
+    )
     folder.joinpath("go").touch()
     cluster.start_controller()
-    driver.wait(seconds=60)
+    driver.wait(seconds=120)
     assert (attempts(folder), attempts(folder, "second-attempts")) == (1, 1)
 
 
@@ -143,11 +145,11 @@ def test_a_driver_can_be_stopped_while_jobs_wait_to_be_submitted(
     cluster: PrivateCluster, drive: Callable[..., Driver], folder: Path
 ) -> None:
     driver = drive(folder, "second")
-    until(lambda: "rule prepare" in driver.said, seconds=60, what="the preparation runs")
+    until(lambda: "rule prepare" in driver.said, seconds=120, what="the preparation runs")
     cluster.stop_controller()
     try:
         folder.joinpath("prepare").touch()
-        until(lambda: "jobs wait to be submitted" in driver.said, seconds=60, what="the submission has failed")
+        until(lambda: "jobs wait to be submitted" in driver.said, seconds=120, what="the submission has failed")
         driver.process.send_signal(signal.SIGINT)
         assert driver.process.wait(timeout=60) != 0
     finally:
@@ -159,15 +161,15 @@ def test_a_job_whose_submission_slurm_confirms_too_late_is_not_submitted_twice(
     cluster: PrivateCluster, drive: Callable[..., Driver], folder: Path
 ) -> None:
     driver = drive(folder, "second")
-    until(lambda: "rule prepare" in driver.said, seconds=60, what="the preparation runs")
+    until(lambda: "rule prepare" in driver.said, seconds=120, what="the preparation runs")
     controller = int(cluster.folder.joinpath("slurmctld.pid").read_text())
     os.kill(controller, signal.SIGSTOP)
     try:
         folder.joinpath("prepare").touch()
-        until(lambda: "jobs wait to be submitted" in driver.said, seconds=60, what="sbatch has given up")
+        until(lambda: "jobs wait to be submitted" in driver.said, seconds=120, what="sbatch has given up")
     finally:
         os.kill(controller, signal.SIGCONT)
-    assert "has reached Slurm all the same" in driver.wait(seconds=60)
+    assert "has reached Slurm all the same" in driver.wait(seconds=120)
     assert attempts(folder, "second-attempts") == 1
 
 

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from driving import driver_environment
+from driving import driver_environment, started
 from private_cluster import PrivateCluster, until
 
 from lamflow.runs.slurm_queue import SlurmUnreachable, jobs_of_folder
@@ -23,8 +23,15 @@ pytestmark = pytest.mark.usefixtures("slurm_programs")
 DEAF = "trap '' TERM; sleep 600 & wait; sleep 600"
 
 
+@pytest.fixture(scope="module")
+def cluster(slurm_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateCluster]:
+    """One that does not wait long for jobs that do not want to end."""
+    with started(tmp_path_factory.mktemp("slurm"), settings={"KillWait": 4}) as running:
+        yield running
+
+
 @pytest.fixture
-def submit(cluster: PrivateCluster) -> Callable[..., str]:
+def submit(cluster: PrivateCluster) -> Iterator[Callable[..., str]]:
     """Submits a shell command from a folder under a name and returns the job's id."""
 
     def sbatch(folder: Path, name: str, command: str = "sleep 600") -> str:

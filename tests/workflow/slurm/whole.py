@@ -1,0 +1,67 @@
+"""``snakemake --profile slurm all`` from nothing, with slurmctld away for half a minute in the middle."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from driving import TINY, Driver
+from private_cluster import PrivateCluster, until
+
+OUTAGE_SECONDS = 30
+GPU_RULES = ("train_lam", "relabel_episodes", "train_action_decoders", "train_policy", "evaluate_agents")
+GPU_COMMENTS = tuple(f"rule_{rule}_" for rule in GPU_RULES)
+
+
+class WholeRun:
+    """The run of ``config/tiny.yaml`` in ``checkout``, which begins at once and goes on beside other tests.
+
+    ``seen`` counts how often somebody looked at the queue ("looks") and how many jobs with a GPU ran at once at most ("most").
+    """
+
+    def __init__(self, cluster: PrivateCluster, checkout: Path) -> None:
+        self.cluster, self.checkout = cluster, checkout
+        self.seen: Counter[str] = Counter()
+        self.driver = Driver(cluster, checkout, "all", TINY)
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor()
+        self._side_work = [self._pool.submit(self._watch), self._pool.submit(self._outage)]
+
+    def end(self) -> str:
+        """What the driver said; it must succeed, and the outage have been."""
+        try:
+            said = self.driver.wait(seconds=900)
+        finally:
+            self._ended.set()
+        for work in self._side_work:
+            work.result()
+        return said
+
+    def stop(self) -> None:
+        """Whatever is left, also when no test asked for the end."""
+        self._ended.set()
+        self.driver.end()
+        self._pool.shutdown()
+
+    def _running(self) -> list[str]:
+        """Comments of the running jobs."""
+        return self.cluster.command("squeue", "--noheader", "--states=RUNNING", "--format=%k").splitlines()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.5):
+            try:
+                running = self._running()
+            except AssertionError:  # slurmctld is away
+                continue
+            self.seen["looks"] += 1
+            self.seen["most"] = max(self.seen["most"], sum(comment.startswith(GPU_COMMENTS) for comment in running))
+
+    def _outage(self) -> None:
+        def trains() -> bool:
+            return self._ended.is_set() or any(comment.startswith("rule_train_lam_") for comment in self._running())
+
+        until(trains, seconds=600, what="the first training", poll=0.5)
+        self.cluster.stop_controller()
+        time.sleep(OUTAGE_SECONDS)
+        self.cluster.start_controller()
