@@ -55,7 +55,7 @@ def whole_run(
 
 @pytest.fixture(scope="session", autouse=True)
 def begun_early(request: pytest.FixtureRequest) -> None:
-    """Begins the whole run with the first of these tests, if it is asked for at all: others leave much of the time to it."""
+    """Begins the whole run with the first of these tests, if it is asked for at all: `test_guard` and `test_orphans` mostly wait."""
     if any("whole_run" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("whole_run")
 
