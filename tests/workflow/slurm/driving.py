@@ -20,7 +20,7 @@ from private_cluster import PrivateCluster
 WITNESS = Path(__file__).parent / "witness"
 POLLING = ("--slurm-init-seconds-before-status-checks=2",)
 """A user's minutes are longer than a test's."""
-LONGER = {"lapo": 800, "single_code": 1000}
+LONGER = {"lapo": 800, "single_code": 400}
 """Steps that leave time for a fault in the middle."""
 LAMS = [
     *(f"xland-doorkey-5x5-full/{lam}/seed{seed}" for lam in LONGER for seed in (0, 1)),
