@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
 from lamflow.config_base import Name, Settings
 from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
-from lamflow.config_errors import explain
+from lamflow.config_errors import explain, read_yaml
 from lamflow.config_methods import (
     BcMethodSettings,
     DecoderSettings,
@@ -311,8 +310,4 @@ def load_experiment(raw: Any, source: str = "configuration") -> Experiment:
 
 def read_experiment(path: Path) -> Experiment:
     """Read and validate a YAML file; ValueError when it is not there, is no YAML or does not validate."""
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from None
-    return load_experiment(raw, source=str(path))
+    return load_experiment(read_yaml(path), source=str(path))

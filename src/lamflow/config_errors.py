@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 _UNION_KEYS = ("inverse_dynamics", "forward_dynamics", "network")
 """Keys whose groups come in kinds."""
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; ValueError when it is not there or is no YAML."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+
+
+def read_settings(path: Path, model: type[ModelT]) -> ModelT:
+    """A YAML file as ``model``; ValueError lists each bad key with its value and what is allowed."""
+    try:
+        return model.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ValueError(explain(error, model, str(path))) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:

@@ -6,12 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import Settings
-from lamflow.config_errors import explain
+from lamflow.config_errors import read_settings
 
 EpisodeMarks = Literal["auto", "last", "first"]
 SourceName = Literal["lapo", "dgrl"]
@@ -109,9 +108,4 @@ def archive_path(name: SourceName, env: str, source: ArchiveSource) -> Path:
 
 def read_sources(path: Path) -> DataSources:
     """Read and validate ``config/datasets.yaml``; ValueError lists each bad key with its value and what is allowed."""
-    try:
-        return DataSources.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from None
-    except ValidationError as error:
-        raise ValueError(explain(error, DataSources, str(path))) from None
+    return read_settings(path, DataSources)

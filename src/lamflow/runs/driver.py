@@ -193,12 +193,12 @@ def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) -> IO[bytes]:
+def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) -> None:
     """What a driver does before it hands out jobs: ``take_folder``, ``end_local_orphans``, and ``end_orphans`` where there is Slurm.
 
     A run on this machine alone (not ``needs_slurm``) goes on with a warning when Slurm does not answer. Errors as there.
     """
-    lock = take_folder(folder, slurm_job=slurm_job)
+    take_folder(folder, slurm_job=slurm_job)
     end_local_orphans(folder)
     if has_slurm():
         try:
@@ -210,4 +210,3 @@ def take_over(folder: Path, *, slurm_job: str | None = None, needs_slurm: bool) 
                     "Start again when squeue works."
                 ) from None
             print(f"Slurm does not answer ({error}); jobs of an earlier run there are not looked for.", file=sys.stderr)
-    return lock

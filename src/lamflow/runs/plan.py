@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lamflow.provenance import write_text
+from lamflow.runs.slurm_queue import job_comment
 
 PLAN = "plan.json"
 STAGES = ("experts", "episodes", "LAM", "latents", "decoders", "policies", "rollouts", "results")
@@ -97,9 +98,8 @@ class RunJob(_Written):
 
     @property
     def comment(self) -> str:
-        """Of its Slurm job: ``get_job_wildcards`` and ``run_job`` of snakemake-executor-plugin-slurm 2.8."""
-        values = "_".join(self.wildcards.values()).replace("/", "_")
-        return f"rule_{self.rule}_wildcards_{values}" if values else f"rule_{self.rule}"
+        """Of its Slurm job."""
+        return job_comment(self.rule, "_".join(self.wildcards.values()).replace("/", "_"))
 
     @property
     def title(self) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from lamflow.config_base import Settings
-from lamflow.config_errors import explain
+from lamflow.config_errors import read_settings
 
 Device = Literal["cpu", "gpu"]
 Frames = Literal["grid", "pixels"]
@@ -105,9 +104,4 @@ def _interpolated(points: Sequence[Point], macs: int) -> float:
 
 def read_rates(path: Path) -> Rates:
     """Read and validate a table of rates; ValueError lists each bad key with its value and what is allowed."""
-    try:
-        return Rates.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from None
-    except ValidationError as error:
-        raise ValueError(explain(error, Rates, str(path))) from None
+    return read_settings(path, Rates)

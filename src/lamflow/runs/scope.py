@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import Experiment
-from lamflow.runs.rates import Frames, Rates, WorkKind
+from lamflow.runs.rates import FrameFacts, Frames, Rates, WorkKind
 
 
 class Task(NamedTuple):
@@ -53,12 +53,16 @@ class Scope:
         """The kind of frames that an environment has."""
         return "pixels" if spec.view == "pixels" else "grid"
 
+    def facts_of(self, spec: EnvironmentSpec) -> FrameFacts:
+        """What was measured of the kind of frames that an environment has."""
+        return self.rates.frames[self.frames_of(spec)]
+
     def rows_of(self, env: str, split: str) -> int:
         """Rows of a split's store: known of imports, else from the mean length of a demonstrator's episodes."""
         if env in self.imported_rows:
             return self.imported_rows[env][split]
         spec = environment_spec(env)
-        share = self.rates.frames[self.frames_of(spec)].demonstrator_share
+        share = self.facts_of(spec).demonstrator_share
         return round(self.episodes_of(split) * (share * spec.max_steps + spec.final_observations))
 
     def most_rows_of(self, env: str, split: str) -> int:

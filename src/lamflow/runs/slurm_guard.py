@@ -19,7 +19,7 @@ from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 
-from lamflow.runs.slurm_queue import ENDED, QueuedJob, SlurmUnreachable, jobs_of_folder, slurm_command
+from lamflow.runs.slurm_queue import ENDED, QueuedJob, SlurmUnreachable, job_comment, jobs_of_folder, slurm_command
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 PLUGIN_VERSION = "2.8.0"
@@ -124,15 +124,13 @@ class _Guard:
         if queue is None:
             return
         wildcards = plugin.get_job_wildcards(job.job)
-        comment = f"rule_{job.job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
+        comment = job_comment(job.job.name, wildcards)
         ours = [
             queued.job_id for queued in queue if (queued.name, queued.comment) == (self._executor.run_uuid, comment)
         ]
         unheard = next((job_id for job_id in ours if job_id not in self._submitted), None)
-        if (
-            unheard is not None and job.job.is_group()
-        ):  # all groups of a run are called the same: it may be another one's
-            _cancel(unheard)
+        if unheard is not None and job.job.is_group():
+            _cancel(unheard)  # all groups of a run are called the same: it may be another one's
             unheard = None
         if unheard is None:
             self._executor._job_submission_executor.submit(self._executor.run_job, job.job)

@@ -72,19 +72,20 @@ def slurm_command(*arguments: str) -> str:
     return result.stdout
 
 
-def jobs_of_user() -> list[QueuedJob]:
-    """All jobs of this user, ended ones that squeue still lists among them."""
-    listed = slurm_command("squeue", "--me", "--noheader", "--states=all", "--format", SEPARATOR.join(FIELDS))
-    fields_of = (line.split(SEPARATOR, maxsplit=len(FIELDS) - 1) for line in listed.splitlines())
-    # A line without all fields is the rest of a comment with a line break, which none of the workflow's jobs has.
-    return [
-        QueuedJob(job_id, state, name, reason, node, Path(folder), comment)
-        for job_id, state, name, reason, node, folder, comment in (
-            fields for fields in fields_of if len(fields) == len(FIELDS)
-        )
-    ]
-
-
 def jobs_of_folder(folder: Path) -> list[QueuedJob]:
-    """Those that were submitted from ``folder``."""
-    return [job for job in jobs_of_user() if job.folder.resolve() == folder.resolve()]
+    """The user's jobs that were submitted from ``folder``, ended ones that squeue still lists among them."""
+    listed = slurm_command("squeue", "--me", "--noheader", "--states=all", "--format", SEPARATOR.join(FIELDS))
+    jobs = []
+    for line in listed.splitlines():
+        fields = line.split(SEPARATOR, maxsplit=len(FIELDS) - 1)
+        if len(fields) < len(FIELDS):  # the rest of a comment with a line break, which none of the workflow's jobs has
+            continue
+        job_id, state, name, reason, node, submitted_from, comment = fields
+        jobs.append(QueuedJob(job_id, state, name, reason, node, Path(submitted_from), comment))
+    return [job for job in jobs if job.folder.resolve() == folder.resolve()]
+
+
+def job_comment(rule: str, wildcards: str) -> str:
+    """The comment of the Slurm job that snakemake-executor-plugin-slurm 2.8 submits; ``wildcards`` as its `get_job_wildcards`
+    joins them."""
+    return f"rule_{rule}_wildcards_{wildcards}" if wildcards else f"rule_{rule}"

@@ -110,7 +110,7 @@ def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 def _collection(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """A split's episodes, and those of the demonstrator and of random by which returns are normalised."""
     spec, split = environment_spec(wildcards["env"]), wildcards["split"]
-    facts = scope.rates.frames[scope.frames_of(spec)]
+    facts = scope.facts_of(spec)
     size, rows = _expert_network(scope, spec), scope.rows_of(spec.name, split)
     # ASSUME: random episodes are as long as those of an agent under evaluation.
     reference = scope.experiment.collection.reference_episodes * spec.max_steps
@@ -139,7 +139,7 @@ def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec = environment_spec(wildcards["env"])
     splits = [wildcards["split"]] if "split" in wildcards else ["train", "validation", "test"]
     rows = sum(scope.rows_of(spec.name, split) for split in splits)
-    stored = rows * _frame_bytes(spec) * scope.rates.frames[scope.frames_of(spec)].stored_share
+    stored = rows * _frame_bytes(spec) * scope.facts_of(spec).stored_share
     return Work((Task("import", rows),), rows=rows, output_bytes=round(stored))
 
 
@@ -166,7 +166,7 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
         (Task("labelling", rows, size.macs),),
         networks=size.parameters,
         rows=rows,
-        output_bytes=round(latents * scope.rates.frames[scope.frames_of(spec)].latents_share),
+        output_bytes=round(latents * scope.facts_of(spec).latents_share),
     )
 
 
@@ -189,16 +189,21 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     assert isinstance(method, LatentMethodSettings)
     if method.decoder.kind == "dictionary":
         return Work(rows=rows)
-    training, quantizer = method.decoder.training, scope.experiment.lams[method.lam].quantizer
-    codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
-    width = codes if method.target == "codes" else quantizer.latent_dim
-    size = mlp_size(width, method.decoder.hidden_widths, spec.num_actions)
+    training = method.decoder.training
+    size = mlp_size(_latent_width(scope, method), method.decoder.hidden_widths, spec.num_actions)
     return Work(
         (Task("decoder_training", members * training.steps * training.batch_size, size.macs),),
         members=members * size.parameters,
         rows=rows,
         output_bytes=4 * members * size.parameters,
     )
+
+
+def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
+    """What a latent policy gives and its decoder gets: a latent, or a distribution over the codes of each token."""
+    quantizer = scope.experiment.lams[method.lam].quantizer
+    codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
+    return codes if method.target == "codes" else quantizer.latent_dim
 
 
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -227,11 +232,7 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     if isinstance(method, RandomMethodSettings):
         return NetworkSize(0, 0)
-    outputs = spec.num_actions
-    if isinstance(method, LatentMethodSettings):
-        quantizer = scope.experiment.lams[method.lam].quantizer
-        codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
-        outputs = codes if method.target == "codes" else quantizer.latent_dim
+    outputs = _latent_width(scope, method) if isinstance(method, LatentMethodSettings) else spec.num_actions
     return policy_size(method.policy, spec, outputs)
 
 
@@ -241,7 +242,7 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     budgeted = isinstance(method, LatentMethodSettings | BcMethodSettings | VptMethodSettings)
     agents, size = scope.num_members(budgeted=budgeted), _policy_network(scope, wildcards)
     networks = 1 if isinstance(method, LatentMethodSettings) else agents
-    length = spec.max_steps * scope.rates.frames[scope.frames_of(spec)].agent_share
+    length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length
     return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 
