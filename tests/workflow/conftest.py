@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,13 +84,25 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
+def begin_tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Iterator[Callable[[], Future[Path]]]:
+    """Begins ``tiny_run`` in the background, unless it has begun."""
+
+    def run() -> Path:
+        checkout = copy_checkout(tmp_path_factory.mktemp("tiny") / "checkout")
+        report = ("--report", "results/tiny/report.html", "--report-after-run")
+        result = snakemake(checkout, *TINY, *report, "--show-failed-logs")
+        assert result.returncode == 0, result.stdout[-6000:]
+        return checkout
+
+    with ThreadPoolExecutor(1) as pool:
+        begin = cache(lambda: pool.submit(run))
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def tiny_run(begin_tiny_run: Callable[[], Future[Path]]) -> Path:
     """A checkout in which config/tiny.yaml ran from nothing to the report, once a session. Copy it before changing it."""
-    checkout = copy_checkout(tmp_path_factory.mktemp("tiny") / "checkout")
-    report = ("--report", "results/tiny/report.html", "--report-after-run")
-    result = snakemake(checkout, *TINY, *report, "--show-failed-logs")
-    assert result.returncode == 0, result.stdout[-6000:]
-    return checkout
+    return begin_tiny_run().result()
 
 
 @pytest.fixture

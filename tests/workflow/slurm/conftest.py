@@ -1,12 +1,11 @@
 """The workflow on a Slurm of the tests' own. Without Slurm's programs these tests are skipped, or fail where LAMFLOW_NEEDS_SLURM is set."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from driving import SEED_TABLE, TINY, Driver, lam_targets, started, with_longer_trainings
+from driving import Driver, started
 from private_cluster import PrivateCluster, missing_programs
 from whole import WholeRun
 
@@ -61,14 +60,9 @@ def begun_early(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def longer_run(
-    slurm_programs: None,
-    tiny_run: Path,
-    snakemake: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The longer trainings, and the table of one environment and seed, as a local run makes them."""
-    checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("longer") / "checkout")
-    result = snakemake(checkout, TINY, "--", *lam_targets(), SEED_TABLE)
-    assert result.returncode == 0, result.stdout[-3000:]
-    return checkout
+def finished_run(whole_run: WholeRun, begin_tiny_run: Callable[[], object]) -> Path:
+    """A checkout in which all of config/tiny.yaml ran on Slurm, to be copied. The run on this machine alone, with which results are
+    compared at the end of each module, begins now, beside tests that mostly wait."""
+    whole_run.end()
+    begin_tiny_run()
+    return whole_run.checkout

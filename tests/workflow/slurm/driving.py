@@ -1,4 +1,4 @@
-"""Snakemake on a private cluster: its driver, the longer trainings that faults are tried on, and what jobs saw."""
+"""Snakemake on a private cluster: its driver, the trainings that faults are tried on, and what jobs saw."""
 
 import json
 import os
@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from private_cluster import PrivateCluster
 
 WITNESS = Path(__file__).parent / "witness"
 POLLING = ("--slurm-init-seconds-before-status-checks=2",)
 """A user's minutes are longer than a test's."""
-LONGER = {"lapo": 800, "single_code": 400}
-"""Steps that leave time for a fault in the middle."""
+CHECKPOINT_EVERY = 20
+"""Steps of config/tiny.yaml's LAMs, of 60."""
 LAMS = [
-    *(f"xland-doorkey-5x5-full/{lam}/seed{seed}" for lam in LONGER for seed in (0, 1)),
+    *(f"xland-doorkey-5x5-full/{lam}/seed{seed}" for lam in ("lapo", "single_code") for seed in (0, 1)),
     *(f"xland-r1-9x9/lapo/seed{seed}" for seed in (0, 1)),
 ]
 TINY = "--configfile=config/tiny.yaml"
@@ -111,15 +110,23 @@ def submissions(said: str) -> list[str]:
     return re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/logs/slurm/(\S+)/\d+\.log\)", said)
 
 
-def with_longer_trainings(tiny_run: Path, target: Path) -> Path:
-    """A copy of the finished tiny run whose LAMs have to be trained again, with checkpoints every hundred steps."""
-    shutil.copytree(tiny_run, target, symlinks=True)
-    path = target / "config/tiny.yaml"
-    content = yaml.safe_load(path.read_text())
-    for lam, steps in LONGER.items():
-        changed = {"steps": steps, "checkpoint_every": 100, "validate_every": 500}
-        content["lams"][lam]["training"] = content["lams"][lam]["training"] | changed
-    path.write_text(yaml.safe_dump(content))
+def hold_trainings(cluster: PrivateCluster) -> None:
+    """Let the first attempt at each LAM from now on wait after its first checkpoint, until it gets SIGTERM or is killed."""
+    cluster.folder.joinpath("witness", "hold").touch()
+
+
+def held_trainings(cluster: PrivateCluster) -> dict[str, str]:
+    """The Slurm jobs whose trainings wait, or waited, after their first checkpoint: by ``env/lam/seed<k>``."""
+    held = cluster.folder.joinpath("witness").glob("held-*[0-9]")
+    return {path.read_text(): path.name.removeprefix("held-") for path in held}
+
+
+def with_episodes(finished: Path, target: Path) -> Path:
+    """A copy of a finished tiny run of which no more is left than demonstrators and episodes: LAMs have to be trained again."""
+    shutil.copytree(finished, target, symlinks=True, ignore=shutil.ignore_patterns("driver-*.out"))
+    for made in [target / "logs", *target.joinpath("results/tiny").iterdir()]:
+        if made.name not in ("data", "experts"):
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
     return target
 
 

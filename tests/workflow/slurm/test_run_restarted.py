@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from compared import differences, results_of
 from driving import (
+    CHECKPOINT_EVERY,
     POLLING,
     SEED_TABLE,
     TINY,
     Driver,
     driver_environment,
+    held_trainings,
+    hold_trainings,
     snakemake_command,
     submissions,
-    with_longer_trainings,
+    with_episodes,
     witnessed,
 )
 from private_cluster import PrivateCluster, until
@@ -93,17 +95,14 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(
-    tiny_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
+    finished_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Story:
     told = Story()
-    told.checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("killed") / "checkout")
+    told.checkout = with_episodes(finished_run, tmp_path_factory.mktemp("killed") / "checkout")
+    hold_trainings(cluster)
     shutil.rmtree(told.checkout / "results/tiny/data/xland-r1-9x9")
-    shutil.rmtree(told.checkout / "results/tiny/summary")
     first = drive(told.checkout, SEED_TABLE, TINY)
-    checkpoints = told.checkout.joinpath("results/tiny/state/lam", LAM)
-    until(lambda: list(checkpoints.glob("checkpoint-*.pt")), seconds=240, what="a checkpoint")
-    (training,) = (record for record in witnessed(cluster) if record["script"] == "train_lam.py")
-    psutil.Process(training["pid"]).suspend()  # or so small a training would be over too soon; scancel wakes it
+    until(lambda: LAM in held_trainings(cluster), seconds=240, what="a checkpoint")
 
     told.refused = []
     for unlocked in (False, True):
@@ -153,7 +152,7 @@ def test_no_two_jobs_did_the_same_at_once(story: Story) -> None:
 def test_the_training_resumed_where_the_orphan_was_ended(story: Story) -> None:
     log = story.checkout.joinpath("results/tiny/logs/train_lam", f"{LAM}.log").read_text()
     resumed = re.search(r"^resumed from step (\d+) of ", log, flags=re.MULTILINE)
-    assert resumed and int(resumed[1]) >= 100
+    assert resumed and int(resumed[1]) >= CHECKPOINT_EVERY
 
 
 def test_what_follows_the_lam_was_one_job_on_one_gpu(story: Story, cluster: PrivateCluster) -> None:
@@ -176,10 +175,10 @@ def test_nothing_finished_was_redone(story: Story) -> None:
     assert [path for path in kept if after[path] != story.finished_before[path]] == []
 
 
-def test_the_results_are_those_of_a_local_run(story: Story, longer_run: Path) -> None:
+def test_the_results_are_those_of_a_local_run(story: Story, tiny_run: Path) -> None:
     def made(checkout: Path) -> dict[str, bytes]:
         wanted = ("data/xland-r1-9x9/", f"lam/{LAM}/", f"latents/{LAM}/", "summary/xland-r1-9x9/seed0.csv")
         return {path: content for path, content in results_of(checkout).items() if path.startswith(wanted)}
 
-    assert differences(made(story.checkout), made(longer_run)) == []
-    assert "summary/xland-r1-9x9/seed0.csv" in made(longer_run)
+    assert differences(made(story.checkout), made(tiny_run)) == []
+    assert "summary/xland-r1-9x9/seed0.csv" in made(tiny_run)

@@ -1,19 +1,28 @@
 """Trainings on Slurm that are ended in the middle in every way that a cluster knows, each once, in one run."""
 
+import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 from compared import differences, results_of
-from driving import LAMS, TINY, Driver, lam_targets, started, with_longer_trainings, witnessed
-from private_cluster import PrivateCluster, until
+from driving import (
+    CHECKPOINT_EVERY,
+    LAMS,
+    TINY,
+    Driver,
+    held_trainings,
+    hold_trainings,
+    lam_targets,
+    started,
+    with_episodes,
+    witnessed,
+)
+from private_cluster import PrivateCluster
 
 FAULTS = {
     "xland-doorkey-5x5-full/lapo/seed0": "memory",
@@ -44,47 +53,12 @@ def cluster(slurm_programs: None, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-def job_of(cluster: PrivateCluster, lam: str) -> dict[str, str]:
-    """Id, node, memory and limit of the first job that trains a LAM; {} while there is none that runs."""
-    comment = f"rule_train_lam_wildcards_tiny_{lam.replace('/seed', '/').replace('/', '_')}"
-    for line in cluster.command("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i|%N|%k").splitlines():
-        job, node, found = line.split("|")
-        if found == comment:
-            return {"id": job, "node": node}
-    return {}
-
-
 def details(cluster: PrivateCluster, job: str) -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", cluster.command("scontrol", "show", "job", job)))
 
 
-def hold_until_slurm_says_stop(stage: psutil.Process) -> None:
-    """Stop a stage's process until a SIGTERM waits for it, or Slurm has woken it: Slurm looks at time limits twice a minute, and a
-    training that small would be over by then."""
-    stage.suspend()
-    status = Path("/proc", str(stage.pid), "status")
-
-    def is_told_to_stop() -> bool:
-        try:
-            text = status.read_text()
-        except FileNotFoundError:
-            return True
-        waiting = re.search(r"^ShdPnd:\s*(\w+)$", text, flags=re.MULTILINE)
-        assert waiting
-        return "State:\tT" not in text or bool(int(waiting[1], 16) >> (signal.SIGTERM - 1) & 1)
-
-    def release() -> None:
-        until(is_told_to_stop, seconds=120, what="Slurm's SIGTERM")
-        with suppress(psutil.NoSuchProcess):
-            stage.resume()
-
-    threading.Thread(target=release, daemon=True).start()
-
-
-def strike(cluster: PrivateCluster, fault: str, job: str, node: str) -> None:
-    """Bring about a fault of a running job."""
-    record = next(record for record in witnessed(cluster) if record["SLURM_JOB_ID"] == job)
-    stage = psutil.Process(record["pid"])
+def strike(cluster: PrivateCluster, fault: str, job: str) -> None:
+    """Bring about a fault of a running job, whose training waits for SIGTERM."""
     match fault:
         case "memory":
             megabytes = int(details(cluster, job)["MinMemoryNode"].removesuffix("M"))
@@ -95,15 +69,14 @@ def strike(cluster: PrivateCluster, fault: str, job: str, node: str) -> None:
         case "scancel":
             cluster.command("scancel", job)
         case "time limit":
-            hold_until_slurm_says_stop(stage)
             cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
         case "end of time":
-            hold_until_slurm_says_stop(stage)
             cluster.command("scontrol", "update", f"JobId={job}", "EndTime=now")
         case "kill -9":
-            stage.kill()
+            record = next(record for record in witnessed(cluster) if record["SLURM_JOB_ID"] == job)
+            os.kill(record["pid"], signal.SIGKILL)
         case "dead node":
-            cluster.kill_node(node)
+            cluster.kill_node(details(cluster, job)["NodeList"])
 
 
 class Struck(NamedTuple):
@@ -118,9 +91,10 @@ class Struck(NamedTuple):
 
 @pytest.fixture(scope="module")
 def struck_run(
-    tiny_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
+    finished_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Struck:
-    checkout = with_longer_trainings(tiny_run, tmp_path_factory.mktemp("struck") / "checkout")
+    checkout = with_episodes(finished_run, tmp_path_factory.mktemp("struck") / "checkout")
+    hold_trainings(cluster)
     driver = drive(checkout, *lam_targets(), TINY)
     struck: dict[str, str] = {}
     ended: dict[str, int] = {}
@@ -128,12 +102,11 @@ def struck_run(
     while len(struck) < len(FAULTS) or len(ended) < len(SIGNALS):
         assert driver.process.poll() is None, driver.said[-4000:]
         assert time.monotonic() < deadline, f"struck and ended within 300 s: {struck} {ended}\n{driver.said[-4000:]}"
+        held = held_trainings(cluster)
         for lam, fault in FAULTS.items():
-            checkpoints = list(checkout.joinpath("results/tiny/state/lam", lam).glob("checkpoint-*.pt"))
-            if lam not in struck and checkpoints:
-                job = job_of(cluster, lam)
-                strike(cluster, fault, job["id"], job["node"])
-                struck[lam] = job["id"]
+            if lam in held and lam not in struck:
+                strike(cluster, fault, held[lam])
+                struck[lam] = held[lam]
             last_words = re.search(r"SIGTERM ended the training after step (\d+) of", log_of(checkout, lam))
             if fault in SIGNALS and last_words:
                 ended[lam] = int(last_words[1])
@@ -169,7 +142,7 @@ def test_the_memory_was_exceeded(struck_run: Struck) -> None:
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
 def test_the_second_attempt_resumed_from_a_checkpoint(struck_run: Struck, lam: str) -> None:
-    assert resumed_at(struck_run.checkout, lam) >= 100
+    assert resumed_at(struck_run.checkout, lam) >= CHECKPOINT_EVERY
 
 
 @pytest.mark.parametrize("lam", [lam for lam in LAMS if FAULTS[lam] in SIGNALS], ids=FAULTS.get)
@@ -190,13 +163,20 @@ def test_the_second_attempt_asked_for_more_memory_and_time(
 
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
-def test_model_and_metrics_are_those_of_a_local_run(struck_run: Struck, longer_run: Path, lam: str) -> None:
+def test_model_and_metrics_are_those_of_a_local_run(struck_run: Struck, tiny_run: Path, lam: str) -> None:
     def of_this_lam(checkout: Path) -> dict[str, bytes]:
         return {path: content for path, content in results_of(checkout).items() if path.startswith(f"lam/{lam}/")}
 
-    assert len(of_this_lam(longer_run)) == 2
-    assert differences(of_this_lam(struck_run.checkout), of_this_lam(longer_run)) == []
+    assert len(of_this_lam(tiny_run)) == 2
+    assert differences(of_this_lam(struck_run.checkout), of_this_lam(tiny_run)) == []
 
 
 def test_nothing_is_to_be_done_afterwards(struck_run: Struck, planned: Callable[..., list[str]]) -> None:
     assert planned(struck_run.checkout, *lam_targets(), TINY) == []
+
+
+# Last of all: the run on this machine has had the time of the others.
+def test_all_results_of_the_run_from_nothing_are_those_of_a_local_run(finished_run: Path, tiny_run: Path) -> None:
+    found, wanted = results_of(finished_run), results_of(tiny_run)
+    assert len(wanted) > 100
+    assert differences(found, wanted) == []

@@ -29,7 +29,7 @@ class WholeRun:
         self._side_work = [self._pool.submit(self._watch), self._pool.submit(self._outage)]
 
     def end(self) -> str:
-        """What the driver said; it must succeed, and the outage have been."""
+        """What the driver said; it must succeed, and the outage have been. Asked again, it answers at once."""
         try:
             said = self.driver.wait(seconds=900)
         finally:
