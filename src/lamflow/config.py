@@ -25,6 +25,7 @@ from lamflow.config_methods import (
     OracleMethodSettings,
     PolicySettings,
     RandomMethodSettings,
+    SupervisionSettings,
     VptMethodSettings,
 )
 from lamflow.config_networks import (
@@ -61,6 +62,7 @@ __all__ = [
     "QuantizerSettings",
     "RandomMethodSettings",
     "Settings",
+    "SupervisionSettings",
     "Symmetry",
     "TrainingSettings",
     "TrialSettings",
@@ -253,6 +255,38 @@ class Experiment(Settings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _supervision_within_labels(self) -> Experiment:
+        for name, lam in self.lams.items():
+            if lam.supervision is None:
+                continue
+            key = f"lams.{name}.supervision"
+            if not _holding(self.labels, lam.supervision):
+                raise ValueError(
+                    f"{key}.labels: {lam.supervision.labels} exceeds every label budget in transitions, so that no comparison would be "
+                    f"fair; found labels: {list(self.labels)}"
+                )
+            if lam.supervision.label_draw >= self.label_draws:
+                raise ValueError(
+                    f"{key}.label_draw: {lam.supervision.label_draw} is none of the {self.label_draws} draws, which count from 0; "
+                    "see label_draws"
+                )
+        return self
+
+    def labels_of(self, method: str) -> tuple[LabelCount, ...]:
+        """The label budgets of ``method``: all, or, if its LAM has seen labels, those that hold them."""
+        supervision = self._supervision_of(method)
+        return self.labels if supervision is None else _holding(self.labels, supervision)
+
+    def label_draws_of(self, method: str) -> int | tuple[int]:
+        """How many label draws ``method`` has, or the only one, if its LAM has seen labels of it."""
+        supervision = self._supervision_of(method)
+        return self.label_draws if supervision is None else (supervision.label_draw,)
+
+    def _supervision_of(self, method: str) -> SupervisionSettings | None:
+        settings = self.methods[method]
+        return self.lams[settings.lam].supervision if isinstance(settings, LatentMethodSettings) else None
+
     def methods_of(self, env: str) -> tuple[str, ...]:
         """Names of the methods that run on ``env``."""
         return tuple(name for name in self.methods if name not in self.only or env in self.only[name])
@@ -261,6 +295,11 @@ class Experiment(Settings):
         """Names of the LAMs that some method needs on ``env``."""
         methods = [self.methods[name] for name in self.methods_of(env)]
         return tuple(dict.fromkeys(method.lam for method in methods if isinstance(method, LatentMethodSettings)))
+
+
+def _holding(labels: Sequence[LabelCount], supervision: SupervisionSettings) -> tuple[LabelCount, ...]:
+    """The label budgets whose transitions include those of ``supervision``: budgets in trajectories are other draws."""
+    return tuple(count for count in labels if isinstance(count, int) and count >= supervision.labels)
 
 
 def cut_to_trial(experiment: Experiment) -> Experiment:
@@ -276,6 +315,7 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
             ("train_episodes", "validation_episodes", "test_episodes", "reference_episodes"), trial.episodes
         ),
         EvaluationSettings: {"episodes": trial.episodes},
+        SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
         PixelExpertSettings: {"num_envs": 2, "total_steps": 2 * 256, "num_steps": 64, "validation_episodes": 2},
     }
     cut = _limited(experiment.model_dump(mode="json"), experiment, limits)

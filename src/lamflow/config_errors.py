@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
@@ -72,13 +73,20 @@ def _annotation_at(location: Sequence[str | int], model: type[BaseModel]) -> Any
     """The type of what stands at ``location``."""
     annotation: Any = model
     for part in location:
+        annotation = _given(annotation)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             annotation = annotation.model_fields[str(part)].annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
         else:
             annotation = _members(annotation)[str(part)]
-    return annotation
+    return _given(annotation)
+
+
+def _given(annotation: Any) -> Any:
+    """What ``annotation`` is where it is not None."""
+    given = [member for member in get_args(annotation) if member is not NoneType]
+    return given[0] if NoneType in get_args(annotation) and len(given) == 1 else annotation
 
 
 def _keys_beside(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:

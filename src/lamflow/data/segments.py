@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 class Segments:
     """``num_rows`` rows in consecutive segments of ``length``; the last may be shorter.
 
-    In memory a segment has ``before`` more rows ahead of it and one behind it, so that all that is gathered for one of its
+    In memory a segment has ``before`` more rows ahead of it and ``after`` behind it, so that all that is gathered for one of its
     rows (a window, a context) lies with it.
     """
 
     num_rows: int
     length: int
     before: int
+    after: int = 1
 
     @property
     def count(self) -> int:
@@ -32,12 +33,12 @@ class Segments:
     @property
     def capacity(self) -> int:
         """Rows, at most, of a segment in memory."""
-        return self.before + self.length + 1
+        return self.before + self.length + self.after
 
     def span(self, segment: int) -> tuple[int, int]:
         """First row, and one past the last, of a segment in memory."""
         start = segment * self.length
-        return max(0, start - self.before), min(start + self.length + 1, self.num_rows)
+        return max(0, start - self.before), min(start + self.length + self.after, self.num_rows)
 
     def bounds(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [S + 1]: which of the ascending ``rows`` are in segment s: those from entry s to entry s + 1."""

@@ -44,11 +44,12 @@ def inference_batches(rows: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the columns that are not in memory are read from; ``before``: see ``Segments``."""
+    """Where the columns that are not in memory are read from; ``before``, ``after``: see ``Segments``."""
 
     readers: Mapping[str, RowReader]
     window_bytes: int
     before: int
+    after: int
 
     @property
     def row_bytes(self) -> int:
@@ -58,7 +59,7 @@ class _Source:
         """Segments of whole chunks of frames, of at most ``most_bytes`` if a chunk is not larger."""
         chunk = self.readers["observations"].chunk_rows
         length = max(1, min(most_bytes // self.row_bytes, MAX_SEGMENT_ROWS) // chunk) * chunk
-        return Segments(num_rows, min(length, num_rows), self.before)
+        return Segments(num_rows, min(length, num_rows), self.before, self.after)
 
 
 class EpisodeTensors:
@@ -89,19 +90,21 @@ class EpisodeTensors:
         *,
         window_gib: float,
         context: int = 1,
+        horizon: int = 1,
         columns: Mapping[str, RowReader] | None = None,
         device: torch.device | None = None,
     ) -> EpisodeTensors:
         """The split in ``store``, of which at most about ``window_gib`` GiB of frames are in memory at once.
 
-        ``context``: the most frames of a context that will be asked for. ``columns``: readers of further wide columns of the
-        same rows (latents), which count in the window. ValueError names a damaged file.
+        ``context``: the most frames of a context that will be asked for; ``horizon``: the most frames ahead of its row that a
+        window will reach. ``columns``: readers of further wide columns of the same rows (latents), which count in the
+        window. ValueError names a damaged file.
         """
         data = cls(store.load(frames=False), device)
         readers = {"observations": store.rows("observations"), **(columns or {})}
         for reader in readers.values():
             assert reader.num_rows == store.num_rows, f"{reader.folder} has the rows of {store.path}"
-        data._source = _Source(readers, int(window_gib * 2**30), before=max(1, context - 1))
+        data._source = _Source(readers, int(window_gib * 2**30), before=max(1, context - 1), after=horizon)
         if store.num_rows * data._source.row_bytes <= data._source.window_bytes:
             whole = {name: reader.read(0, reader.num_rows) for name, reader in readers.items()}
             data._memory = HeldRows({name: torch.from_numpy(values).to(data.device) for name, values in whole.items()})
@@ -119,10 +122,16 @@ class EpisodeTensors:
         """int64: rows with an action, ascending; with or without a next frame."""
         return torch.nonzero(self.actions != NO_ACTION)[:, 0]
 
-    def windows(self, rows: Tensor) -> Tensor:
-        """(o_{t-1}, o_t, o_{t+1}) at ``rows`` int64 [B]: uint8 [B, 3, *frame_shape]."""
+    def windows(self, rows: Tensor, ahead: Tensor | None = None) -> Tensor:
+        """(o_{t-1}, o_t, o_{t+1}) at ``rows`` int64 [B]: uint8 [B, 3, *frame_shape].
+
+        With ``ahead`` int64 [B] also o_{t+k}, k frames ahead, as a fourth frame: uint8 [B, 4, *frame_shape].
+        """
         rows = rows.to(self.device)
-        return self._held.take("observations", window_rows(rows, self.starts), rows)
+        wanted = window_rows(rows, self.starts)
+        if ahead is not None:
+            wanted = torch.cat([wanted, (rows + ahead.to(self.device))[:, None]], dim=1)
+        return self._held.take("observations", wanted, rows)
 
     def contexts(self, rows: Tensor, num_frames: int) -> Tensor:
         """o_{t-K+1} .. o_t at ``rows`` int64 [B]: uint8 [B, K, *frame_shape]. An episode's first frame is repeated before its start."""
@@ -147,12 +156,13 @@ class EpisodeTensors:
         order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))
         return self.rows[order[:count].to(self.device)]
 
-    def part(self, rows: Tensor) -> EpisodeTensors:
-        """The data with, in memory, all that is gathered for ``rows`` int64 [M]; resident data itself."""
+    def part(self, rows: Tensor, horizon: int = 1) -> EpisodeTensors:
+        """The data with, in memory, all that is gathered for ``rows`` int64 [M], up to ``horizon`` frames ahead of them; resident
+        data itself."""
         if self.is_resident:
             return self
         source = self._streamed
-        reach = np.arange(-source.before, 2)
+        reach = np.arange(-source.before, horizon + 1)
         near = rows.cpu().numpy()[:, None] + reach
         kept = np.unique(near.clip(0, len(self.actions) - 1))
         found = {name: torch.from_numpy(reader.read_rows(kept)) for name, reader in source.readers.items()}
@@ -172,7 +182,8 @@ class EpisodeTensors:
         batch, and, from ``batch``, naming a damaged file.
         """
         if self.is_resident or self._fit(rows):
-            yield RowStream(self.part(rows), TransitionStream(rows.to(self.device), batch_size, seed).batch)
+            held = self if self.is_resident else self.part(rows, self._streamed.after)
+            yield RowStream(held, TransitionStream(rows.to(self.device), batch_size, seed).batch)
             return
         segments, segments_a_half = self._plan()
         order = AtRandom(rows.cpu().numpy(), segments, segments_a_half, seed)
@@ -226,7 +237,7 @@ class EpisodeTensors:
     def _fit(self, rows: Tensor) -> bool:
         """Whether all that is gathered for ``rows`` fits into the window."""
         source = self._streamed
-        return len(rows) * (source.before + 2) * source.row_bytes <= source.window_bytes
+        return len(rows) * (source.before + 1 + source.after) * source.row_bytes <= source.window_bytes
 
     def _plan(self) -> tuple[Segments, int]:
         """The segments of the split, and how many of them a half of the window holds."""

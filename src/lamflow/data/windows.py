@@ -14,6 +14,8 @@ from torch import Tensor
 from lamflow.data.store import EpisodeArrays
 
 _COMPARED_ROWS: Final = 65_536
+_AHEAD_STREAM: Final = 5_000_011
+"""Keeps the draws of ``frames_ahead`` apart from the permutations of the same seed."""
 
 
 def starts_of_rows(arrays: EpisodeArrays) -> Tensor:
@@ -43,6 +45,24 @@ def window_rows(rows: Tensor, starts: Tensor) -> Tensor:
     ``starts`` int64 [N] is ``starts_of_rows``. On the first row of an episode t - 1 is t.
     """
     return torch.stack([torch.maximum(rows - 1, starts[rows]), rows, rows + 1], dim=1)
+
+
+def frames_left(rows: Tensor, starts: Tensor) -> Tensor:
+    """int64 [B]: how many frames of its episode follow row t, for each t of ``rows`` int64 [B].
+
+    ``starts`` int64 [N] is ``starts_of_rows``; it ascends.
+    """
+    return torch.searchsorted(starts, starts[rows], right=True) - 1 - rows
+
+
+def frames_ahead(left: Tensor, horizon: int, *, seed: int, step: int) -> Tensor:
+    """int64 [B]: how far ahead each row of a step's batch looks, uniform in 1 .. min(``horizon``, ``left``).
+
+    ``left`` int64 [B] is ``frames_left``, at least 1. A function of the arguments, so training resumes exactly at any step.
+    """
+    drawn = np.random.default_rng((seed, step, _AHEAD_STREAM)).random(len(left))
+    reach = left.clamp(max=horizon)
+    return 1 + (torch.from_numpy(drawn).to(left.device) * reach).long()
 
 
 def effectful(arrays: EpisodeArrays) -> Tensor:
