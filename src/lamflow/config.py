@@ -273,19 +273,29 @@ class Experiment(Settings):
                 )
         return self
 
-    def labels_of(self, method: str) -> tuple[LabelCount, ...]:
-        """The label budgets of ``method``: all, or, if its LAM has seen labels, those that hold them."""
-        supervision = self._supervision_of(method)
-        return self.labels if supervision is None else _holding(self.labels, supervision)
-
-    def label_draws_of(self, method: str) -> int | tuple[int]:
-        """How many label draws ``method`` has, or the only one, if its LAM has seen labels of it."""
-        supervision = self._supervision_of(method)
-        return self.label_draws if supervision is None else (supervision.label_draw,)
-
-    def _supervision_of(self, method: str) -> SupervisionSettings | None:
+    def labels_of(self, method: str) -> list[LabelCount]:
+        """The label budgets of ``method``'s agents: those that hold the labels that its LAM has seen. The oracle has all labels and
+        random none, so no budget counts for them."""
         settings = self.methods[method]
-        return self.lams[settings.lam].supervision if isinstance(settings, LatentMethodSettings) else None
+        if isinstance(settings, OracleMethodSettings | RandomMethodSettings):
+            return []
+        supervision = self._supervision_of(settings)
+        return list(self.labels if supervision is None else _holding(self.labels, supervision))
+
+    def label_draws_of(self, method: str) -> int | list[int]:
+        """How many label draws ``method`` has, or a list of the only one: that of which its LAM has seen labels."""
+        supervision = self._supervision_of(self.methods[method])
+        if supervision is not None:
+            return [supervision.label_draw]
+        return self.label_draws if self.labels_of(method) else 1
+
+    def num_agents(self, method: str) -> int:
+        """Agents of ``method`` on one environment and seed: one a label count and draw where labels are few."""
+        draws = self.label_draws_of(method)
+        return max(1, len(self.labels_of(method))) * (draws if isinstance(draws, int) else len(draws))
+
+    def _supervision_of(self, method: MethodSettings) -> SupervisionSettings | None:
+        return self.lams[method.lam].supervision if isinstance(method, LatentMethodSettings) else None
 
     def methods_of(self, env: str) -> tuple[str, ...]:
         """Names of the methods that run on ``env``."""

@@ -23,7 +23,7 @@ from lamflow.data.row_ring import RowRing
 from lamflow.data.segments import AtRandom, Segments
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors, RowStream
-from lamflow.data.windows import TransitionStream, context_rows, window_rows
+from lamflow.data.windows import TransitionStream, context_rows, frames_left, window_rows
 
 ROW_BYTES = 50
 CHUNK_ROWS = 4
@@ -118,6 +118,30 @@ def test_what_is_gathered_is_what_whole_arrays_hold(
             assert torch.equal(stream.data.column("actions", rows), torch.from_numpy(arrays.actions)[rows])
             seen.update(rows.tolist())
     assert seen == set(data.rows.tolist())
+
+
+@pytest.mark.parametrize("window", [*WINDOWS.values(), 1000], ids=[*WINDOWS, "resident"])
+@pytest.mark.parametrize("horizon", [2, 10])
+def test_windows_that_reach_ahead_are_what_whole_arrays_hold(horizon: int, window: int, open_store: OpenStore) -> None:
+    """At the edges of segments, of chunks shorter than the horizon too."""
+    store = open_store()
+    data, whole = windowed(store, window, horizon=horizon), EpisodeTensors(store.load(), CPU)
+    assert data.is_resident == (window == 1000)
+    with data.stream(data.rows, 2, seed=0) as stream:
+        for step in range(len(data.rows)):
+            rows = stream.batch(step)
+            ahead = frames_left(rows, data.starts).clamp(max=horizon)
+            assert torch.equal(stream.data.windows(rows, ahead), whole.windows(rows, ahead))
+
+
+def test_windows_of_few_rows_that_reach_ahead_are_kept(open_store: OpenStore) -> None:
+    store = open_store()
+    data, whole = windowed(store, 100, horizon=10), EpisodeTensors(store.load(), CPU)
+    rows = data.rows[5:11]
+    ahead = frames_left(rows, data.starts).clamp(max=10)
+    with data.stream(rows, 2, seed=0) as stream:
+        assert not readers(), "nothing is streamed"
+        assert torch.equal(stream.data.windows(rows, ahead), whole.windows(rows, ahead))
 
 
 def test_contexts_of_rows_without_a_next_frame_are_gathered_too(open_store: OpenStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
@@ -12,6 +13,8 @@ from lamflow.data.windows import (
     TransitionStream,
     context_rows,
     effectful,
+    frames_ahead,
+    frames_left,
     starts_of_rows,
     transition_rows,
     window_rows,
@@ -69,6 +72,43 @@ def test_context_never_reaches_before_the_episode(seed: int, num_frames: int) ->
     for row, window in zip(rows.tolist(), context.flatten(2).tolist(), strict=True):
         episode, t = arrays.observations[row].reshape(2).tolist()
         assert window == [[episode, max(0, t - back)] for back in reversed(range(num_frames))]
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 10])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_frame_ahead_is_in_the_episode_and_within_the_horizon(seed: int, horizon: int) -> None:
+    arrays = arrays_of(random_lengths(seed))
+    data, rows = EpisodeTensors(arrays), transition_rows(arrays)
+    left = frames_left(rows, data.starts)
+    for step in range(5):
+        ahead = frames_ahead(left, horizon, seed=seed, step=step)
+        windows = data.windows(rows, ahead)
+        assert torch.equal(windows[:, :3], data.windows(rows))
+        present, future = windows.flatten(2).long()[:, [1, 3]].unbind(1)
+        assert torch.equal(future[:, 0], present[:, 0]), "the same episode"
+        assert torch.equal(future[:, 1] - present[:, 1], ahead)
+        assert ahead.min() >= 1 and ahead.max() <= horizon
+
+
+def test_frames_left_end_with_the_episode() -> None:
+    arrays = arrays_of([2, 1])
+    assert frames_left(torch.arange(5), starts_of_rows(arrays)).tolist() == [2, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("left", "horizon", "reach"), [(30, 10, 10), (3, 10, 3), (10, 4, 4), (1, 10, 1)])
+def test_every_distance_that_is_allowed_is_equally_likely(left: int, horizon: int, reach: int) -> None:
+    batches = [frames_ahead(torch.full((64,), left), horizon, seed=0, step=step) for step in range(200)]
+    counts = torch.cat(batches).bincount(minlength=reach + 1)
+    assert counts[0] == 0 and len(counts) == reach + 1
+    assert reach == 1 or chisquare(counts[1:].numpy()).pvalue > 1e-3
+
+
+def test_distances_hang_on_seed_and_step() -> None:
+    drawn = {
+        tuple(frames_ahead(torch.full((32,), 20), 10, seed=seed, step=step).tolist())
+        for seed, step in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]
+    }
+    assert len(drawn) == 4
 
 
 def test_rows_of_transitions_and_actions() -> None:

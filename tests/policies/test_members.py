@@ -46,6 +46,10 @@ def test_members_are_every_label_count_with_every_draw() -> None:
     ]
 
 
+def test_members_may_be_of_certain_draws_only() -> None:
+    assert label_members([16, 64], [2]) == [Member("16", 2), Member("64", 2)]
+
+
 def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> None:
     networks = save(tmp_path / "policy.safetensors")
     members, found = read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc")

@@ -30,6 +30,7 @@ from lamflow.stages.plot_episode_film import plot_episode_film, shown_episode
 ENV = "xland-doorkey-5x5"
 SMALL: dict[str, Any] = {"network": {"width": 8, "layers": 1, "hidden_width": 8}}
 NUM_CODES = 4
+RANDOM = {"method": "random", "settings": {"kind": "random"}, "labels": [], "label_draws": 1}
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,12 @@ def write_agents(folder: Path) -> dict[str, Any]:
     header = {"env": ENV, "method": "latent", "decoder": "dictionary", "target": "codes", "num_tokens": 1}
     header["num_codes"] = NUM_CODES
     save_members(folder / "decoders.safetensors", members, [{"table": table.clone()} for _ in members], header)
-    agents = [
-        {"method": name, "settings": part.model_dump(mode="json")} for name, part in (("latent", latent), ("bc", bc))
+    agents: list[dict[str, Any]] = [
+        {"method": name, "settings": part.model_dump(mode="json"), "labels": [16, 64], "label_draws": 2}
+        for name, part in (("latent", latent), ("bc", bc))
     ]
     return {
-        "agents": [*agents, {"method": "random", "settings": {"kind": "random"}}],
-        "labels": [16, 64],
-        "label_draws": 2,
+        "agents": [*agents, RANDOM],
         "policies": [folder / "latent.safetensors", folder / "bc.safetensors"],
         "decoders": [folder / "decoders.safetensors"],
     }
@@ -97,7 +97,8 @@ def test_the_film_shows_the_demonstrator_and_every_agent_on_its_level(episodes: 
 
 
 def test_agents_of_other_label_counts_are_refused(episodes: Path, tmp_path: Path) -> None:
-    given = write_agents(tmp_path) | {"labels": [16]}
+    given = write_agents(tmp_path)
+    given["agents"][0]["labels"] = [16]
     with pytest.raises(ValueError, match="other label counts or draws"):
         plot_episode_film(
             env=ENV,
@@ -143,11 +144,9 @@ def film_pixels(folder: Path) -> dict[str, Any]:
     plot_episode_film(
         env=PIXELS,
         agents=[
-            {"method": "bc", "settings": bc.model_dump(mode="json")},
-            {"method": "random", "settings": {"kind": "random"}},
+            {"method": "bc", "settings": bc.model_dump(mode="json"), "labels": [16], "label_draws": 1},
+            RANDOM,
         ],
-        labels=[16],
-        label_draws=1,
         policies=[folder / "bc.safetensors"],
         decoders=[],
         shown_labels=16,

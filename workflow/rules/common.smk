@@ -119,13 +119,11 @@ def policy_label_draws(wildcards):
 
 
 def agent_labels(wildcards):
-    """Random has no labels and the oracle all of them, so no budget counts for them."""
-    budgeted = EXPERIMENT.methods[wildcards.method].kind in {"latent", "bc", "vpt"}
-    return list(EXPERIMENT.labels) if budgeted else []
+    return EXPERIMENT.labels_of(wildcards.method)
 
 
 def agent_label_draws(wildcards):
-    return EXPERIMENT.label_draws if agent_labels(wildcards) else 1
+    return EXPERIMENT.label_draws_of(wildcards.method)
 
 
 def agent_settings(wildcards):
@@ -260,8 +258,10 @@ def train_stores(wildcards):
 
 
 def compared_labels():
-    """The budget at which methods stand side by side: 64 labels, or the smallest if there are no 64."""
-    return 64 if 64 in EXPERIMENT.labels else EXPERIMENT.labels[0]
+    """The budget at which methods stand side by side: of those that all methods with labels have, 64, or the first without it."""
+    budgets = [EXPERIMENT.labels_of(name) for name in methods_of_kind("latent", "bc", "vpt")]
+    shared = [count for count in EXPERIMENT.labels if all(count in labels for labels in budgets)]
+    return 64 if 64 in shared else shared[0]
 
 
 def film_methods(env):
@@ -273,8 +273,15 @@ def film_methods(env):
 
 
 def film_agents(wildcards):
-    methods = film_methods(wildcards.env)
-    return [{"method": name, "settings": settings_of(EXPERIMENT.methods[name])} for name in methods]
+    return [
+        {
+            "method": name,
+            "settings": settings_of(EXPERIMENT.methods[name]),
+            "labels": EXPERIMENT.labels_of(name),
+            "label_draws": EXPERIMENT.label_draws_of(name),
+        }
+        for name in film_methods(wildcards.env)
+    ]
 
 
 def film_inputs(wildcards):

@@ -21,8 +21,8 @@ rule train_action_decoders:
         gpu=decoder_gpus,
     params:
         settings=decoder_settings,
-        labels=list(EXPERIMENT.labels),
-        label_draws=EXPERIMENT.label_draws,
+        labels=agent_labels,
+        label_draws=agent_label_draws,
         environment=environment_facts,
         code=code_of("lamflow.stages.train_action_decoders"),
     message:

@@ -337,8 +337,6 @@ rule plot_episode_film:
         runtime=job_minutes,
     params:
         agents=film_agents,
-        labels=list(EXPERIMENT.labels),
-        label_draws=EXPERIMENT.label_draws,
         shown_labels=compared_labels(),
         action_selection=EXPERIMENT.evaluation.action_selection,
         seed=EXPERIMENT.seeds[0],

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LamSettings
-from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.tensors import EpisodeTensors, RowStream
+from lamflow.data.windows import frames_ahead, frames_left
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.supervision import LabelledTransitions, SupervisedLam
 from lamflow.lam.validation import held_out_metrics
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything
 from lamflow.training.loop import Watched, train
@@ -31,23 +36,38 @@ def fit_latent_action_model(
     metrics: MetricsLog,
     state_dir: Path | None,
     identity: str,
+    labelled_rows: Tensor | None = None,
     title: str = "LAM",
 ) -> LatentActionModel:
-    """Train on windows of ``data``, both splits being on the default device; the true actions are read by the probes only, never by the
-    model."""
+    """Train on windows of ``data``, both splits being on the default device.
+
+    The true actions are read by the probes only, which give nothing back; with supervision, the training also reads those of
+    ``labelled_rows`` int64, which is given then and only then.
+    """
+    assert (labelled_rows is None) == (settings.supervision is None)
     seed_everything(seed)
     model = LatentActionModel(settings=settings, spec=spec).to(default_device())
     fit_rows, test_rows = data.sample(PROBE_TRANSITIONS), held_out.sample(VALIDATION_TRANSITIONS)
     fit, test = data.part(fit_rows), held_out.part(test_rows)
+    supervised, labelled = None, None
+    if settings.supervision is not None and labelled_rows is not None:
+        supervised = SupervisedLam(model, settings.supervision).to(default_device())
+        labelled = LabelledTransitions(data, labelled_rows, settings.supervision, seed)
 
     def validate() -> dict[str, float]:
-        return held_out_metrics(model, fit=fit, fit_rows=fit_rows, test=test, test_rows=test_rows)
+        head = supervised.head if supervised else None
+        return held_out_metrics(model, fit=fit, fit_rows=fit_rows, test=test, test_rows=test_rows, action_head=head)
 
     with data.stream(data.rows, settings.training.batch_size, seed) as stream:
+
+        def batch_at(step: int) -> Any:
+            windows = training_windows(stream, step, horizon=settings.idm_horizon, seed=seed)
+            return (windows, labelled.batch(step)) if labelled else windows
+
         train(
-            module=model,
-            batch_at=lambda step: stream.data.windows(share_of(stream.batch(step))),
-            loss=model.loss,
+            module=supervised or model,
+            batch_at=batch_at,
+            loss=supervised.loss if supervised else model.loss,
             settings=settings.training,
             metrics=metrics,
             validate=validate,
@@ -57,6 +77,16 @@ def fit_latent_action_model(
             title=title,
         )
     return model
+
+
+def training_windows(stream: RowStream, step: int, *, horizon: int, seed: int) -> Tensor:
+    """This process's windows of a step, uint8 [B, 3, H, W, C]; with a ``horizon`` above 1, [B, 4, H, W, C]: see
+    ``EpisodeTensors.windows``."""
+    rows = stream.batch(step)
+    if horizon == 1:
+        return stream.data.windows(share_of(rows))
+    left = frames_left(rows, stream.data.starts)
+    return stream.data.windows(share_of(rows), share_of(frames_ahead(left, horizon, seed=seed, step=step)))
 
 
 def load_latent_action_model(

@@ -44,11 +44,14 @@ class LatentActionModel(nn.Module):
         self.quantizer = build_quantizer(settings.quantizer)
         self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
 
-    def loss(self, windows_B3HWC: Tensor) -> Loss:
-        """Reconstruction (mean ``prediction_loss``) + commitment, for windows uint8 [B, 3, H, W, C]."""
-        windows_B3HWC = self.canonical(windows_B3HWC)
-        quantized: Quantized = self.quantizer(self.inverse_dynamics(windows_B3HWC))
-        reconstruction = self._prediction_loss(windows_B3HWC, quantized.latents).mean()
+    def loss(self, windows_BKHWC: Tensor) -> Loss:
+        """Reconstruction (mean ``prediction_loss``) + commitment, for windows uint8 [B, 3, H, W, C].
+
+        Of windows [B, 4, H, W, C] the IDM sees the fourth frame, o_{t+k}, in the place of the third; it is not told k (LAOM).
+        """
+        windows_BKHWC = self.canonical(windows_BKHWC)
+        quantized: Quantized = self.quantizer(self.inverse_dynamics(_seen_by_idm(windows_BKHWC)))
+        reconstruction = self._prediction_loss(windows_BKHWC, quantized.latents).mean()
         commitment = self.settings.quantizer.commitment_weight * quantized.commitment_loss
         return Loss(
             total=reconstruction + commitment,
@@ -59,8 +62,13 @@ class LatentActionModel(nn.Module):
         """Windows as the networks see them: with a rotation symmetry, turned so that the agent faces up in o_t (frame 1)."""
         return face_up(windows_BKHWC, present=1) if self.settings.symmetry == "rotation" else windows_BKHWC
 
-    def _prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
-        return self.forward_dynamics.prediction_losses(windows_B3HWC[:, :2], latents_BD, windows_B3HWC[:, 2])
+    def encode(self, windows_B3HWC: Tensor) -> Tensor:
+        """The latents of windows uint8 [B, 3, H, W, C] before quantisation, float [B, D]."""
+        latents: Tensor = self.inverse_dynamics(self.canonical(windows_B3HWC))
+        return latents
+
+    def _prediction_loss(self, windows_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
+        return self.forward_dynamics.prediction_losses(windows_BKHWC[:, :2], latents_BD, windows_BKHWC[:, 2])
 
     def prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
         """What the FDM's prediction of o_{t+1} costs, float32 [B].
@@ -80,6 +88,13 @@ class LatentActionModel(nn.Module):
     @torch.no_grad()
     def label(self, windows_B3HWC: Tensor) -> Latents:
         """The latent actions of windows uint8 [B, 3, H, W, C]."""
-        continuous = self.inverse_dynamics(self.canonical(windows_B3HWC)).float()
+        continuous = self.encode(windows_B3HWC).float()
         quantized = self.quantizer(continuous)
         return Latents(continuous, quantized.latents, quantized.codes)
+
+
+def _seen_by_idm(windows_BKHWC: Tensor) -> Tensor:
+    """The IDM's three frames of a window of three or four."""
+    if windows_BKHWC.shape[1] == 3:
+        return windows_BKHWC
+    return torch.cat([windows_BKHWC[:, :2], windows_BKHWC[:, 3:]], dim=1)

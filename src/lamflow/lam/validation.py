@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
@@ -85,8 +85,12 @@ def held_out_metrics(
     fit_rows: Tensor,
     test: EpisodeTensors,
     test_rows: Tensor,
+    action_head: nn.Module | None = None,
 ) -> dict[str, float]:
-    """All of the above for ``test_rows`` of held-out episodes; the probes are fitted on ``fit_rows`` of training episodes."""
+    """All of the above for ``test_rows`` of held-out episodes; the probes are fitted on ``fit_rows`` of training episodes.
+
+    ``action_head``: that of a supervised model, from continuous latents to logits of the actions.
+    """
     fitted, tested = label_rows(model, fit, fit_rows), label_rows(model, test, test_rows)
     quantizer, spec = model.settings.quantizer, model.spec
     classes = torch.tensor(spec.class_of_action, device=test.device) if spec.action_classes else None
@@ -102,4 +106,11 @@ def held_out_metrics(
             num_actions=spec.num_actions,
             class_of_action=classes,
         ),
+        **(_supervision_metrics(action_head, tested.continuous, test.actions[test_rows]) if action_head else {}),
     }
+
+
+@torch.no_grad()
+def _supervision_metrics(action_head: nn.Module, latents_ND: Tensor, actions_N: Tensor) -> dict[str, float]:
+    right = action_head(latents_ND).argmax(-1) == actions_N
+    return {"supervision/accuracy": right.float().mean().item()}

@@ -22,6 +22,8 @@ from lamflow.training.precision import default_device
 
 ALL_LABELS = "all"
 NO_LABELS = "0"
+LabelDraws = int | Sequence[int]
+"""So many label draws, or these."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Member:
     label_draw: int
 
 
-def label_members(labels: Sequence[LabelCount], label_draws: int) -> list[Member]:
+def label_members(labels: Sequence[LabelCount], label_draws: LabelDraws) -> list[Member]:
     """Every label count with every draw, in the order of the members of all files."""
-    return [Member(str(count), draw) for count in labels for draw in range(label_draws)]
+    draws = range(label_draws) if isinstance(label_draws, int) else label_draws
+    return [Member(str(count), draw) for count in labels for draw in draws]
 
 
 def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int) -> Tensor:

@@ -75,7 +75,3 @@ class Scope:
         """Episodes that are collected for a split."""
         episodes: int = getattr(self.experiment.collection, f"{split}_episodes")
         return episodes
-
-    def num_members(self, *, budgeted: bool) -> int:
-        """Agents of a method on one environment and seed: one a label count and draw where labels are few."""
-        return len(self.experiment.labels) * self.experiment.label_draws if budgeted else 1

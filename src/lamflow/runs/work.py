@@ -145,11 +145,17 @@ def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
-    size = lam_size(settings, spec)
+    size, training, supervision = lam_size(settings, spec), settings.training, settings.supervision
+    tasks = [Task("lam_training", _samples(training), size.macs)]
+    batch_macs = training.batch_size * size.macs
+    if supervision is not None:  # its head is small beside the inverse dynamics model
+        labelled = inverse_dynamics_size(settings, spec).macs
+        tasks.append(Task("lam_training", training.steps * supervision.batch_size, labelled))
+        batch_macs += supervision.batch_size * labelled
     return Work(
-        (Task("lam_training", _samples(settings.training), size.macs),),
+        tuple(tasks),
         networks=size.parameters,
-        batch_macs=settings.training.batch_size * size.macs,
+        batch_macs=batch_macs,
         window_bytes=_window(scope, spec, settings.training),
         rows=scope.most_rows_of(spec.name, "train"),
         output_bytes=4 * size.parameters,
@@ -173,7 +179,7 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One decoder a label count and draw: an MLP, a table, or VPT's inverse dynamics model."""
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    members, rows = scope.num_members(budgeted=True), scope.most_rows_of(wildcards["env"], "train")
+    members, rows = scope.experiment.num_agents(wildcards["method"]), scope.most_rows_of(wildcards["env"], "train")
     if isinstance(method, VptMethodSettings):
         training = method.decoder.training
         size = encoder_size(method.inverse_dynamics, spec, num_frames=3, output_dim=spec.num_actions)
@@ -210,7 +216,8 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     assert not isinstance(method, RandomMethodSettings)
-    members = scope.num_members(budgeted=isinstance(method, BcMethodSettings | VptMethodSettings))
+    single = not isinstance(method, BcMethodSettings | VptMethodSettings)
+    members = 1 if single else scope.experiment.num_agents(wildcards["method"])
     training, size = method.policy.training, _policy_network(scope, wildcards)
     tasks = [Task("cloning", members * _samples(training), size.macs)]
     labeller = NetworkSize(0, 0)
@@ -239,8 +246,7 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Every agent of a method plays the test levels."""
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    budgeted = isinstance(method, LatentMethodSettings | BcMethodSettings | VptMethodSettings)
-    agents, size = scope.num_members(budgeted=budgeted), _policy_network(scope, wildcards)
+    agents, size = scope.experiment.num_agents(wildcards["method"]), _policy_network(scope, wildcards)
     networks = 1 if isinstance(method, LatentMethodSettings) else agents
     length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length

@@ -21,7 +21,7 @@ from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.policies.agents import Agent
-from lamflow.policies.members import Member, label_members
+from lamflow.policies.members import LabelDraws, Member, label_members
 from lamflow.provenance import record_provenance, write_text
 from lamflow.training.precision import default_device
 
@@ -39,7 +39,7 @@ def evaluate_agents(
     evaluation: Mapping[str, Any],
     collection: Mapping[str, Any],
     labels: Sequence[LabelCount],
-    label_draws: int,
+    label_draws: LabelDraws,
     seed: int,
     episodes: Path | str,
     policy: Path | str | None,

@@ -22,7 +22,7 @@ from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
-from lamflow.policies.members import ALL_LABELS, NO_LABELS, Member, label_members
+from lamflow.policies.members import ALL_LABELS, NO_LABELS, label_members
 from lamflow.provenance import record_provenance
 
 MOST_STEPS = 100
@@ -37,8 +37,6 @@ def plot_episode_film(
     *,
     env: str,
     agents: Sequence[Mapping[str, Any]],
-    labels: Sequence[LabelCount],
-    label_draws: int,
     shown_labels: LabelCount,
     action_selection: Literal["argmax", "sample"],
     seed: int,
@@ -50,9 +48,9 @@ def plot_episode_film(
     """Write a GIF of a demonstrator's episode in the test store ``episodes`` and of agents on the same level (on another one,
     where the store does not know its levels).
 
-    ``agents``: ``method`` and ``settings`` of each; ``policies``: the files of those that are not random, in the same order, and
-    ``decoders`` of the latent ones; they hold a member for each of ``labels`` and ``label_draws``. Shown is the first
-    draw of ``shown_labels``.
+    ``agents``: ``method``, ``settings``, ``labels`` and ``label_draws`` of each; ``policies``: the files of those that are not
+    random, in the same order, and ``decoders`` of the latent ones; they hold a member for each of the agent's labels and draws. Shown is
+    the first draw of ``shown_labels``.
     """
     started = time.monotonic()
     store = EpisodeStore.open(episodes, env=env)
@@ -71,14 +69,14 @@ def plot_episode_film(
             spec=environment_spec(env),
             method=agent["method"],
             settings=agent["settings"],
-            label_budgets=label_members(labels, label_draws),
+            label_budgets=label_members(agent["labels"], agent["label_draws"]),
             policy=_next_file(policy_files, agent["settings"]["kind"] != "random"),
             decoders=_next_file(decoder_files, agent["settings"]["kind"] == "latent"),
             action_selection=action_selection,
             seed=seed,
         )
-        wanted = Member(str(shown_labels), 0)
-        index = members.index(wanted) if wanted in members else 0
+        budgets = [member.labels for member in members]
+        index = budgets.index(str(shown_labels)) if str(shown_labels) in budgets else 0
         title = _title(agent["method"], members[index].labels)
         films[title] = record_agent(player, index, environment, level)
     if environment_spec(env).view == "pixels":

@@ -18,7 +18,7 @@ from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
-from lamflow.policies.members import label_members, labelled_rows, member_seed, save_members
+from lamflow.policies.members import LabelDraws, label_members, labelled_rows, member_seed, save_members
 from lamflow.provenance import record_provenance
 
 
@@ -28,13 +28,16 @@ def train_action_decoders(
     method: str,
     settings: Mapping[str, Any],
     labels: Sequence[LabelCount],
-    label_draws: int,
+    label_draws: LabelDraws,
     seed: int,
     train: Path | str,
     latents: Path | str | None,
     output: Path | str,
 ) -> None:
-    """Train one decoder for each label count and draw on the labelled transitions of ``train``; all go to one file."""
+    """Train one decoder for each label count and draw on the labelled transitions of ``train``; all go to one file.
+
+    Where the LAM has seen labels, ``labels`` and ``label_draws`` are those that hold them.
+    """
     started = time.monotonic()
     spec = environment_spec(env)
     typed: Any = TypeAdapter(MethodSettings).validate_python(settings)

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, LoggingSettings
+from lamflow.config import LamSettings, LoggingSettings, SupervisionSettings
+from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
@@ -32,7 +35,10 @@ def train_lam(
     state_dir: Path | str,
 ) -> None:
     """Train the LAM ``lam`` of ``env`` on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
-    seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value)."""
+    seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value).
+
+    With supervision it also sees the labels that a decoder of the same count, draw and seed gets.
+    """
     started = time.monotonic()
     spec = environment_spec(env)
     typed = LamSettings.model_validate(settings)
@@ -46,12 +52,13 @@ def train_lam(
     model = fit_latent_action_model(
         spec=spec,
         settings=typed,
-        data=EpisodeTensors.open(train_store, window_gib=typed.training.window_gib),
+        data=EpisodeTensors.open(train_store, window_gib=typed.training.window_gib, horizon=typed.idm_horizon),
         held_out=EpisodeTensors.open(validation_store, window_gib=0),
         seed=seed,
         metrics=log,
         state_dir=Path(state_dir),
         identity=identity,
+        labelled_rows=_labelled_rows(train_store, typed.supervision, seed),
         title=f"{lam} on {env}, seed {seed}",
     )
     log.finish()
@@ -75,3 +82,15 @@ def train_lam(
         wall_seconds=time.monotonic() - started,
     )
     remove_checkpoints(Path(state_dir))
+
+
+def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None, seed: int) -> Tensor | None:
+    if supervision is None:
+        return None
+    return draw_labels(
+        store.load(frames=False),
+        count=supervision.labels,
+        unit="transitions",
+        draw=supervision.label_draw,
+        seed=seed,
+    )

@@ -1,0 +1,79 @@
+"""Few action labels in the training of a latent action model: a head on the latent predicts the true action.
+
+LAOM (arXiv 2502.00379), LAFP and CLAM (arXiv 2505.04999) do so with weights of 0.01, 0.1 and 1. The head reads the latent
+before quantisation, as decoders and probes do, so its gradient goes past the quantiser. It is of no use once the model is trained
+and is no part of the model's file.
+
+Shapes: B batch, S labelled batch, H and W frame sides, C frame channels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamflow.config import SupervisionSettings
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TransitionStream
+from lamflow.lam.model import LatentActionModel
+from lamflow.models.perceptron import mlp
+from lamflow.training.checkpoint import random_states, restore_random_states
+from lamflow.training.loop import Loss
+from lamflow.training.processes import share_of
+
+
+class Labelled(NamedTuple):
+    """Windows uint8 [S, 3, H, W, C] with their true ``actions`` int64 [S], and the ``weight`` of their loss at this step, a scalar."""
+
+    windows: Tensor
+    actions: Tensor
+    weight: Tensor
+
+
+class LabelledTransitions:
+    """Endless batches of the labelled ``rows`` int64 of ``data``; the batch of a step depends on the arguments and the step alone.
+
+    No other row's action is read. Of several processes, each gets its part of the batch.
+    """
+
+    def __init__(self, data: EpisodeTensors, rows: Tensor, settings: SupervisionSettings, seed: int) -> None:
+        self._data = data.part(rows)
+        self._stream = TransitionStream(rows.to(data.device), settings.batch_size, seed)
+        self._every = settings.every
+        self._weight = torch.tensor(settings.weight, device=data.device)
+        self._none = torch.zeros_like(self._weight)
+
+    def batch(self, step: int) -> Labelled:
+        """The labelled transitions of step ``step`` (0, 1, ...); they count in each ``every``-th one, from step 0 on."""
+        rows = share_of(self._stream.batch(step))
+        weight = self._weight if step % self._every == 0 else self._none
+        return Labelled(self._data.windows(rows), self._data.column("actions", rows), weight)
+
+
+class SupervisedLam(nn.Module):
+    """A latent action model in training, and the head that reads true actions off its latents.
+
+    The head is drawn with a copy of the random states: a model with supervision begins, and goes on to draw, as one without.
+    """
+
+    def __init__(self, lam: LatentActionModel, settings: SupervisionSettings) -> None:
+        super().__init__()
+        self.lam = lam
+        states = random_states()
+        self.head = mlp(lam.settings.quantizer.latent_dim, settings.hidden_widths, lam.spec.num_actions)
+        restore_random_states(states)
+
+    def loss(self, batch: tuple[Tensor, Labelled]) -> Loss:
+        """The model's own loss of its windows + weight x cross-entropy of the labelled transitions' actions, in nats."""
+        windows_BKHWC, labelled = batch
+        loss = self.lam.loss(windows_BKHWC)
+        logits_SA = self.head(self.lam.encode(labelled.windows)).float()
+        supervision = functional.cross_entropy(logits_SA, labelled.actions)
+        accuracy = (logits_SA.argmax(-1) == labelled.actions).float().mean()
+        return Loss(
+            total=loss.total + labelled.weight * supervision,
+            terms={**loss.terms, "loss/supervision": supervision.detach(), "supervision/accuracy": accuracy},
+        )
