@@ -150,6 +150,22 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
         {"methods": latent(target="codes"), "lams": {"plain": {"quantizer": {"kind": "none"}}}},
         "methods.lapo: codes need a quantiser, and LAM 'plain' has none",
     ),
+    (
+        {"lams": {"plain": {"supervision": {"labels": 2000}}}},
+        "lams.plain.supervision.labels: 2000 exceeds every label budget in transitions, .* found labels: [16, 64, 256, 1024]",
+    ),
+    (
+        {"lams": {"plain": {"supervision": {"label_draw": 3}}}},
+        "lams.plain.supervision.label_draw: 3 is none of the 3 draws, .* see label_draws",
+    ),
+    (
+        {"lams": {"plain": {"supervision": {"lables": 3}}}},
+        "lams.plain.supervision.lables: unknown key; known here: labels, label_draw, weight",
+    ),
+    (
+        {"lams": {"plain": {"idm_horizon": 11}}},
+        "lams.plain.idm_horizon: Input should be less than or equal to 10 (found 11)",
+    ),
     ({"only": {"lap": ["xland-doorkey-5x5"]}}, "only.lap: unknown method; known: lapo, random"),
     ({"only": {"lapo": ["xland-doorkey-6x6"]}}, "only.lapo: environment 'xland-doorkey-6x6' is not among envs"),
 ]
@@ -229,6 +245,28 @@ def test_a_trial_cuts_every_number_and_leaves_the_networks() -> None:
     assert cut.lams["plain"].training.steps == 5 and cut.lams["plain"].training.batch_size == 8
     assert cut.lams["plain"].inverse_dynamics == whole.lams["plain"].inverse_dynamics
     assert cut.collection.train_episodes == cut.evaluation.episodes == 4
+
+
+def test_a_method_whose_lam_has_seen_labels_has_the_budgets_that_hold_them() -> None:
+    """Of the same draw; trajectories are drawn apart from transitions."""
+    lams = {"plain": {}, "taught": {"supervision": {"labels": 64, "label_draw": 1}}}
+    methods = {name: {"kind": "latent", "lam": name} for name in lams} | {"bc": {"kind": "bc"}}
+    methods |= {"oracle": {"kind": "oracle_bc"}, "random": {"kind": "random"}}
+    given = load_experiment(minimal(lams=lams, methods=methods, labels=[16, 64, 256, "500 trajectories"]))
+    everything = [16, 64, 256, "500 trajectories"]
+    assert given.labels_of("taught") == [64, 256] and given.label_draws_of("taught") == [1]
+    for method in ("plain", "bc"):
+        assert given.labels_of(method) == everything and given.label_draws_of(method) == 3
+    for method in ("oracle", "random"):
+        assert given.labels_of(method) == [] and given.label_draws_of(method) == 1
+    assert [given.num_agents(method) for method in ("taught", "plain", "oracle", "random")] == [2, 12, 1, 1]
+
+
+def test_a_trial_cuts_the_labels_of_a_lam_too() -> None:
+    lams = {"plain": {"supervision": {"labels": 256, "label_draw": 2, "batch_size": 32}}}
+    supervision = load_experiment(minimal(lams=lams, trial={})).lams["plain"].supervision
+    assert supervision is not None
+    assert (supervision.labels, supervision.label_draw, supervision.batch_size) == (64, 0, 8)
 
 
 def test_a_trial_without_a_label_budget_is_refused() -> None:

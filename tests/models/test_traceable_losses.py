@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, PolicySettings
+from lamflow.config import LamSettings, PolicySettings, SupervisionSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.supervision import Labelled, SupervisedLam
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 
 SPEC = environment_spec("procgen-bigfish")
@@ -62,6 +63,19 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
     )
     model, windows = LatentActionModel(settings=settings, spec=SPEC), random_frames(3)
     assert_compiles_to_the_same(model, lambda: model.loss(windows).total, precision)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_loss_of_a_supervised_multi_step_model_is_one_graph(weight: float) -> None:
+    """The same one for steps with labels and without."""
+    torch.manual_seed(0)
+    settings = LamSettings.model_validate(
+        {"inverse_dynamics": encoder("patch"), "forward_dynamics": {"kind": "unet", "base_width": 4}}
+    )
+    model = SupervisedLam(LatentActionModel(settings=settings, spec=SPEC), SupervisionSettings())
+    labelled = Labelled(random_frames(3), torch.randint(15, (4,)), torch.tensor(weight))
+    batch = random_frames(4), labelled
+    assert_compiles_to_the_same(model, lambda: model.loss(batch).total, torch.float32)
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])

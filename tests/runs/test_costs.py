@@ -231,6 +231,19 @@ def test_methods_with_few_labels_cost_one_training_a_label_count_and_draw() -> N
     assert vpt.output_bytes > 40 * lapo.output_bytes
 
 
+def test_labels_of_a_lam_cost_their_passes_and_leave_fewer_agents() -> None:
+    def taught(raw: dict) -> None:
+        raw["lams"]["lapo"]["supervision"] = {"labels": 256, "batch_size": 64}
+
+    plain, given = scope("paper"), scope("paper", taught)
+    lams = [work_of(each, "train_lam", wildcards(each)) for each in (plain, given)]
+    assert len(lams[1].tasks) == 2 and lams[1].tasks[:1] == lams[0].tasks
+    assert lams[0].batch_macs < lams[1].batch_macs < 1.5 * lams[0].batch_macs
+    rollouts = [work_of(each, "evaluate_agents", wildcards(each)).tasks[0].samples for each in (plain, given)]
+    kept = len([count for count in plain.experiment.labels if int(count) >= 256])
+    assert rollouts[1] / rollouts[0] == pytest.approx(kept / plain.experiment.num_agents("lapo"))
+
+
 def test_demonstrators_that_are_not_trained_cost_no_training() -> None:
     given = scope("tiny")
     planner, ppo = (

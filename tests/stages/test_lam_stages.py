@@ -18,6 +18,8 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import load_latent_action_model
+from lamflow.policies.members import Member, labelled_rows
+from lamflow.stages import train_lam as train_lam_module
 from lamflow.stages.relabel_episodes import relabel_episodes
 from lamflow.training.precision import autocast
 
@@ -52,6 +54,32 @@ def test_the_metrics_that_people_look_at_are_logged(world: Any) -> None:
     common |= {f"probe/{kind}_accuracy{part}" for kind in ("linear", "mlp") for part in ("", "_effectful")}
     assert names["continuous"] == common
     assert names["lapo"] == common | {"codebook/perplexity", "codebook/used_fraction"}
+
+
+def test_a_supervised_lam_sees_the_labels_of_decoders_and_is_a_lam_like_others(
+    world: Any, quick_probes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = json.loads(world.model("lapo").with_suffix(".json").read_text())["settings"]
+    settings |= {"supervision": {"labels": 16, "label_draw": 1, "batch_size": 8}, "idm_horizon": 3}
+    seen, fit = [], train_lam_module.fit_latent_action_model
+
+    def fit_and_note(**arguments: Any) -> Any:
+        seen.append(arguments["labelled_rows"].tolist())
+        return fit(**arguments)
+
+    monkeypatch.setattr(train_lam_module, "fit_latent_action_model", fit_and_note)
+    path = world.train_lam("lapo", tmp_path, settings=settings, seed=2)
+    arrays = EpisodeStore.open(world.episodes()).load()
+    assert seen == [labelled_rows(arrays, Member("64", 1), 2)[:16].tolist()]
+    model = load_latent_action_model(path, spec=environment_spec(ENV), lam="lapo", seed=2)
+    assert model.settings.supervision is not None and model.settings.supervision.labels == 16
+    names = {(row["split"], row["name"]) for row in rows_of(tmp_path / "metrics.csv")}
+    expected = {
+        ("train", "loss/supervision"),
+        ("train", "supervision/accuracy"),
+        ("validation", "supervision/accuracy"),
+    }
+    assert {name for name in names if "supervision" in name[1]} == expected
 
 
 def test_the_same_run_gives_the_same_bytes_also_when_it_was_interrupted(

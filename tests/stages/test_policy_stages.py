@@ -149,6 +149,19 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -
     assert all(1 <= int(row["length"]) <= 40 for row in rows)
 
 
+def test_a_method_of_certain_label_draws_has_the_decoders_of_these_alone(stages: Stages) -> None:
+    whole, weights, _ = read_members(stages.decoders("lapo"), env=ENV, method="lapo")
+    some, found, _ = read_members(stages.decoders("lapo", labels=[16], label_draws=[1]), env=ENV, method="lapo")
+    assert some == [Member("16", 1)]
+    expected = weights[whole.index(some[0])]
+    assert all(torch.equal(found[0][name], tensor) for name, tensor in expected.items())
+    stages.policy("lapo")
+    rows = stages.evaluate("lapo", labels=[16], label_draws=[1])
+    assert {(row["labels"], row["label_draw"]) for row in rows} == {("16", "1")}
+    with pytest.raises(ValueError, match="holds other label counts or draws than the configuration"):
+        stages.evaluate("lapo")
+
+
 def test_the_oracle_finds_the_goal_and_the_random_agent_hardly_does(stages: Stages) -> None:
     network = {"width": 16, "layers": 2, "hidden_width": 64}
     training = TRAINING | {"steps": 300, "batch_size": 64, "validate_every": 300}

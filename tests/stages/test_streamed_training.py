@@ -34,6 +34,10 @@ LAM: dict[str, Any] = {
     "inverse_dynamics": {"width": 8, "layers": 2, "hidden_width": 16},
     "forward_dynamics": {"width": 8, "layers": 2, "hidden_width": 16},
 }
+EXTRAS: dict[str, dict[str, Any]] = {
+    "LAPO's": {},
+    "supervised, multi-step": {"supervision": {"labels": 100, "batch_size": 16, "every": 2}, "idm_horizon": 10},
+}
 POLICY = {"network": NETWORK, "context": 2}
 METHODS: dict[str, dict[str, Any]] = {
     "latents": {"kind": "latent", "lam": "lapo"},
@@ -79,7 +83,9 @@ def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytes
     return found
 
 
+@pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_a_streamed_lam_is_the_same_also_when_it_was_interrupted(
+    extra: dict[str, Any],
     splits: Splits,
     quick_probes: None,
     tmp_path: Path,
@@ -87,7 +93,7 @@ def test_a_streamed_lam_is_the_same_also_when_it_was_interrupted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def train(folder: str, window_gib: float = SMALL_WINDOW) -> bytes:
-        settings = {**LAM, "training": TRAINING | {"window_gib": window_gib}}
+        settings = {**LAM, **extra, "training": TRAINING | {"window_gib": window_gib}}
         stores = {"train": splits.episodes(), "validation": splits.episodes("validation")}
         return splits.world.train_lam("lapo", tmp_path / folder, settings=settings, **stores).read_bytes()
 
