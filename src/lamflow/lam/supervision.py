@@ -1,8 +1,8 @@
 """Few action labels in the training of a latent action model: a head on the latent predicts the true action.
 
-LAOM (arXiv 2502.00379), LAFP and CLAM (arXiv 2505.04999) do so with weights of 0.01, 0.1 and 1. The head reads the latent
-before quantisation, as decoders and probes do, so its gradient goes past the quantiser. It is of no use once the model is trained
-and is no part of the model's file.
+LAOM (arXiv 2502.00379), LAFP (arXiv 2606.10517) and CLAM (arXiv 2505.04999) do so with weights of 0.01, 0.1 and 1. The head reads
+the latent before quantisation, as decoders and probes do, so its gradient goes past the quantiser. It is of no use once the model
+is trained and is no part of the model's file.
 
 Shapes: B batch, S labelled batch, H and W frame sides, C frame channels.
 """
