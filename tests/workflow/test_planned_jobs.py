@@ -61,6 +61,15 @@ def test_values_on_the_command_line_are_typed_like_those_of_a_file(checkout: Pat
     assert not any("seed 0" in job for job in jobs)
 
 
+def test_methods_stand_side_by_side_at_a_budget_that_a_supervised_lam_leaves_to_all(
+    checkout: Path, planned: Plan
+) -> None:
+    path = checkout / "config/tiny.yaml"
+    path.write_text(path.read_text().replace("{ labels: 8,", "{ labels: 17,"))
+    jobs = planned(checkout, *TINY, "--config", "labels=[16, 32, 48]")
+    assert count(jobs, "Plot of methods at 32 labels") == 1
+
+
 def test_a_per_seed_target_plans_that_environment_and_seed_only(checkout: Path, planned: Plan) -> None:
     jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9/seed1.csv")
     assert count(jobs, "Rollouts of") == 2

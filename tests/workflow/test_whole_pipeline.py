@@ -20,21 +20,19 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-def agents_of(kind: str) -> int:
-    """Agents a seed: one for each label count and draw where labels matter."""
-    return len(EXPERIMENT.labels) * EXPERIMENT.label_draws if kind in {"latent", "bc", "vpt"} else 1
-
-
 def test_the_summary_has_a_row_for_every_agent(tiny_run: Path) -> None:
     path = tiny_run / "results/tiny/summary/returns.csv"
     assert path.read_text().splitlines()[0] == COLUMNS
     found = {(row["env"], row["method"], row["seed"], row["labels"], row["label_draw"]) for row in rows_of(path)}
     wanted = sum(
-        len(EXPERIMENT.seeds) * agents_of(EXPERIMENT.methods[method].kind)
+        len(EXPERIMENT.seeds) * EXPERIMENT.num_agents(method)
         for env in EXPERIMENT.envs
         for method in EXPERIMENT.methods_of(env)
     )
     assert len(found) == len(rows_of(path)) == wanted
+    assert {draw for _, method, _, _, draw in found if method == "lapo_codes"} == {"0"}, (
+        "of which its LAM has seen labels"
+    )
     assert all(int(row["episodes"]) == EXPERIMENT.evaluation.episodes for row in rows_of(path))
 
 
