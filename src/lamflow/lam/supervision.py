@@ -47,7 +47,10 @@ class LabelledTransitions:
         self._none = torch.zeros_like(self._weight)
 
     def batch(self, step: int) -> Labelled:
-        """The labelled transitions of step ``step`` (0, 1, ...); they count in each ``every``-th one, from step 0 on."""
+        """The labelled transitions of step ``step`` (0, 1, ...); they count in each ``every``-th one, from step 0 on.
+
+        In the others their weight is 0: a compiled step is the same graph whether they count or not.
+        """
         rows = share_of(self._stream.batch(step))
         weight = self._weight if step % self._every == 0 else self._none
         return Labelled(self._data.windows(rows), self._data.column("actions", rows), weight)

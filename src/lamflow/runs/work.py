@@ -147,16 +147,17 @@ def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
     size, training, supervision = lam_size(settings, spec), settings.training, settings.supervision
     tasks = [Task("lam_training", _samples(training), size.macs)]
-    batch_macs = training.batch_size * size.macs
+    batch_macs, window = training.batch_size * size.macs, _window(scope, spec, training)
     if supervision is not None:  # its head is small beside the inverse dynamics model
         labelled = inverse_dynamics_size(settings, spec).macs
         tasks.append(Task("lam_training", training.steps * supervision.batch_size, labelled))
         batch_macs += supervision.batch_size * labelled
+        window += 3 * supervision.labels * _frame_bytes(spec)
     return Work(
         tuple(tasks),
         networks=size.parameters,
         batch_macs=batch_macs,
-        window_bytes=_window(scope, spec, settings.training),
+        window_bytes=window,
         rows=scope.most_rows_of(spec.name, "train"),
         output_bytes=4 * size.parameters,
     )
