@@ -17,3 +17,9 @@ AGGREGATE_COLUMNS = (
 """Columns of ``summary/aggregate.csv``: one row an environment, method and label budget."""
 IMPROVEMENT_COLUMNS = ("env", "labels", "method", "baseline", "probability", "low", "high")
 """Columns of ``summary/improvement.csv``: the chance that ``method`` beats ``baseline`` with the same labels."""
+DIFFERENCE_COLUMNS = ("env", "labels", "method", "baseline", "num_seeds", "num_draws", "difference", "low", "high")
+"""Columns of ``summary/differences.csv``: by how much ``method`` beats ``baseline`` with the same labels, paired by seed and draw."""
+PROFILE_COLUMNS = ("env", "method", "labels", "threshold", "fraction", "low", "high")
+"""Columns of ``summary/profile.csv``: the fraction of agents whose normalised return is above each threshold."""
+CURVE_COLUMNS = ("env", "method", "seed", "env_steps", "episodes", "return_mean", "return_random", "return_expert")
+"""Columns of the ``curve.csv`` of a training online: one row each time that it was logged."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lamflow.evaluation.columns import AGGREGATE_COLUMNS, RETURNS_COLUMNS
+from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
 
 EVERY_ENV = "all"
 """Stands in the column ``env`` for the aggregate over all environments."""
@@ -17,8 +17,12 @@ ALL_LABELS = "all"
 """Label budget of methods that see the true action of every transition."""
 NO_LABELS = "0"
 """Label budget of methods that see none."""
+ONLINE_LABELS = "online"
+"""Label budget of methods that get no labels but act in the environment and see its rewards."""
+REFERENCE_LABELS = (ALL_LABELS, NO_LABELS, ONLINE_LABELS)
+"""Label budgets that are no number of labels."""
 
-_TEXT = ("env", "method", "labels")
+_TEXT = ("env", "method", "labels", "baseline")
 _INTEGERS = ("seed", "label_draw", "episode", "level_seed", "length")
 _FLOATS = ("return", "return_random", "return_expert")
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
@@ -26,17 +30,21 @@ _TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
 
 
 def label_order(labels: str) -> tuple[int, int]:
-    """Sort key of a label budget: numbers of transitions, then numbers of trajectories, then all.
+    """Sort key of a label budget: numbers of transitions, then numbers of trajectories, then all, then online.
 
-    ValueError when it is none of '<n>', '<n> trajectories' and 'all'.
+    ValueError when it is none of '<n>', '<n> trajectories', 'all' and 'online'.
     """
     if labels == ALL_LABELS:
         return (2, 0)
+    if labels == ONLINE_LABELS:
+        return (3, 0)
     if match := _TRAJECTORIES.match(labels):
         return (1, int(match[1]))
     if labels.isdigit():
         return (0, int(labels))
-    raise ValueError(f"label budget {labels!r}: expected '<n>', '<n> trajectories' or '{ALL_LABELS}'")
+    raise ValueError(
+        f"label budget {labels!r}: expected '<n>', '<n> trajectories', '{ALL_LABELS}' or '{ONLINE_LABELS}'"
+    )
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -139,7 +147,21 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
 
 def read_aggregate(path: Path) -> pd.DataFrame:
     """``summary/aggregate.csv`` with env, method and labels as text and numbers elsewhere; ValueError when it is malformed."""
-    table = read_table(path, AGGREGATE_COLUMNS)
-    to_numbers(table, [column for column in AGGREGATE_COLUMNS if column not in _TEXT], float, path)
+    return _read_summary(path, AGGREGATE_COLUMNS)
+
+
+def read_improvement(path: Path) -> pd.DataFrame:
+    """``summary/improvement.csv``, typed like ``read_aggregate``."""
+    return _read_summary(path, IMPROVEMENT_COLUMNS)
+
+
+def read_profile(path: Path) -> pd.DataFrame:
+    """``summary/profile.csv``, typed like ``read_aggregate``."""
+    return _read_summary(path, PROFILE_COLUMNS)
+
+
+def _read_summary(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    table = read_table(path, columns)
+    to_numbers(table, [column for column in columns if column not in _TEXT], float, path)
     _check_labels(table, path)
     return table

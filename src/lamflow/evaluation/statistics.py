@@ -1,4 +1,5 @@
-"""Point estimates and 95% intervals of agents' returns: mean, interquartile mean, success rate, probability of improvement.
+"""Point estimates and 95% intervals of agents' returns: mean, interquartile mean, success rate, probability of improvement,
+performance profiles, paired differences.
 
 The estimators are those of Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
 (arXiv 2108.13264), and agree with its library ``rliable``. An environment is a stratum: an array of scores [S, D, E] with S
@@ -7,7 +8,7 @@ agents and strata. Where ``rliable`` resamples runs, the intervals here resample
 within the seed, then episodes within the agent. With one draw and one episode an agent this is ``rliable``'s stratified
 bootstrap. Resampling episodes as well makes the intervals slightly conservative, and meaningful with a single seed.
 
-Shapes: S seeds, D label draws, E episodes, N = S * D agents, R bootstrap resamples.
+Shapes: S seeds, D label draws, E episodes, N = S * D agents, R bootstrap resamples, T thresholds or points of a curve.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """Point estimates along an axis and the ends of their pointwise intervals, each [T]."""
+
+    value: Floats
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,60 @@ def estimate_improvement(a: Sequence[Resampled], b: Sequence[Resampled]) -> Esti
     return _with_interval(value, resamples)
 
 
-def _with_interval(value: Floats, resampled: Floats) -> Estimate:
+def difference(ours: Resampled, theirs: Resampled) -> Resampled:
+    """Paired difference of one stratum: each agent of one method minus the same agent of the other, in every resample too.
+
+    Pairs hold where both strata had one shape and the same seed in ``resample``, which then drew the same seeds, label draws and
+    episodes for both: the result is that of ``resample`` on the difference of the episodes. ValueError when the shapes differ.
+    """
+    if ours.resamples.shape != theirs.resamples.shape:
+        raise ValueError(
+            f"paired differences need as many agents and resamples on both sides; found {ours.resamples.shape} and "
+            f"{theirs.resamples.shape}"
+        )
+    return Resampled(ours.scores - theirs.scores, ours.resamples - theirs.resamples)
+
+
+def estimate_profile(strata: Sequence[Resampled], thresholds: Floats) -> Band:
+    """Performance profile: the fraction of agents with a score above each of ``thresholds`` [T], every stratum counting the same."""
+    values, resamples = (
+        np.mean([[above(scores, threshold) for threshold in thresholds] for scores in sides], axis=0)
+        for sides in ([stratum.scores for stratum in strata], [stratum.resamples for stratum in strata])
+    )
+    return _with_band(values, resamples.T)
+
+
+def estimate_curve(strata: Sequence[Floats], *, samples: int, seeds: Sequence[int | Sequence[int]]) -> Band:
+    """Mean over strata of the mean over seeds at each of T points; ``strata``: [S, T] each, one seed of the bootstrap a stratum.
+
+    A resample draws S seeds with replacement, the same ones for all points. Points where a seed has NaN are NaN.
+    """
+    resampled = np.zeros((samples, strata[0].shape[1]))
+    for scores, seed in zip(strata, seeds, strict=True):
+        drawn = np.random.default_rng(seed).integers(len(scores), size=(samples, len(scores)))
+        # How often each seed was drawn, as a matrix product: never an array of [samples, S, T].
+        weights = (drawn[:, :, None] == np.arange(len(scores))).mean(1)
+        resampled += np.einsum("rs,st->rt", weights, scores) / len(strata)
+    return _with_band(np.mean([scores.mean(0) for scores in strata], axis=0), resampled)
+
+
+def above(scores: Floats, threshold: float) -> Floats:
+    """Share of agents whose score is above ``threshold``; [..., N] -> [...]."""
+    share: Floats = (scores > threshold).mean(-1)
+    return share
+
+
+def _interval(resampled: Floats) -> tuple[Floats, Floats]:
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(resampled, [tail, 100 - tail])
+    low, high = np.percentile(resampled, [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def _with_interval(value: Floats, resampled: Floats) -> Estimate:
+    low, high = _interval(resampled)
     return Estimate(float(value), float(low), float(high))
+
+
+def _with_band(values: Floats, resampled: Floats) -> Band:
+    """``values`` [T] with the percentiles of ``resampled`` [R, T]."""
+    return Band(values, *_interval(resampled))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
 from lamflow.evaluation import statistics
-from lamflow.evaluation.results import EVERY_ENV, label_order
+from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ SPLIT = "test"
 _BOOTSTRAP_SEED = 0
 
 Row = dict[str, Any]
+Shared = tuple[tuple[int, ...], tuple[int, ...], int]
+"""What two groups have both: seeds, label draws, and the number of episodes an agent."""
 
 
 def add_normalized(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -84,11 +87,28 @@ class Group:
                 f"for {found}; evaluate the missing agents, or leave out results of another experiment"
             )
         self.num_episodes = len(rows)
+        self.seeds, self.draws = (tuple(counts.index.unique(level).tolist()) for level in range(2))
         ordered = rows.sort_values(["seed", "label_draw", "episode"])
+        self.episodes = self._stratum(ordered["normalized"])
         # The seed depends on the name alone, so a method added to an experiment leaves the others' intervals as they were.
         seed = (_BOOTSTRAP_SEED, zlib.crc32(name.encode()))
-        self.normalized = statistics.resample(self._stratum(ordered["normalized"]), samples=samples, seed=(*seed, 0))
+        self._samples = samples
+        self.normalized = statistics.resample(self.episodes, samples=samples, seed=(*seed, 0))
         self.success = statistics.resample(self._stratum(ordered["success"]), samples=samples, seed=(*seed, 1))
+        # Without the method's name: two groups of an environment and label budget draw the same seeds, draws and episodes.
+        alike = f"{rows['env'].iloc[0]}, labels {rows['labels'].iloc[0]}"
+        self._paired_seed = (_BOOTSTRAP_SEED, zlib.crc32(alike.encode()), 2)
+        self._paired: dict[Shared, statistics.Resampled] = {}
+
+    def paired(self, shared: Shared) -> statistics.Resampled:
+        """The agents of the shared seeds and draws on the shared episodes, resampled as any other group of the environment and budget."""
+        if shared not in self._paired:
+            seeds, draws, num_episodes = shared
+            rows = np.flatnonzero(np.isin(self.seeds, seeds))
+            columns = np.flatnonzero(np.isin(self.draws, draws))
+            episodes = self.episodes[np.ix_(rows, columns)][..., :num_episodes]
+            self._paired[shared] = statistics.resample(episodes, samples=self._samples, seed=self._paired_seed)
+        return self._paired[shared]
 
     def _stratum(self, ordered: pd.Series) -> NDArray[np.float64]:
         return ordered.to_numpy(float).reshape(self.num_seeds, self.num_draws, -1)
@@ -148,15 +168,75 @@ def _estimates(groups: list[Group]) -> dict[str, float]:
 def improvement_rows(strata: Strata) -> list[Row]:
     """Columns ``columns.IMPROVEMENT_COLUMNS``: each ordered pair of methods that were given the same number of labels."""
     rows = []
+    for names, ours, theirs in _pairs(strata):
+        found = statistics.estimate_improvement(
+            [group.normalized for group in ours], [group.normalized for group in theirs]
+        )
+        rows.append(names | {"probability": found.value, "low": found.low, "high": found.high})
+    return rows
+
+
+def difference_rows(strata: Strata) -> list[Row]:
+    """Columns ``columns.DIFFERENCE_COLUMNS``: each ordered pair of methods that were given the same number of labels.
+
+    Agents of the same environment, seed and label draw are compared, where both methods have them, on the episodes that both have: those
+    of a seed play the same levels with the same labels. Pairs that share no agent in some environment have no row.
+    """
+    rows = []
+    for names, ours, theirs in _pairs(strata):
+        shared = [_shared(a, b) for a, b in zip(ours, theirs, strict=True)]
+        if not all(seeds and draws for seeds, draws, _ in shared):
+            continue
+        found = statistics.estimate(
+            statistics.stratified_mean,
+            [
+                statistics.difference(a.paired(both), b.paired(both))
+                for a, b, both in zip(ours, theirs, shared, strict=True)
+            ],
+        )
+        counts = {"num_seeds": min(len(both[0]) for both in shared), "num_draws": min(len(both[1]) for both in shared)}
+        rows.append(names | counts | {"difference": found.value, "low": found.low, "high": found.high})
+    return rows
+
+
+def _pairs(strata: Strata) -> Iterator[tuple[Row, list[Group], list[Group]]]:
+    """Each ordered pair of methods of one environment and label budget: its names, and the groups of both."""
     for env, budgets in strata.items():
         for labels in sorted({labels for _, labels in budgets}, key=label_order):
-            sides: Mapping[str, list[Group]] = {
-                method: groups for (method, given), groups in budgets.items() if given == labels
-            }
-            for method, baseline in ((a, b) for a in sides for b in sides if a != b):
-                found = statistics.estimate_improvement(
-                    [group.normalized for group in sides[method]], [group.normalized for group in sides[baseline]]
-                )
-                row = {"env": env, "labels": labels, "method": method, "baseline": baseline}
-                rows.append(row | {"probability": found.value, "low": found.low, "high": found.high})
+            sides = {method: groups for (method, given), groups in budgets.items() if given == labels}
+            for method, baseline in permutations(sides, 2):
+                names = {"env": env, "labels": labels, "method": method, "baseline": baseline}
+                yield names, sides[method], sides[baseline]
+
+
+def _shared(ours: Group, theirs: Group) -> Shared:
+    seeds = tuple(seed for seed in ours.seeds if seed in theirs.seeds)
+    draws = tuple(draw for draw in ours.draws if draw in theirs.draws)
+    return seeds, draws, min(ours.episodes.shape[-1], theirs.episodes.shape[-1])
+
+
+def profile_rows(strata: Strata, *, labels: str) -> list[Row]:
+    """Columns ``columns.PROFILE_COLUMNS`` for the methods with ``labels`` labels and those with no number of labels."""
+    shown = {
+        (env, method, given): [group.normalized for group in groups]
+        for env, budgets in strata.items()
+        for (method, given), groups in budgets.items()
+        if given in (labels, *REFERENCE_LABELS)
+    }
+    thresholds = _thresholds([stratum.scores for groups in shown.values() for stratum in groups])
+    rows = []
+    for (env, method, given), groups in shown.items():
+        band = statistics.estimate_profile(groups, thresholds)
+        for values in np.stack([thresholds, band.value, band.low, band.high], axis=1).tolist():
+            names = {"env": env, "method": method, "labels": given}
+            rows.append(names | dict(zip(("threshold", "fraction", "low", "high"), values, strict=True)))
     return rows
+
+
+def _thresholds(scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """From the lowest score to the highest, 0 and 1 included and no more than 1 beyond them, in steps of a hundredth."""
+    lowest = min((stratum.min() for stratum in scores), default=0.0)
+    highest = max((stratum.max() for stratum in scores), default=1.0)
+    first, last = np.floor(10 * np.clip(lowest, -1, 0)), np.ceil(10 * np.clip(highest, 1, 2))
+    steps: NDArray[np.float64] = np.arange(10 * first, 10 * last + 1) / 100
+    return steps

@@ -10,34 +10,41 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lamflow.evaluation.results import ALL_LABELS, EVERY_ENV, NO_LABELS, label_order
+from lamflow.evaluation.published import OFFLINE, published_mean
+from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
 from lamflow.plots import style
 
 _CHARACTER = 6.4
 """Width of a digit of a tick, with some space, in points."""
-REFERENCE_LABELS = (ALL_LABELS, NO_LABELS)
+_ONLINE_DASHES = (4, 2)
 STATISTICS = {"mean": "normalised return (mean)", "iqm": "normalised return (IQM)", "success": "success rate"}
 _COLUMNS = {"mean": ("mean", "mean_low", "mean_high"), "iqm": ("iqm", "iqm_low", "iqm_high"),
             "success": ("success_rate", "success_low", "success_high")}  # fmt: skip
 
 
 def draw_label_curve(
-    aggregate: pd.DataFrame, *, statistic: str = "mean", trajectory_lengths: Mapping[str, float] | None = None
+    aggregate: pd.DataFrame,
+    *,
+    statistic: str = "mean",
+    trajectory_lengths: Mapping[str, float] | None = None,
+    published: pd.DataFrame | None = None,
 ) -> Figure:
     """One panel an environment (and one for all of them, if there), a curve a method with its 95% interval as a band.
 
     ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ``statistic``: mean, iqm or success. Budgets in
     trajectories stand at their number of transitions where ``trajectory_lengths`` (env -> mean number of transitions) is given,
-    else as a category of their own at the right. ValueError when there is no row with a label budget.
+    else as a category of their own at the right. ``published`` (see ``read_published``) is drawn beside the means, in the panel of all
+    environments if it has each of them. ValueError when there is no row with a label budget.
     """
     if statistic not in STATISTICS:
         raise ValueError(f"statistic {statistic!r}: expected one of {', '.join(STATISTICS)}")
     if aggregate[~aggregate["labels"].isin(REFERENCE_LABELS)].empty:
         raise ValueError(
-            "no method with a label budget to draw; the table holds only references (labels 'all' and '0')"
+            "no method with a label budget to draw; the table holds only references (labels 'all', '0' and 'online')"
         )
     envs = sorted(aggregate["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
     styles = style.method_styles(aggregate["method"])
+    points = {env: _published_points(published if statistic == "mean" else None, env, envs) for env in envs}
     rows, columns = style.panel_grid(len(envs))
     width = (72 * style.WIDTH - 35) / columns - 15
     with style.in_style():
@@ -45,14 +52,26 @@ def draw_label_curve(
         panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for panel, env in zip(panels, envs, strict=False):
             length = (trajectory_lengths or {}).get(env)
-            _draw_panel(panel, aggregate[aggregate["env"] == env], styles, _COLUMNS[statistic], length, width)
+            _draw_panel(
+                panel, aggregate[aggregate["env"] == env], styles, _COLUMNS[statistic], length, width, points[env]
+            )
             style.set_title(panel, "all environments" if env == EVERY_ENV else env, columns)
         style.hide_unused(panels, len(envs))
         for panel in panels[::columns]:
             panel.set_ylabel(STATISTICS[statistic], fontsize=9 if columns < 4 else 8)
         figure.supxlabel("action labels", fontsize=9)
-        _draw_legend(figure, styles)
+        curves = set(aggregate[~aggregate["labels"].isin(REFERENCE_LABELS)]["method"])
+        _draw_legend(figure, styles, curves, published=any(points.values()))
     return figure
+
+
+def _published_points(published: pd.DataFrame | None, env: str, envs: Sequence[str]) -> dict[str, float]:
+    """LAPO's published mean at each label budget, empty where there is none."""
+    if published is None:
+        return {}
+    table = published_mean(published, [name for name in envs if name != EVERY_ENV] if env == EVERY_ENV else [env])
+    table = table[table["method"] == OFFLINE]
+    return dict(zip(table["labels"], table["normalized"], strict=True))
 
 
 def label_positions(labels: Sequence[str], trajectory_length: float | None) -> dict[str, float]:
@@ -95,9 +114,12 @@ def _draw_panel(
     columns: tuple[str, str, str],
     trajectory_length: float | None,
     width: float,
+    published: Mapping[str, float],
 ) -> None:
     budgets = sorted((name for name in table["labels"].unique() if name not in REFERENCE_LABELS), key=label_order)
     positions = label_positions(budgets, trajectory_length)
+    beside = {name: published[name] for name in budgets if name in published}
+    panel.plot([positions[name] for name in beside], list(beside.values()), **style.PUBLISHED, zorder=2.5)
     if columns[0] != "success_rate":
         panel.axhline(1, color=style.FAINT, linewidth=1.2, zorder=1)
         panel.annotate(
@@ -108,7 +130,7 @@ def _draw_panel(
         references = rows[rows["labels"].isin(REFERENCE_LABELS)]
         for value, low, high in references[list(columns)].to_numpy(float):
             panel.axhspan(low, high, color=look.color, alpha=0.13, linewidth=0)
-            panel.axhline(value, color=look.color, linewidth=1.4, dashes=look.dashes or (4, 2))
+            panel.axhline(value, color=look.color, linewidth=1.4, dashes=look.dashes or _ONLINE_DASHES)
         curve = rows.drop(references.index)
         if curve.empty:
             continue
@@ -121,14 +143,18 @@ def _draw_panel(
     panel.grid(axis="x", visible=False)
 
 
-def _draw_legend(figure: Figure, styles: Mapping[str, style.MethodStyle]) -> None:
+def _draw_legend(figure: Figure, styles: Mapping[str, style.MethodStyle], curves: set[str], *, published: bool) -> None:
+    """Methods that are curves have a marker, the others the dashes of their horizontal line."""
     handles = []
-    for look in styles.values():
+    for method, look in styles.items():
+        marker = look.marker if method in curves else ""
         handle = Line2D(
-            [], [], color=look.color, marker=look.marker or "None", markersize=4.5, linewidth=1.8, label=look.label
+            [], [], color=look.color, marker=marker or "None", markersize=4.5, linewidth=1.8, label=look.label
         )
-        if look.reference:
-            handle.set_dashes(look.dashes)
+        if method not in curves:
+            handle.set_dashes(look.dashes or _ONLINE_DASHES)
         handles.append(handle)
-    columns = style.legend_columns([look.label for look in styles.values()])
+    if published:
+        handles.append(Line2D([], [], **style.PUBLISHED, label=OFFLINE))
+    columns = style.legend_columns([str(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=2.2)

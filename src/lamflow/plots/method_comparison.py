@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lamflow.evaluation.results import ALL_LABELS, EVERY_ENV, NO_LABELS
+from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS
 from lamflow.plots import style
 
 _QUANTITIES = {
@@ -19,7 +19,8 @@ _QUANTITIES = {
 
 def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
     """Normalised return (left) and success rate (right) of every method with ``labels`` action labels; a row of panels an
-    environment. Methods stand in the order of their return in the last row; oracle BC (all labels) and random (none) below them.
+    environment. Methods stand in the order of their return in the last row; those with no number of labels (oracle BC: all, random: none,
+    methods trained online) below them.
 
     ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ValueError when no method has that budget.
     """
@@ -27,7 +28,7 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
         raise ValueError(
             f"no method was given {labels} labels; the table has {', '.join(sorted(aggregate['labels'].unique()))}"
         )
-    shown = aggregate[aggregate["labels"].isin((labels, ALL_LABELS, NO_LABELS))]
+    shown = aggregate[aggregate["labels"].isin((labels, *REFERENCE_LABELS))]
     envs = sorted(shown["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
     styles = style.method_styles(aggregate["method"])
     ranks = shown.sort_values("mean", ascending=False).groupby("env")["method"].agg(list)[envs[-1]]
@@ -59,8 +60,9 @@ def _draw_dots(
 ) -> None:
     """One line a method, in the order of ``ranks`` (those not in it last), references below the others."""
     order = {method: index for index, method in enumerate(ranks)}
+    below = set(table[table["labels"].isin(REFERENCE_LABELS)]["method"])
     methods = sorted(
-        table["method"].unique(), key=lambda method: (styles[method].reference, order.get(method, len(order)), method)
+        table["method"].unique(), key=lambda method: (method in below, order.get(method, len(order)), method)
     )
     for place, method in enumerate(methods):
         look = styles[method]

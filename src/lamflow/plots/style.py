@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -30,6 +31,11 @@ MUTED = "#767676"
 FAINT = "#d9d9d9"
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#B0508E", "#C98500", "#3A9BD0"
+
+PUBLISHED: dict[str, Any] = {
+    "color": MUTED, "marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 1.1, "linestyle": "none",
+}  # fmt: skip
+"""How values that others published are drawn: hollow and grey."""
 
 RC = {
     "font.family": "sans-serif",

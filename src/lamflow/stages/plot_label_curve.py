@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lamflow.data.store import EpisodeStore
+from lamflow.evaluation.published import read_published
 from lamflow.evaluation.results import EVERY_ENV, read_aggregate
 from lamflow.plots.label_curve import draw_label_curve
 from lamflow.plots.style import save_figure
@@ -16,12 +17,17 @@ from lamflow.provenance import record_provenance
 
 
 def plot_label_curve(
-    *, aggregate: Path | str, output: Path | str, statistic: str = "mean", episodes: Sequence[Path | str] = ()
+    *,
+    aggregate: Path | str,
+    output: Path | str,
+    statistic: str = "mean",
+    episodes: Sequence[Path | str] = (),
+    published: Path | str | None = None,
 ) -> None:
     """Draw ``summary/aggregate.csv`` as ``output`` (.svg or .png); ``statistic``: mean, iqm or success.
 
     ``episodes``: train stores, whose mean episode lengths place budgets in trajectories on the axis of transitions; without
-    them such budgets are a category at the right.
+    them such budgets are a category at the right. ``published``: the table of LAPO's returns, ``config/published/lapo_returns.csv``.
     """
     started = time.monotonic()
     lengths = {}
@@ -30,13 +36,18 @@ def plot_label_curve(
         lengths[store.env] = store.num_transitions / store.num_episodes
     if lengths:
         lengths[EVERY_ENV] = float(np.exp(np.mean(np.log(list(lengths.values())))))
-    figure = draw_label_curve(read_aggregate(Path(aggregate)), statistic=statistic, trajectory_lengths=lengths)
+    figure = draw_label_curve(
+        read_aggregate(Path(aggregate)),
+        statistic=statistic,
+        trajectory_lengths=lengths,
+        published=read_published(Path(published)) if published else None,
+    )
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
         stage=__name__,
         settings={"statistic": statistic, "trajectory_lengths": lengths},
-        inputs={"aggregate": Path(aggregate)},
+        inputs={"aggregate": Path(aggregate)} | ({"published": Path(published)} if published else {}),
         seed=None,
         wall_seconds=time.monotonic() - started,
     )

@@ -1,0 +1,145 @@
+"""Returns of trainings online: reading and checking of their ``curve.csv``, and their means with intervals over seeds."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lamflow.evaluation.columns import CURVE_COLUMNS
+from lamflow.evaluation.results import EVERY_ENV, read_table, to_numbers
+from lamflow.evaluation.statistics import Floats, estimate_curve, normalized_return
+
+MOST_POINTS = 100
+"""Points of a curve; the episodes of more rows are pooled."""
+
+
+def read_online_curve(path: Path) -> pd.DataFrame:
+    """One run's ``curve.csv``, typed and checked; ``return_mean`` is NaN where no episode has ended.
+
+    ValueError names the file: for a malformed table, several runs in one file, environment steps that do not grow, references that
+    change, and rows with episodes but no return.
+    """
+    table = read_table(path, CURVE_COLUMNS)
+    for column in ("env", "method", "seed", "return_random", "return_expert"):
+        if table[column].nunique() > 1:
+            raise ValueError(
+                f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds one run"
+            )
+    to_numbers(table, ("seed", "env_steps", "episodes"), int, path)
+    to_numbers(table, ("return_random", "return_expert"), float, path)
+    returns = pd.to_numeric(table["return_mean"], errors="coerce").astype(float)
+    empty = table["return_mean"].str.lower().isin(("", "nan"))
+    for wrong, expected in (
+        (returns.isna() & ~empty, "a number, or nothing where no episode ended"),
+        (empty & (table["episodes"] > 0), "the mean return of the row's episodes"),
+    ):
+        if wrong.any():
+            line = int(np.flatnonzero(wrong)[0])
+            found = table["return_mean"].iloc[line]
+            raise ValueError(f"{path}: line {line + 2}, column return_mean: found {found!r}, expected {expected}")
+    table["return_mean"] = returns
+    if not (table["env_steps"].diff().iloc[1:] > 0).all():
+        raise ValueError(f"{path}: column env_steps does not grow from row to row; it counts all steps so far")
+    return table
+
+
+def read_online_curves(paths: Sequence[Path]) -> pd.DataFrame:
+    """All runs' curves: columns ``columns.CURVE_COLUMNS`` and ``normalized``.
+
+    ValueError when there is no file, when one is malformed, when two hold the same run, when the files of an environment disagree on the
+    returns of random and expert, or the seeds of an environment and method on the steps of their rows.
+    """
+    if not paths:
+        raise ValueError("no curve.csv files were given; at least one is needed")
+    runs: dict[tuple[str, str, int], Path] = {}
+    first_of_env: dict[str, tuple[pd.DataFrame, Path]] = {}
+    first_of_method: dict[tuple[str, str], tuple[pd.DataFrame, Path]] = {}
+    tables = []
+    for path in paths:
+        table = read_online_curve(path)
+        env, method, seed = (table[column].iloc[0] for column in ("env", "method", "seed"))
+        if (first := runs.setdefault((env, method, seed), path)) is not path:
+            raise ValueError(f"{path}: holds {env}, {method}, seed {seed}, which {first} holds as well")
+        known, source = first_of_env.setdefault(env, (table, path))
+        for column in ("return_random", "return_expert"):
+            ours, theirs = table[column].iloc[0], known[column].iloc[0]
+            if not np.isclose(ours, theirs):
+                raise ValueError(f"{path}: {column} of {env} is {ours:g}, but {source} has {theirs:g}")
+        known, source = first_of_method.setdefault((env, method), (table, path))
+        if table["env_steps"].tolist() != known["env_steps"].tolist():
+            raise ValueError(
+                f"{path}: column env_steps differs from that of {source}; all seeds of {method} on {env} need the same rows"
+            )
+        tables.append(_normalized(table, path))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _normalized(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    try:
+        values = normalized_return(
+            table["return_mean"], random=table["return_random"].iloc[0], expert=table["return_expert"].iloc[0]
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return table.assign(normalized=values)
+
+
+def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
+    """Mean over seeds with 95% intervals, columns env, method, env_steps, mean, low, high; ``curves``: of ``read_online_curves``.
+
+    Rows of a long curve are pooled to at most ``MOST_POINTS``, each episode counting the same; where no episode ended, the line between
+    the neighbouring points counts, and after the last one its value. A curve begins where all of its seeds have a return. With two
+    environments or more, ``all`` is the mean over them for the methods that ran on each, at the steps that all of them cover.
+    """
+    strata: dict[str, dict[str, tuple[Floats, Floats]]] = {}
+    for (env, method), rows in curves.groupby(["env", "method"]):
+        strata.setdefault(method, {})[env] = _pooled(rows)
+    num_envs = curves["env"].nunique()
+    parts = []
+    for method, found in strata.items():
+        shown = {env: [env] for env in found}
+        if len(found) == num_envs > 1:
+            shown[EVERY_ENV] = list(found)
+        for name, envs in shown.items():
+            steps, scores = _on_common_steps([found[env] for env in envs])
+            seeds = [(0, zlib.crc32(f"{env}, {method}, online".encode())) for env in envs]
+            band = estimate_curve(scores, samples=samples, seeds=seeds)
+            columns = {"env_steps": steps, "mean": band.value, "low": band.low, "high": band.high}
+            parts.append(pd.DataFrame(columns).assign(env=name, method=method))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["env", "method", "env_steps", "mean", "low", "high"]].dropna(subset="mean")
+
+
+def _pooled(rows: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Steps [T] and scores [S, T] of the seeds of one environment and method, NaN before a seed's first return."""
+    by_step = rows.sort_values("env_steps").pivot(index="seed", columns="env_steps", values=["episodes", "normalized"])
+    steps = by_step["episodes"].columns.to_numpy(float)
+    episodes, scores = by_step["episodes"].to_numpy(float), by_step["normalized"].to_numpy(float)
+    starts = np.arange(0, len(steps), -(-len(steps) // MOST_POINTS))
+    ends = np.append(starts[1:], len(steps)) - 1
+    counts = np.add.reduceat(episodes, starts, axis=1)
+    sums = np.add.reduceat(np.where(episodes > 0, episodes * np.nan_to_num(scores), 0.0), starts, axis=1)
+    pooled = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return steps[ends], np.stack([_filled(steps[ends], seed) for seed in pooled])
+
+
+def _filled(steps: Floats, scores: Floats, at: Floats | None = None) -> Floats:
+    """Scores at the steps ``at`` on straight lines between those that are known; NaN before the first."""
+    at = steps if at is None else at
+    known = np.isfinite(scores)
+    if not known.any():
+        return np.full(len(at), np.nan)
+    filled: Floats = np.interp(at, steps[known], scores[known], left=np.nan)
+    return filled
+
+
+def _on_common_steps(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, list[Floats]]:
+    """The steps of all curves between the latest start and the earliest end, and each curve's scores [S, T] there."""
+    first, last = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
+    every = np.unique(np.concatenate([steps for steps, _ in curves]))
+    common = every[(every >= first) & (every <= last)]
+    return common, [np.stack([_filled(steps, seed, common) for seed in scores]) for steps, scores in curves]

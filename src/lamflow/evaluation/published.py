@@ -1,0 +1,49 @@
+"""Returns that others have published, drawn beside ours: LAPO's on Procgen, ``config/published/lapo_returns.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lamflow.evaluation.results import ONLINE_LABELS, read_table, to_numbers
+from lamflow.evaluation.statistics import normalized_return
+
+OFFLINE = "LAPO (digitised)"
+"""Offline decoding with N labels."""
+ONLINE = {
+    "ppo_scratch_4m": "PPO from scratch (digitised)",
+    "lapo_rl_4m": "LAPO RL (digitised)",
+    "lapo_rl_sl_4m": "LAPO RL + SL (digitised)",
+}
+"""Columns of returns after 4 M environment steps, and what is written beside them."""
+LABELS = tuple(str(2**power) for power in range(4, 14))
+_OFFLINE_COLUMNS = {f"offline_{labels}_labels": labels for labels in LABELS}
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """The published returns as columns env, method, labels and normalized, one row an environment, method and budget.
+
+    Environments are Procgen's in easy mode, ``procgen-<game>``; returns are normalised by the table's own random and expert.
+    ValueError when the file is malformed.
+    """
+    wide = read_table(path, ("game", "random", "expert", *ONLINE, *_OFFLINE_COLUMNS))
+    to_numbers(wide, wide.columns[1:].tolist(), float, path)
+    rows = []
+    for game in wide.to_dict("records"):
+        named = {column: (OFFLINE, labels) for column, labels in _OFFLINE_COLUMNS.items()}
+        named |= {column: (method, ONLINE_LABELS) for column, method in ONLINE.items()}
+        for column, (method, labels) in named.items():
+            value = float(normalized_return(game[column], random=game["random"], expert=game["expert"]))
+            rows.append((f"procgen-{game['game']}", method, labels, value))
+    return pd.DataFrame(rows, columns=["env", "method", "labels", "normalized"])
+
+
+def published_mean(published: pd.DataFrame, envs: Iterable[str]) -> pd.DataFrame:
+    """Mean over ``envs`` of the normalised returns, columns method, labels, normalized; without rows unless all of them are published."""
+    wanted = set(envs)
+    found = published[published["env"].isin(wanted)]
+    if set(found["env"]) != wanted:
+        found = found.iloc[:0]
+    return found.groupby(["method", "labels"], sort=False, as_index=False)["normalized"].mean()

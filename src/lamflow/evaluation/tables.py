@@ -1,0 +1,177 @@
+"""The table of returns that a paper prints: environments down, methods across, as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lamflow.evaluation import statistics
+from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
+from lamflow.evaluation.statistics import Estimate
+from lamflow.evaluation.summaries import Strata
+
+RETURN, NORMALIZED = "return", "normalized_return"
+MEAN_ROW, IQM_ROW = "mean", "IQM"
+_TITLES = {RETURN: "Return", NORMALIZED: "Normalised return"}
+_CAPTION = (
+    "Means with 95% intervals. {budget}, but for methods marked otherwise. Bold: the highest mean among the methods with that budget, and "
+    "those whose interval reaches it."
+)
+_BUDGETS = {"0": "no labels", "all": "all labels", "online": "online"}
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line: ``quantity`` is RETURN or NORMALIZED, ``name`` an environment, MEAN_ROW or IQM_ROW.
+
+    ``cells``: the estimate of each method that has one; ``best``: the methods in bold.
+    """
+
+    quantity: str
+    name: str
+    cells: Mapping[str, Estimate]
+    best: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ReturnsTable:
+    """``methods``: columns in order, and the label budget of each; ``labels``: the budget at which methods are compared."""
+
+    labels: str
+    methods: Mapping[str, str]
+    rows: Sequence[TableRow]
+
+
+def returns_table(strata: Strata, references: Mapping[str, tuple[float, float]], *, labels: str) -> ReturnsTable:
+    """Raw returns of each environment; then normalised ones, with mean and IQM over all environments (or of the only one).
+
+    Methods with ``labels`` labels come first, then those that have no number of labels. ``references``: returns of random and expert of
+    each environment, which take normalised returns back to raw ones.
+    """
+    shown = {
+        method: given
+        for budgets in strata.values()
+        for method, given in sorted(budgets, key=lambda key: (label_order(key[1]), key[0]))
+        if given in REFERENCE_LABELS
+    }
+    compared = sorted({method for budgets in strata.values() for method, given in budgets if given == labels})
+    methods = dict.fromkeys(compared, labels) | {name: given for name, given in shown.items() if name not in compared}
+    envs = [env for env in strata if env != EVERY_ENV]
+    whole = EVERY_ENV if EVERY_ENV in strata else envs[0]
+    lines: list[tuple[str, str, dict[str, Estimate]]] = []
+    for env in envs:
+        low, high = references[env]
+        normalized = _estimates(strata, env, methods, statistics.stratified_mean)
+        raw = {name: _rescaled(found, low, high - low) for name, found in normalized.items()}
+        lines += [(RETURN, env, raw), (NORMALIZED, env, normalized)]
+    lines.append((NORMALIZED, MEAN_ROW, _estimates(strata, whole, methods, statistics.stratified_mean)))
+    lines.append((NORMALIZED, IQM_ROW, _estimates(strata, whole, methods, statistics.stratified_iqm)))
+    rows = [TableRow(*line, best=_best(line[2], compared)) for line in lines]
+    return ReturnsTable(labels, methods, sorted(rows, key=lambda row: row.quantity == NORMALIZED))
+
+
+def _estimates(
+    strata: Strata, env: str, methods: Mapping[str, str], aggregate: statistics.Aggregate
+) -> dict[str, Estimate]:
+    found = {name: strata[env].get((name, given)) for name, given in methods.items()}
+    return {
+        name: statistics.estimate(aggregate, [group.normalized for group in groups])
+        for name, groups in found.items()
+        if groups
+    }
+
+
+def _rescaled(found: Estimate, offset: float, scale: float) -> Estimate:
+    value, *ends = (offset + scale * number for number in (found.value, found.low, found.high))
+    return Estimate(value, min(ends), max(ends))
+
+
+def _best(cells: Mapping[str, Estimate], compared: Sequence[str]) -> frozenset[str]:
+    """The compared method with the highest estimate, and those whose interval reaches it."""
+    found = {name: cells[name] for name in compared if name in cells}
+    highest = max((cell.value for cell in found.values()), default=0.0)
+    return frozenset(name for name, cell in found.items() if cell.value == highest or cell.high >= highest)
+
+
+def to_csv(table: ReturnsTable) -> str:
+    """Columns quantity, row, and for each method its value, ``<method>_low`` and ``<method>_high``; empty where it has none."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["quantity", "row", *(f"{name}{end}" for name in table.methods for end in ("", "_low", "_high"))])
+    for row in table.rows:
+        cells = [row.cells.get(name) for name in table.methods]
+        numbers = [[cell.value, cell.low, cell.high] if cell else ["", "", ""] for cell in cells]
+        flat = [f"{number:.6g}" if isinstance(number, float) else number for cell in numbers for number in cell]
+        writer.writerow([row.quantity, row.name, *flat])
+    return buffer.getvalue()
+
+
+def to_markdown(table: ReturnsTable) -> str:
+    """A Markdown table a quantity, with a caption above."""
+    names = [_heading(name, given, table.labels) for name, given in table.methods.items()]
+    parts = [_caption(table.labels)]
+    for quantity, title in _TITLES.items():
+        lines = ["| " + " | ".join([title, *names]) + " |", "|---" + "|---:" * len(names) + "|"]
+        for row in _rows(table, quantity):
+            cells = _cells(row, table, bold="**{}**".format, interval="[{}, {}]".format, missing="")
+            lines.append("| " + " | ".join([row.name, *cells]) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(table: ReturnsTable) -> str:
+    """A LaTeX ``table`` with rules of the package booktabs."""
+    names = [_escaped(_heading(name, given, table.labels)) for name, given in table.methods.items()]
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_escaped(_caption(table.labels))}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+        r"\toprule",
+    ]
+    for place, (quantity, title) in enumerate(_TITLES.items()):
+        lines += [r"\midrule"] if place else []
+        lines += [" & ".join([title, *names]) + r" \\", r"\midrule"]
+        for row in _rows(table, quantity):
+            if row.name == MEAN_ROW:
+                lines.append(r"\midrule")
+            cells = _cells(
+                row, table, bold=r"\textbf{{{}}}".format, interval=r"{{\scriptsize [{}, {}]}}".format, missing="--"
+            )
+            lines.append(" & ".join([_escaped(row.name), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _rows(table: ReturnsTable, quantity: str) -> list[TableRow]:
+    return [row for row in table.rows if row.quantity == quantity]
+
+
+def _cells(
+    row: TableRow, table: ReturnsTable, *, bold: Callable[[str], str], interval: Callable[[str, str], str], missing: str
+) -> list[str]:
+    cells = []
+    for name in table.methods:
+        cell = row.cells.get(name)
+        if cell is None:
+            cells.append(missing)
+            continue
+        value, low, high = (f"{number:z.2f}" for number in (cell.value, cell.low, cell.high))
+        cells.append(f"{bold(value) if name in row.best else value} {interval(low, high)}")
+    return cells
+
+
+def _heading(name: str, given: str, labels: str) -> str:
+    return name if given == labels else f"{name} ({_BUDGETS[given]})"
+
+
+def _caption(labels: str) -> str:
+    return _CAPTION.format(budget=labels[:1].upper() + labels[1:] + ("" if " " in labels else " labels"))
+
+
+def _escaped(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped (names of methods and environments have underscores)."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
