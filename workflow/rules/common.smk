@@ -264,6 +264,47 @@ def compared_labels():
     return 64 if 64 in shared else shared[0]
 
 
+def budgeted_methods(env):
+    """The methods that are given a number of labels."""
+    return [name for name in EXPERIMENT.methods_of(env) if EXPERIMENT.methods[name].kind in {"latent", "bc", "vpt"}]
+
+
+def are_compared():
+    """Whether two methods get the same number of labels in some environment."""
+    return any(len(budgeted_methods(env)) > 1 for env in EXPERIMENT.envs)
+
+
+def baseline_methods():
+    """What methods are compared with: cloning and inverse dynamics on the labels alone, or the first method if there are none."""
+    named = [name for env in EXPERIMENT.envs for name in budgeted_methods(env)]
+    return methods_of_kind("bc", "vpt") or named[:1]
+
+
+def published_table():
+    """Returns that others have published, drawn beside ours."""
+    return os.path.relpath(Path(workflow.basedir, "config", "published", "lapo_returns.csv"))
+
+
+def online_runs(envs):
+    """Environment, method and seed of each training online."""
+    online = methods_of_kind("online")
+    return [
+        {"env": env, "method": method, "seed": seed}
+        for env in envs
+        for method in EXPERIMENT.methods_of(env)
+        if method in online
+        for seed in EXPERIMENT.seeds
+    ]
+
+
+def online_curves(wildcards):
+    return paths_of("online/{env}/{method}/seed{seed}/curve.csv", online_runs(EXPERIMENT.envs))
+
+
+def env_online_curves(wildcards):
+    return paths_of("online/{env}/{method}/seed{seed}/curve.csv", online_runs([wildcards.env]))
+
+
 def film_methods(env):
     """Who plays beside the demonstrator in an environment's film: the configuration's first method, and a baseline."""
     methods = EXPERIMENT.methods_of(env)
@@ -300,6 +341,8 @@ def final_results(wildcards):
     """Everything that people look at."""
     runs = [dict(run, seed=seed) for run in ({"env": env} for env in EXPERIMENT.envs) for seed in EXPERIMENT.seeds]
     envs = [{"env": env} for env in EXPERIMENT.envs]
+    online = [run for run in envs if online_runs([run["env"]])]
+    tables = ("returns", "aggregate", "improvement", "differences", "profile")
     with_lams = [run for run in envs if EXPERIMENT.lams_of(run["env"])]
     coded = [
         {"env": env, "lam": lam}
@@ -308,16 +351,22 @@ def final_results(wildcards):
         if EXPERIMENT.lams[lam].quantizer.kind != "none"
     ]
     return [
-        *paths_of("summary/{table}.csv", [{"table": table} for table in ("returns", "aggregate", "improvement")]),
+        *paths_of("summary/{table}.csv", [{"table": table} for table in tables]),
+        *paths_of("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
         *paths_of("summary/{env}.csv", envs),
         *paths_of("summary/{env}/seed{seed}.csv", runs),
         *paths_of("summary/lams.csv", with_lams[:1]),
-        *paths_of("plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "success")]),
+        *paths_of("plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "iqm", "success")]),
         *paths_of("plots/method_comparison.svg", [{}]),
+        *paths_of("plots/performance_profile.svg", [{}]),
+        *paths_of("plots/probability_of_improvement.svg", [{}] if are_compared() else []),
+        *paths_of("plots/online_curves.svg", online[:1]),
+        *paths_of("plots/{env}/online_curves.svg", online),
         *paths_of("plots/{env}/policy_curves.svg", [run for run in envs if policy_runs(run["env"])]),
         *paths_of("plots/{env}/lam_curves.svg", with_lams),
         *paths_of("plots/{env}/episode_film.gif", envs),
         *paths_of("plots/{env}/latent_space.svg", with_lams),
+        *paths_of("plots/{env}/latent_umap.svg", with_lams),
         *paths_of("plots/{env}/{lam}/code_actions.svg", coded),
         *paths_of("plots/{env}/{lam}/film_strip.png", coded),
     ]

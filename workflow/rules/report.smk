@@ -8,6 +8,10 @@ localrules:
     summarise_lams,
     plot_label_curve,
     plot_method_comparison,
+    plot_performance_profile,
+    plot_probability_of_improvement,
+    plot_online_curves,
+    plot_env_online_curves,
     plot_lam_curves,
     plot_policy_curves,
 
@@ -19,6 +23,16 @@ rule summarise:
         returns="results/{experiment}/summary/returns.csv",
         aggregate="results/{experiment}/summary/aggregate.csv",
         improvement="results/{experiment}/summary/improvement.csv",
+        differences="results/{experiment}/summary/differences.csv",
+        profile="results/{experiment}/summary/profile.csv",
+        table=report(
+            "results/{experiment}/summary/table.csv",
+            caption="../report/table.rst",
+            category="Returns",
+            labels={"plot": "table of returns", "statistic": "mean and IQM"},
+        ),
+        markdown="results/{experiment}/summary/table.md",
+        latex="results/{experiment}/summary/table.tex",
     log:
         "results/{experiment}/logs/summarise.log",
     benchmark:
@@ -30,6 +44,7 @@ rule summarise:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
+        labels=compared_labels(),
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.summarise"),
     message:
@@ -112,6 +127,7 @@ rule plot_label_curve:
     input:
         aggregate="results/{experiment}/summary/aggregate.csv",
         episodes=train_stores,
+        published=published_table(),
     output:
         plot=report(
             "results/{experiment}/plots/label_curve_{statistic}.svg",
@@ -166,6 +182,125 @@ rule plot_method_comparison:
         "Plot of methods at {params.labels} labels"
     script:
         "../scripts/plot_method_comparison.py"
+
+
+rule plot_performance_profile:
+    input:
+        profile="results/{experiment}/summary/profile.csv",
+    output:
+        plot=report(
+            "results/{experiment}/plots/performance_profile.svg",
+            caption="../report/performance_profile.rst",
+            category="Returns",
+            labels={"plot": "performance profile", "statistic": "fraction of agents"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_performance_profile.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_performance_profile.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        labels=compared_labels(),
+        code=code_of("lamflow.stages.plot_performance_profile"),
+    message:
+        "Plot of methods: performance profile at {params.labels} labels"
+    script:
+        "../scripts/plot_performance_profile.py"
+
+
+rule plot_probability_of_improvement:
+    input:
+        improvement="results/{experiment}/summary/improvement.csv",
+    output:
+        plot=report(
+            "results/{experiment}/plots/probability_of_improvement.svg",
+            caption="../report/probability_of_improvement.rst",
+            category="Returns",
+            labels={"plot": "probability of improvement", "statistic": "probability"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_probability_of_improvement.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_probability_of_improvement.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        labels=compared_labels(),
+        baselines=baseline_methods(),
+        code=code_of("lamflow.stages.plot_probability_of_improvement"),
+    message:
+        "Plot of methods: probability of improvement at {params.labels} labels"
+    script:
+        "../scripts/plot_probability_of_improvement.py"
+
+
+rule plot_online_curves:
+    input:
+        curves=online_curves,
+        published=published_table(),
+    output:
+        plot=report(
+            "results/{experiment}/plots/online_curves.svg",
+            caption="../report/online_curves.rst",
+            category="Returns",
+            labels={"plot": "return against environment steps", "statistic": "mean"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_online_curves.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_online_curves.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_of("lamflow.stages.plot_online_curves"),
+    message:
+        "Plot of returns against environment steps"
+    script:
+        "../scripts/plot_online_curves.py"
+
+
+rule plot_env_online_curves:
+    input:
+        curves=env_online_curves,
+        published=published_table(),
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/online_curves.svg",
+            caption="../report/online_curves.rst",
+            category="Learning curves",
+            labels={"plot": "methods trained online", "environment": "{env}"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_env_online_curves/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_env_online_curves/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_of("lamflow.stages.plot_online_curves"),
+    message:
+        "Plot of returns against environment steps on {wildcards.env}"
+    script:
+        "../scripts/plot_online_curves.py"
 
 
 rule plot_lam_curves:
@@ -253,6 +388,35 @@ rule plot_latent_space:
         "Plot of the latent space on {wildcards.env}"
     script:
         "../scripts/plot_latent_space.py"
+
+
+rule plot_latent_umap:
+    input:
+        episodes="results/{experiment}/data/{env}/validation.zarr",
+        latents=env_latents,
+    output:
+        plot=report(
+            "results/{experiment}/plots/{env}/latent_umap.svg",
+            caption="../report/latent_umap.rst",
+            category="Latent actions",
+            labels={"plot": "latent neighbourhoods (UMAP)", "environment": "{env}", "LAM": "all"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_latent_umap/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_latent_umap/{env}.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        code=code_of("lamflow.stages.plot_latent_umap"),
+    message:
+        "Plot of the latent space on {wildcards.env} by UMAP"
+    script:
+        "../scripts/plot_latent_umap.py"
 
 
 rule plot_code_actions:

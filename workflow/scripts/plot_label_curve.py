@@ -8,6 +8,7 @@ if __name__ == "__main__":
         snakemake,
         aggregate=snakemake.input.aggregate,
         episodes=snakemake.input.episodes,
+        published=snakemake.input.published,
         statistic=snakemake.wildcards.statistic,
         output=snakemake.output.plot,
     )

@@ -1,0 +1,45 @@
+"""Neighbourhoods of the latent action space: UMAP of latents, coloured by the action that the demonstrator really took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lamflow.plots.latent_panels import Floats, LatentPanel, Plane, draw_planes
+
+MOST_POINTS = 3000
+"""Points of a panel; more of them are thinned out at random."""
+NEIGHBOURS = 15
+"""Neighbours of a point that UMAP keeps near it."""
+LEAST_POINTS = 5
+"""Fewer have no neighbourhoods: they stand as their first latent dimensions are."""
+
+
+def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
+    """Coordinates [M, 2] by UMAP (McInnes et al. 2018, arXiv:1802.03426); equal latents and ``seed`` give equal coordinates.
+
+    Latents are taken as they are, with Euclidean distances. The optimisation runs on one thread, or it would not repeat.
+    """
+    if len(latents) < LEAST_POINTS:
+        return np.pad(latents[:, :2].astype(float), ((0, 0), (0, max(0, 2 - latents.shape[1]))))
+    from umap import UMAP  # takes seconds, as numba compiles
+
+    # A spectral start needs eigenvectors, which fail or differ between machines on disconnected or duplicate points.
+    start = "pca" if latents.shape[1] > 1 else "random"
+    model = UMAP(n_neighbors=min(NEIGHBOURS, len(latents) - 1), init=start, random_state=seed, n_jobs=1)
+    coordinates: Floats = model.fit_transform(latents.astype(np.float32)).astype(float)
+    return coordinates
+
+
+def draw_latent_umap(panels: Sequence[LatentPanel], action_names: Sequence[str], *, seed: int = 0) -> Figure:
+    """A scatter of each panel's latents by UMAP; ``seed`` picks the points and starts the optimisation."""
+
+    def project(panel: LatentPanel) -> Plane:
+        chosen = np.random.default_rng(seed).permutation(len(panel.actions))[:MOST_POINTS]
+        coordinates = umap_plane(panel.latents[chosen], seed=seed)
+        return Plane(coordinates, panel.actions[chosen], "UMAP 1", "UMAP 2")
+
+    return draw_planes(panels, action_names, project)
