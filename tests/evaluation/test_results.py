@@ -14,12 +14,13 @@ from lamflow.evaluation.results import label_order, read_agent_returns, read_ret
 WriteReturns = Callable[..., Path]
 
 
-def test_label_budgets_sort_by_number_then_trajectories_then_all() -> None:
-    budgets = ["all", "1024", "500 trajectories", "16", "0", "50 trajectories"]
-    assert sorted(budgets, key=label_order) == ["0", "16", "1024", "50 trajectories", "500 trajectories", "all"]
+def test_label_budgets_sort_by_number_then_trajectories_then_all_then_online() -> None:
+    budgets = ["online", "all", "1024", "500 trajectories", "16", "0", "50 trajectories"]
+    expected = ["0", "16", "1024", "50 trajectories", "500 trajectories", "all", "online"]
+    assert sorted(budgets, key=label_order) == expected
 
 
-@pytest.mark.parametrize("budget", ["", "many", "-3", "1.5", "3 trajectory"])
+@pytest.mark.parametrize("budget", ["", "many", "-3", "1.5", "3 trajectory", "Online"])
 def test_label_budget_of_another_form_is_refused(budget: str) -> None:
     with pytest.raises(ValueError, match="label budget"):
         label_order(budget)

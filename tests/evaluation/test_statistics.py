@@ -150,6 +150,63 @@ def test_improvement_of_a_clearly_better_method_is_certain() -> None:
     assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
+def test_profile_is_the_share_of_agents_above_each_threshold() -> None:
+    strata = [statistics.resample(np.array([0.1, 0.5, 0.9, 0.9])[:, None, None], samples=50, seed=0),
+              statistics.resample(np.array([0.5])[:, None, None], samples=50, seed=1)]  # fmt: skip
+    found = statistics.estimate_profile(strata, np.array([0.0, 0.1, 0.5, 0.7, 0.9]))
+    np.testing.assert_allclose(found.value, [1, (0.75 + 1) / 2, (0.5 + 0) / 2, (0.5 + 0) / 2, 0])
+    assert (found.low <= found.value).all() and (found.value <= found.high).all()
+    assert (found.low[0], found.high[0], found.low[-1], found.high[-1]) == (1, 1, 0, 0)
+
+
+def test_profiles_agree_with_rliable_where_it_applies(rliable: ModuleType) -> None:
+    scores, thresholds = scores_of_runs(), np.linspace(0, 1.4, 8)
+    found = statistics.estimate_profile(as_strata(scores, samples=20_000), thresholds)
+    np.random.seed(0)  # noqa: NPY002 (rliable draws from the global generator)
+    values, bands = rliable.create_performance_profile({"method": scores}, thresholds, reps=5_000)
+    np.testing.assert_allclose(found.value, values["method"])
+    # Fractions of 36 runs: an end of an interval may be one run off.
+    np.testing.assert_allclose([found.low, found.high], bands["method"], atol=1.01 / scores.size)
+
+
+def test_a_paired_difference_is_the_bootstrap_of_the_episodes_differences() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.random((2, 4, 3, 20))
+    sides = [statistics.resample(stratum, samples=300, seed=5) for stratum in (ours, theirs)]
+    found, expected = statistics.difference(*sides), statistics.resample(ours - theirs, samples=300, seed=5)
+    np.testing.assert_allclose(found.scores, expected.scores)
+    np.testing.assert_allclose(found.resamples, expected.resamples, atol=1e-12)
+    with pytest.raises(
+        ValueError, match=r"as many agents and resamples on both sides; found \(300, 12\) and \(300, 3\)"
+    ):
+        statistics.difference(sides[0], statistics.resample(ours[:1], samples=300, seed=5))
+
+
+def test_pairs_that_differ_alike_have_no_interval_however_much_seeds_and_levels_differ() -> None:
+    theirs = np.random.default_rng(0).normal(0, 5, (4, 3, 20))
+    sides = [statistics.resample(stratum, samples=300, seed=5) for stratum in (theirs + 0.25, theirs)]
+    found = statistics.estimate(statistics.stratified_mean, [statistics.difference(*sides)])
+    assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_a_curves_interval_is_that_of_resampled_seeds() -> None:
+    """Two seeds: a resample is one of them with a quarter's chance each, else their mean; points are resampled together."""
+    curve = np.array([[0.0, 1.0, np.nan], [2.0, 1.0, 1.0]])
+    found = statistics.estimate_curve([curve], samples=1000, seeds=[0])
+    np.testing.assert_allclose(found.value, [1, 1, np.nan])
+    np.testing.assert_allclose(found.low, [0, 1, np.nan])
+    np.testing.assert_allclose(found.high, [2, 1, np.nan])
+
+
+def test_a_curve_over_strata_weighs_each_alike_and_resamples_them_apart() -> None:
+    rng = np.random.default_rng(0)
+    strata = [rng.normal(0, 1, (40, 3)), rng.normal(4, 1, (10, 3))]
+    found = statistics.estimate_curve(strata, samples=4000, seeds=[0, 1])
+    np.testing.assert_allclose(found.value, (strata[0].mean(0) + strata[1].mean(0)) / 2)
+    deviation = np.sqrt(strata[0].var(0) / 40 + strata[1].var(0) / 10) / 2
+    np.testing.assert_allclose(found.high - found.low, 2 * 1.96 * deviation, rtol=0.08)
+
+
 @pytest.mark.parametrize("stratum", [np.zeros((0, 1, 1)), np.zeros((2, 3)), np.full((1, 1, 2), np.nan)])
 def test_resample_refuses_what_is_no_stratum(stratum: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="expected"):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lamflow.evaluation.columns import AGENT_COLUMNS, AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS
-from lamflow.evaluation.results import read_aggregate
+from lamflow.evaluation.columns import (
+    AGENT_COLUMNS,
+    AGGREGATE_COLUMNS,
+    DIFFERENCE_COLUMNS,
+    IMPROVEMENT_COLUMNS,
+    PROFILE_COLUMNS,
+)
+from lamflow.evaluation.results import read_aggregate, read_improvement, read_profile, read_returns
+from lamflow.evaluation.summaries import add_normalized
 from lamflow.stages.summarise import summarise, summarise_agents
 from lamflow.stages.summarise_lams import summarise_lams
 
@@ -18,17 +27,20 @@ WriteReturns = Callable[..., Path]
 ENVS = ("xland-doorkey-6x6", "xland-r1-9x9")
 
 
-def run(paths: list[Path], folder: Path, samples: int = 200) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    outputs = [folder / name for name in ("returns.csv", "aggregate.csv", "improvement.csv")]
+TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
+
+
+def run(paths: list[Path], folder: Path, samples: int = 200) -> list[pd.DataFrame]:
+    """The summary tables, in the order of ``TABLES``."""
+    outputs = {name: folder / f"{name}.csv" for name in TABLES}
     summarise(
         returns=paths,
-        output_returns=outputs[0],
-        output_aggregate=outputs[1],
-        output_improvement=outputs[2],
+        **{f"output_{name}": path for name, path in outputs.items()},
+        output_tables=[folder / f"table.{suffix}" for suffix in ("csv", "md", "tex")],
+        labels=64,
         bootstrap_samples=samples,
     )
-    agents, aggregate, improvement = (pd.read_csv(path, dtype={"labels": str}) for path in outputs)
-    return agents, aggregate, improvement
+    return [pd.read_csv(path, dtype={"labels": str}) for path in outputs.values()]
 
 
 @pytest.fixture
@@ -46,17 +58,19 @@ def paths(write_returns: WriteReturns) -> list[Path]:
 
 
 def test_tables_have_the_promised_columns_and_rows(paths: list[Path], tmp_path: Path) -> None:
-    agents, aggregate, improvement = run(paths, tmp_path)
+    agents, aggregate, improvement, differences, profile = run(paths, tmp_path)
     assert tuple(agents.columns) == AGENT_COLUMNS
     assert tuple(aggregate.columns) == AGGREGATE_COLUMNS
     assert tuple(improvement.columns) == IMPROVEMENT_COLUMNS
+    assert tuple(differences.columns) == DIFFERENCE_COLUMNS
+    assert tuple(profile.columns) == PROFILE_COLUMNS
     assert len(agents) == 2 * 3 * (2 * 2 * 2 + 1 + 1) + 3 * 2 * 2
     assert aggregate.groupby("env").size().to_dict() == {ENVS[0]: 8, ENVS[1]: 6, "all": 6}
     assert set(agents["split"]) == {"test"}
 
 
 def test_numbers_are_those_of_the_episodes(paths: list[Path], tmp_path: Path) -> None:
-    agents, aggregate, _ = run(paths, tmp_path)
+    agents, aggregate, *_ = run(paths, tmp_path)
     agent = agents.query(
         "env == @ENVS[0] and method == 'lapo' and labels == '64' and seed == 1 and label_draw == 0"
     ).iloc[0]
@@ -77,7 +91,7 @@ def test_returns_are_also_normalised_by_the_published_bounds_where_there_are_any
     write_returns: WriteReturns, tmp_path: Path
 ) -> None:
     """Maze: 5 to 10."""
-    agents, _, _ = run([write_returns("procgen-maze"), write_returns(ENVS[0])], tmp_path)
+    agents, *_ = run([write_returns("procgen-maze"), write_returns(ENVS[0])], tmp_path)
     found = agents.set_index(["env", "labels"])["normalized_return_cobbe"]
     returned = agents.set_index(["env", "labels"])["return_mean"]
     expected = (returned.loc["procgen-maze"] - 5) / 5
@@ -86,18 +100,18 @@ def test_returns_are_also_normalised_by_the_published_bounds_where_there_are_any
 
 
 def test_a_method_that_lacks_an_environment_is_left_out_of_all(paths: list[Path], tmp_path: Path) -> None:
-    _, aggregate, _ = run(paths, tmp_path)
+    _, aggregate, *_ = run(paths, tmp_path)
     assert "vpt" not in set(aggregate.query("env == 'all'")["method"])
     assert "vpt" in set(aggregate.query("env == @ENVS[0]")["method"])
 
 
 def test_one_environment_has_no_rows_for_all(write_returns: WriteReturns, tmp_path: Path) -> None:
-    _, aggregate, _ = run([write_returns()], tmp_path)
+    _, aggregate, *_ = run([write_returns()], tmp_path)
     assert set(aggregate["env"]) == {ENVS[0]}
 
 
 def test_improvement_compares_methods_of_equal_labels(paths: list[Path], tmp_path: Path) -> None:
-    _, _, improvement = run(paths, tmp_path)
+    _, _, improvement, *_ = run(paths, tmp_path)
     assert set(improvement["labels"]) == {"16", "64"}
     at_64 = improvement.query("env == 'all' and labels == '64'").set_index(["method", "baseline"])["probability"]
     assert at_64["lapo", "bc"] == 1
@@ -107,14 +121,91 @@ def test_improvement_compares_methods_of_equal_labels(paths: list[Path], tmp_pat
 def test_another_method_leaves_the_intervals_as_they_were(
     paths: list[Path], write_returns: WriteReturns, tmp_path: Path
 ) -> None:
-    _, before, _ = run(paths, tmp_path / "before")
-    _, after, _ = run([write_returns(method="aaa"), *reversed(paths)], tmp_path / "after")
-    kept = after[after["method"] != "aaa"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(before, kept)
+    befores = run(paths, tmp_path / "before")
+    afters = run([write_returns(method="aaa"), *reversed(paths)], tmp_path / "after")
+    for before, after in zip(befores, afters, strict=True):
+        kept = after[(after["method"] != "aaa") & (after.get("baseline") != "aaa")].reset_index(drop=True)
+        pd.testing.assert_frame_equal(before, kept)
+
+
+def test_differences_are_those_of_equal_seeds_draws_and_episodes(paths: list[Path], tmp_path: Path) -> None:
+    *_, differences, _ = run(paths, tmp_path)
+    row = differences.query("env == 'all' and labels == '64' and method == 'lapo' and baseline == 'bc'").iloc[0]
+    assert (row["num_seeds"], row["num_draws"]) == (3, 2)
+    assert row["difference"] == pytest.approx(0.6)
+    assert row["low"] < 0.6 < row["high"]
+    turned = differences.query("env == 'all' and labels == '64' and method == 'bc' and baseline == 'lapo'").iloc[0]
+    assert turned[["difference", "low", "high"]].tolist() == pytest.approx(
+        [-row["difference"], -row["high"], -row["low"]]
+    )
+    assert set(differences["labels"]) == {"16", "64"}
+    assert not ((differences["env"] == "all") & (differences["method"] == "vpt")).any()
+
+
+def slow_differences(ours: pd.DataFrame, theirs: pd.DataFrame, samples: int) -> tuple[float, float, float]:
+    """The paired hierarchical bootstrap of one environment, loop by loop."""
+    keys = ["seed", "label_draw", "episode"]
+    both = ours.set_index(keys)["normalized"].to_frame("ours").join(theirs.set_index(keys)["normalized"], how="inner")
+    gaps = (both["ours"] - both["normalized"]).to_dict()
+    seeds, draws, episodes = (sorted(set(both.index.get_level_values(key))) for key in keys)
+    rng, found = random.Random(0), []
+    for _ in range(samples):
+        means = []
+        for seed in rng.choices(seeds, k=len(seeds)):
+            for draw in rng.choices(draws, k=len(draws)):
+                drawn = rng.choices(episodes, k=len(episodes))
+                means.append(sum(gaps[seed, draw, episode] for episode in drawn) / len(drawn))
+        found.append(sum(means) / len(means))
+    return (sum(gaps.values()) / len(gaps), *np.percentile(found, [2.5, 97.5]))
+
+
+def test_differences_agree_with_a_slow_reference_on_what_both_methods_have(
+    write_returns: WriteReturns, tmp_path: Path
+) -> None:
+    """One method has a seed and a label draw more; skills differ from seed to seed, which pairs partly cancel."""
+    ours = [write_returns(method="ours", seed=s, skills={"64": 0.9 - 0.1 * s}, draws=3) for s in range(5)]
+    theirs = [write_returns(method="theirs", seed=s, skills={"64": 0.6 - 0.2 * (s == 2)}, draws=2) for s in range(1, 5)]
+    *_, differences, _ = run([*ours, *theirs], tmp_path, samples=4000)
+    row = differences.query("method == 'ours'").iloc[0]
+    value, low, high = slow_differences(
+        *(add_normalized(read_returns(paths)) for paths in (ours, theirs)), samples=2000
+    )
+    assert (row["num_seeds"], row["num_draws"]) == (4, 2)
+    assert row["difference"] == pytest.approx(value)
+    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.02)
+
+
+def test_methods_without_a_common_seed_have_no_difference(write_returns: WriteReturns, tmp_path: Path) -> None:
+    *_, differences, _ = run([write_returns(seed=0), write_returns(method="bc", seed=1)], tmp_path)
+    assert differences.empty
+
+
+def test_profiles_hold_the_compared_budget_and_methods_without_one(paths: list[Path], tmp_path: Path) -> None:
+    *_, profile = run(paths, tmp_path)
+    assert set(profile["labels"]) == {"64", "all", "0"}
+    agents = profile.query("env == @ENVS[0] and method == 'lapo'").set_index("threshold")["fraction"]
+    assert (agents.loc[0.0], agents.loc[0.79], agents.loc[0.8]) == (1, 1, 0)
+    assert profile["threshold"].min() <= 0 and profile["threshold"].max() >= 1
+
+
+def test_online_methods_stand_after_all_labels(paths: list[Path], write_returns: WriteReturns, tmp_path: Path) -> None:
+    online = [write_returns(env, "lapo", seed, {"online": 1.0}, draws=1) for env in ENVS for seed in range(3, 6)]
+    moved = [path.rename(path.parent / "online.csv") for path in online]
+    for path in moved:
+        pd.read_csv(path).assign(method="rl").to_csv(path, index=False)
+    agents, aggregate, _, _, profile = run([*paths, *moved], tmp_path / "summary")
+    assert "online" in set(agents["labels"]) & set(profile["labels"])
+    assert aggregate.query("env == 'all' and method == 'rl'")["mean"].tolist() == [1]
+
+
+def test_summaries_can_be_read_again(paths: list[Path], tmp_path: Path) -> None:
+    run(paths, tmp_path)
+    assert read_improvement(tmp_path / "improvement.csv")["labels"].iloc[0] == "16"
+    assert read_profile(tmp_path / "profile.csv")["threshold"].dtype == float
 
 
 def test_tables_of_one_environment_have_the_columns_of_all(paths: list[Path], tmp_path: Path) -> None:
-    agents, _, _ = run(paths, tmp_path)
+    agents, *_ = run(paths, tmp_path)
     chosen = [path for path in paths if ENVS[0] in str(path) and "seed1" in str(path)]
     summarise_agents(returns=chosen, output=tmp_path / "seed1.csv")
     expected = agents.query("env == @ENVS[0] and seed == 1").reset_index(drop=True)
@@ -131,7 +222,7 @@ def test_the_aggregate_can_be_read_again(paths: list[Path], tmp_path: Path) -> N
 def test_tables_come_with_their_provenance(paths: list[Path], tmp_path: Path) -> None:
     run(paths, tmp_path)
     found = json.loads((tmp_path / "aggregate.json").read_text())
-    assert found["settings"] == {"bootstrap_samples": 200}
+    assert found["settings"] == {"bootstrap_samples": 200, "labels": "64"}
     assert len(found["inputs"]) == len(paths)
 
 

@@ -119,7 +119,7 @@ def _draw_panel(
     budgets = sorted((name for name in table["labels"].unique() if name not in REFERENCE_LABELS), key=label_order)
     positions = label_positions(budgets, trajectory_length)
     beside = {name: published[name] for name in budgets if name in published}
-    panel.plot([positions[name] for name in beside], list(beside.values()), **style.PUBLISHED, zorder=2.5)
+    panel.plot([positions[name] for name in beside], list(beside.values()), **style.PUBLISHED, zorder=4)
     if columns[0] != "success_rate":
         panel.axhline(1, color=style.FAINT, linewidth=1.2, zorder=1)
         panel.annotate(

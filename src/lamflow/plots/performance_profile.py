@@ -32,8 +32,8 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
         panels[0].set_ylim(-0.02, 1.02)
         panels[0].set_xlim(profile["threshold"].min(), profile["threshold"].max())
         for panel in panels[::columns]:
-            panel.set_ylabel("fraction of agents", fontsize=9 if columns < 4 else 8)
-        figure.supxlabel("normalised return above", fontsize=9)
+            panel.set_ylabel("fraction of agents above τ", fontsize=9 if columns < 4 else 8)
+        figure.supxlabel("normalised return τ", fontsize=9)
         labels = [look.label for look in styles.values()]
         figure.legend(
             handles=[_handle(look) for look in styles.values()],

@@ -69,7 +69,7 @@ def _draw_dots(
         look, rows = styles[method], table[table["method"] == method]
         if rows.empty:
             text = "the baseline" if method == baseline else "not compared"
-            panel.text(0.03, place, text, va="center", fontsize=8, color=style.MUTED, backgroundcolor="white")
+            panel.text(0.03, place, text, va="center", fontsize=8, color=style.MUTED)
             continue
         value, low, high = rows[["probability", "low", "high"]].to_numpy(float)[0]
         panel.plot([low, high], [place, place], color=look.color, linewidth=2.2, alpha=0.55, solid_capstyle="round")
