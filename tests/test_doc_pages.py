@@ -38,8 +38,16 @@ def test_every_metric_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [columns.RETURNS_COLUMNS, columns.AGENT_COLUMNS, columns.AGGREGATE_COLUMNS, columns.IMPROVEMENT_COLUMNS],
-    ids=["returns", "agents", "aggregate", "improvement"],
+    [
+        columns.RETURNS_COLUMNS,
+        columns.AGENT_COLUMNS,
+        columns.AGGREGATE_COLUMNS,
+        columns.IMPROVEMENT_COLUMNS,
+        columns.DIFFERENCE_COLUMNS,
+        columns.PROFILE_COLUMNS,
+        columns.CURVE_COLUMNS,
+    ],
+    ids=["returns", "agents", "aggregate", "improvement", "differences", "profile", "curve"],
 )
 def test_every_table_is_listed_with_its_columns_in_their_order(table: tuple[str, ...]) -> None:
     assert ", ".join(f"`{column}`" for column in table) in page("data-formats.md")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lamflow.evaluation.columns import AGGREGATE_COLUMNS
+from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS
 from lamflow.plots.style import save_figure
 
 SvgTexts = Callable[[Figure], list[str]]
@@ -46,6 +46,42 @@ def aggregate() -> pd.DataFrame:
             interval = (value, value - 0.05, value + 0.04)
             rows.append((env, method, labels, 3, 2, 600, *interval, *interval, *interval))
     return pd.DataFrame(rows, columns=list(AGGREGATE_COLUMNS))
+
+
+@pytest.fixture
+def improvement() -> pd.DataFrame:
+    """A made-up ``summary/improvement.csv`` of an environment and all; VPT ran on the first alone."""
+    chances = {("lapo", "bc"): 0.9, ("lapo_codes", "bc"): 0.95, ("lapo_codes", "lapo"): 0.6}
+    chances |= {(baseline, method): 1 - value for (method, baseline), value in chances.items()}
+    rows = [
+        (env, labels, method, baseline, value, value - 0.05, value + 0.05)
+        for env in ("xland-doorkey-6x6", "all")
+        for labels in ("16", "64")
+        for (method, baseline), value in chances.items()
+    ]
+    rows += [
+        ("xland-doorkey-6x6", "64", "vpt", "bc", 0.7, 0.6, 0.8),
+        ("xland-doorkey-6x6", "64", "bc", "vpt", 0.3, 0.2, 0.4),
+    ]
+    return pd.DataFrame(rows, columns=list(IMPROVEMENT_COLUMNS))
+
+
+@pytest.fixture
+def profile() -> pd.DataFrame:
+    """A made-up ``summary/profile.csv`` of two environments and all."""
+    thresholds = np.linspace(-0.5, 1.5, 21)
+    parts = []
+    for env in ("xland-doorkey-6x6", "xland-r1-9x9", "all"):
+        for method, labels, middle in (
+            ("lapo", "64", 0.6),
+            ("bc", "64", 0.2),
+            ("random", "0", 0.0),
+            ("rl", "online", 0.9),
+        ):
+            fraction = 1 / (1 + np.exp(10 * (thresholds - middle)))
+            numbers = {"threshold": thresholds, "fraction": fraction, "low": 0.9 * fraction, "high": fraction}
+            parts.append(pd.DataFrame(numbers).assign(env=env, method=method, labels=labels))
+    return pd.concat(parts)[list(PROFILE_COLUMNS)]
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from lamflow.catalogue import MINIGRID_ACTIONS
 from lamflow.evaluation.codes import count_codes
 from lamflow.plots.code_actions import MOST_CODES, draw_code_actions
 from lamflow.plots.film_strip import draw_film_strip
-from lamflow.plots.latent_space import LatentPanel, draw_latent_space, principal_plane
+from lamflow.plots.latent_panels import LatentPanel
+from lamflow.plots.latent_space import draw_latent_space, principal_plane
+from lamflow.plots.latent_umap import LEAST_POINTS, draw_latent_umap, umap_plane
 
 SvgTexts = Callable[[Figure], list[str]]
 
@@ -57,6 +59,33 @@ def test_latent_space_lists_only_actions_that_occur(svg_texts: SvgTexts) -> None
     chosen = actions < 3
     texts = svg_texts(draw_latent_space([LatentPanel("lapo", latents[chosen], actions[chosen])], MINIGRID_ACTIONS))
     assert "turn left" in texts and "toggle" not in texts
+
+
+def test_umap_keeps_clusters_apart_and_repeats_itself() -> None:
+    latents, actions = clusters()
+    plane = umap_plane(latents)
+    assert plane.shape == (len(latents), 2)
+    centres = np.stack([plane[actions == action].mean(0) for action in range(6)])
+    nearest = np.linalg.norm(plane[:, None] - centres, axis=-1).argmin(1)
+    assert (nearest == actions).mean() > 0.95
+    np.testing.assert_array_equal(plane, umap_plane(latents))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (LEAST_POINTS - 1, 3), (LEAST_POINTS, 1), (12, 1)])
+def test_umap_of_few_points_or_of_one_dimension_is_finite(shape: tuple[int, int]) -> None:
+    plane = umap_plane(np.random.default_rng(0).random(shape).astype(np.float32))
+    assert plane.shape == (shape[0], 2) and np.isfinite(plane).all()
+
+
+def test_umap_of_equal_latents_is_finite() -> None:
+    assert np.isfinite(umap_plane(np.ones((40, 3), np.float32))).all()
+
+
+def test_latent_umap_names_panels_and_says_where_there_is_nothing(svg_texts: SvgTexts) -> None:
+    latents, actions = clusters(40)
+    empty = LatentPanel("nothing", latents[:0], actions[:0])
+    texts = svg_texts(draw_latent_umap([LatentPanel("lapo, seed 0", latents, actions), empty], MINIGRID_ACTIONS))
+    assert {"lapo, seed 0", "nothing", "no effectful transitions", "UMAP 1", "UMAP 2"} <= set(texts)
 
 
 def test_code_actions_group_codes_by_their_action(svg_texts: SvgTexts) -> None:

@@ -23,12 +23,17 @@ from lamflow.stages.plot_film_strip import plot_film_strip, start_row
 from lamflow.stages.plot_label_curve import plot_label_curve
 from lamflow.stages.plot_lam_curves import plot_lam_curves
 from lamflow.stages.plot_latent_space import plot_latent_space
+from lamflow.stages.plot_latent_umap import plot_latent_umap
 from lamflow.stages.plot_method_comparison import plot_method_comparison
+from lamflow.stages.plot_online_curves import plot_online_curves
+from lamflow.stages.plot_performance_profile import plot_performance_profile
 from lamflow.stages.plot_policy_curves import plot_policy_curves
+from lamflow.stages.plot_probability_of_improvement import plot_probability_of_improvement
 from lamflow.training.checkpoint import save_model
 
 MakeMetrics = Callable[..., pd.DataFrame]
 ENV = "xland-doorkey-6x6"
+PUBLISHED = Path(__file__).parents[2] / "config" / "published" / "lapo_returns.csv"
 
 
 @pytest.fixture
@@ -92,6 +97,43 @@ def test_result_figures(aggregate: pd.DataFrame, episodes: Path, tmp_path: Path)
     check(tmp_path / "method_comparison.svg", "plot_method_comparison", "with 64 labels")
 
 
+def test_published_returns_are_an_input_of_the_figures_that_show_them(aggregate: pd.DataFrame, tmp_path: Path) -> None:
+    table = tmp_path / "aggregate.csv"
+    aggregate.replace({"xland-doorkey-6x6": "procgen-maze"}).to_csv(table, index=False)
+    plot_label_curve(aggregate=table, output=tmp_path / "label_curve.svg", published=PUBLISHED)
+    found = check(tmp_path / "label_curve.svg", "plot_label_curve", "LAPO (digitised)")
+    assert set(found["inputs"]) == {"aggregate", "published"}
+
+
+def test_figures_of_comparisons(improvement: pd.DataFrame, profile: pd.DataFrame, tmp_path: Path) -> None:
+    improvement.to_csv(tmp_path / "improvement.csv", index=False)
+    profile.to_csv(tmp_path / "profile.csv", index=False)
+    plot_performance_profile(profile=tmp_path / "profile.csv", output=tmp_path / "performance_profile.svg")
+    check(tmp_path / "performance_profile.svg", "plot_performance_profile", "with 64 labels")
+    plot_probability_of_improvement(
+        improvement=tmp_path / "improvement.csv",
+        labels=64,
+        baselines=["bc"],
+        output=tmp_path / "probability_of_improvement.svg",
+    )
+    found = check(tmp_path / "probability_of_improvement.svg", "plot_probability_of_improvement", "P(method beats BC)")
+    assert found["settings"] == {"labels": "64", "baselines": ["bc"]}
+
+
+def test_online_curves(tmp_path: Path) -> None:
+    paths = []
+    for seed in range(2):
+        path = tmp_path / f"curve{seed}.csv"
+        rows = {"env_steps": [100, 200, 300], "episodes": [0, 3, 2], "return_mean": [None, 1.0, 2.0]}
+        run = {"env": ENV, "method": "rl", "seed": seed, "return_random": 0.0, "return_expert": 2.0}
+        pd.DataFrame(rows).assign(**run).to_csv(path, index=False)
+        paths.append(path)
+    plot_online_curves(curves=paths, output=tmp_path / "online_curves.svg", bootstrap_samples=50, published=PUBLISHED)
+    found = check(tmp_path / "online_curves.svg", "plot_online_curves", ENV, ">rl<", "environment steps")
+    assert len(found["inputs"]) == 3
+    assert "digitised" not in tmp_path.joinpath("online_curves.svg").read_text()
+
+
 def test_a_broken_aggregate_is_named_and_leaves_no_figure(tmp_path: Path) -> None:
     table = tmp_path / "aggregate.csv"
     table.write_text("env,method\na,b\n")
@@ -119,6 +161,8 @@ def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_
     latents = [write_latents("lapo", 2), write_latents("continuous", 0)]
     plot_latent_space(episodes=episodes, latents=latents, output=tmp_path / "latent_space.svg")
     check(tmp_path / "latent_space.svg", "plot_latent_space", "lapo, seed 0", "continuous, seed 0", "toggle")
+    plot_latent_umap(episodes=episodes, latents=latents, output=tmp_path / "latent_umap.svg")
+    check(tmp_path / "latent_umap.svg", "plot_latent_umap", "lapo, seed 0", "continuous, seed 0", "UMAP 1")
     plot_code_actions(episodes=episodes, latents=latents[0], output=tmp_path / "code_actions.svg")
     check(tmp_path / "code_actions.svg", "plot_code_actions", f"{ENV}, lapo, seed 0")
     with pytest.raises(ValueError, match=r"continuous\.zarr: LAM 'continuous' has no codebook"):
@@ -160,7 +204,7 @@ def test_latents_of_other_episodes_are_refused(write_latents: Callable[..., Path
 
 def test_a_change_of_one_figure_leaves_the_code_digests_of_the_others() -> None:
     """A figure's stage imports its own drawing module and what all share, so the workflow draws only that figure again."""
-    shared = {"style", "curves"}
+    shared = {"style", "curves", "latent_panels"}
     for stage in Path(plots.__file__).parents[1].joinpath("stages").glob("plot_*.py"):
         drawn = set(re.findall(r"^from lamflow\.plots\.(\w+) import", stage.read_text(), flags=re.MULTILINE)) - shared
         assert drawn == {stage.stem.removeprefix("plot_")}

@@ -44,7 +44,7 @@ def draw_label_curve(
         )
     envs = sorted(aggregate["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
     styles = style.method_styles(aggregate["method"])
-    points = {env: _published_points(published if statistic == "mean" else None, env, envs) for env in envs}
+    points = {env: _published_points(published if statistic == "mean" else None, env, aggregate) for env in envs}
     rows, columns = style.panel_grid(len(envs))
     width = (72 * style.WIDTH - 35) / columns - 15
     with style.in_style():
@@ -65,12 +65,13 @@ def draw_label_curve(
     return figure
 
 
-def _published_points(published: pd.DataFrame | None, env: str, envs: Sequence[str]) -> dict[str, float]:
-    """LAPO's published mean at each label budget, empty where there is none."""
+def _published_points(published: pd.DataFrame | None, env: str, aggregate: pd.DataFrame) -> dict[str, float]:
+    """LAPO's published mean at each label budget of ``env``'s panel, empty where there is none."""
     if published is None:
         return {}
-    table = published_mean(published, [name for name in envs if name != EVERY_ENV] if env == EVERY_ENV else [env])
-    table = table[table["method"] == OFFLINE]
+    table = published_mean(published, set(aggregate["env"]) - {EVERY_ENV} if env == EVERY_ENV else [env])
+    drawn = aggregate[aggregate["env"] == env]["labels"]
+    table = table[(table["method"] == OFFLINE) & table["labels"].isin(drawn)]
     return dict(zip(table["labels"], table["normalized"], strict=True))
 
 
@@ -118,8 +119,8 @@ def _draw_panel(
 ) -> None:
     budgets = sorted((name for name in table["labels"].unique() if name not in REFERENCE_LABELS), key=label_order)
     positions = label_positions(budgets, trajectory_length)
-    beside = {name: published[name] for name in budgets if name in published}
-    panel.plot([positions[name] for name in beside], list(beside.values()), **style.PUBLISHED, zorder=4)
+    if published:
+        panel.plot([positions[name] for name in published], list(published.values()), **style.PUBLISHED, zorder=4)
     if columns[0] != "success_rate":
         panel.axhline(1, color=style.FAINT, linewidth=1.2, zorder=1)
         panel.annotate(
