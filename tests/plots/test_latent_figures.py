@@ -79,6 +79,8 @@ def test_umap_of_few_points_or_of_one_dimension_is_finite(shape: tuple[int, int]
 
 def test_umap_of_equal_latents_is_finite() -> None:
     assert np.isfinite(umap_plane(np.ones((40, 3), np.float32))).all()
+    repeated = np.random.default_rng(0).random((LEAST_POINTS, 3)).repeat(8, 0).astype(np.float32)
+    assert np.isfinite(umap_plane(repeated)).all()
 
 
 def test_latent_umap_names_panels_and_says_where_there_is_nothing(svg_texts: SvgTexts) -> None:

@@ -19,7 +19,13 @@ RULES = {
     for path in sorted(ROOT.joinpath("workflow", "rules").glob("*.smk"))
     for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 }
-DISTRIBUTIONS = {"PIL": "pillow", "procgen": "procgen-mirror", "umap": "umap-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "procgen": "procgen-mirror",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
 DIRECTIVES = ["output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "script"]
 
 

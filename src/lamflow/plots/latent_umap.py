@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ MOST_POINTS = 3000
 NEIGHBOURS = 15
 """Neighbours of a point that UMAP keeps near it."""
 LEAST_POINTS = 5
-"""Fewer have no neighbourhoods: they stand as their first latent dimensions are."""
+"""Fewer different ones have no neighbourhoods: they stand where their first latent dimensions say."""
 
 
 def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
@@ -23,14 +24,26 @@ def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
 
     Latents are taken as they are, with Euclidean distances. The optimisation runs on one thread, or it would not repeat.
     """
-    if len(latents) < LEAST_POINTS:
+    if len(np.unique(latents, axis=0)) < LEAST_POINTS:
         return np.pad(latents[:, :2].astype(float), ((0, 0), (0, max(0, 2 - latents.shape[1]))))
+    from sklearn.neighbors import NearestNeighbors
     from umap import UMAP  # takes seconds, as numba compiles
 
-    # A spectral start needs eigenvectors, which fail or differ between machines on disconnected or duplicate points.
-    start = "pca" if latents.shape[1] > 1 else "random"
-    model = UMAP(n_neighbors=min(NEIGHBOURS, len(latents) - 1), init=start, random_state=seed, n_jobs=1)
-    coordinates: Floats = model.fit_transform(latents.astype(np.float32)).astype(float)
+    neighbours = min(NEIGHBOURS, len(latents) - 1)
+    distances, indices = NearestNeighbors(n_neighbors=neighbours).fit(latents).kneighbors(latents)
+    model = UMAP(
+        n_neighbors=neighbours,
+        # Exact neighbours, found here: UMAP's own search compiles for longer than it all takes.
+        precomputed_knn=(indices, distances.astype(np.float32), None),
+        force_approximation_algorithm=True,
+        # A spectral start needs eigenvectors, which fail or differ between machines on disconnected or duplicate points.
+        init="pca" if latents.shape[1] > 1 else "random",
+        random_state=seed,
+        n_jobs=1,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="precomputed_knn")  # new points are never added
+        coordinates: Floats = model.fit_transform(latents.astype(np.float32)).astype(float)
     return coordinates
 
 

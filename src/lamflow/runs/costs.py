@@ -29,7 +29,7 @@ STAGE_MB = {
     "plot_film_strip": 900,
     "plot_episode_film": 1300,
     "plot_latent_space": 900,
-    "plot_latent_umap": 1300,
+    "plot_latent_umap": 1000,
 }
 """Megabytes of a stage's process beside what scales: libraries, read-ahead, buffers; from the largest runs in docs/resources.md."""
 OTHER_STAGE_MB = 400
