@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def _published_marks(published: pd.DataFrame | None, env: str, curves: pd.DataFr
     return dict(zip(table["method"], table["normalized"], strict=True))
 
 
-def _look(method: str) -> dict[str, object]:
+def _look(method: str) -> dict[str, Any]:
     return style.PUBLISHED | {"marker": _MARKS[method], "markersize": 4.5}
 
 

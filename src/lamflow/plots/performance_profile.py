@@ -24,13 +24,14 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
     rows, columns = style.panel_grid(len(envs))
     with style.in_style():
         figure = style.new_figure(0.75 + {1: 3.4, 2: 2.6, 3: 2.2}.get(columns, 1.8) * rows)
-        panels: list[Axes] = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+        panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for panel, env in zip(panels, envs, strict=False):
             _draw_panel(panel, profile[profile["env"] == env], styles)
             style.set_title(panel, "all environments" if env == EVERY_ENV else env, columns)
         style.hide_unused(panels, len(envs))
         panels[0].set_ylim(-0.02, 1.02)
-        panels[0].set_xlim(profile["threshold"].min(), profile["threshold"].max())
+        for panel in panels[: len(envs)]:
+            panel.set_xlim(profile["threshold"].min(), profile["threshold"].max())
         for panel in panels[::columns]:
             panel.set_ylabel("fraction of agents above τ", fontsize=9 if columns < 4 else 8)
         figure.supxlabel("normalised return τ", fontsize=9)
