@@ -17,11 +17,14 @@ from lamflow.config_base import Name, Settings
 from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
 from lamflow.config_errors import explain, read_yaml
 from lamflow.config_methods import (
+    ActionSelection,
     BcMethodSettings,
     DecoderSettings,
+    FlowSettings,
     LamSettings,
     LatentMethodSettings,
     MethodSettings,
+    MixtureSettings,
     OracleMethodSettings,
     PolicySettings,
     RandomMethodSettings,
@@ -40,6 +43,7 @@ from lamflow.config_networks import (
 from lamflow.config_training import LoggingSettings, TrainingSettings
 
 __all__ = [
+    "ActionSelection",
     "BcMethodSettings",
     "CollectionSettings",
     "DecoderSettings",
@@ -48,12 +52,14 @@ __all__ = [
     "EvaluationSettings",
     "Experiment",
     "ExpertSettings",
+    "FlowSettings",
     "ImpalaSettings",
     "LabelCount",
     "LamSettings",
     "LatentMethodSettings",
     "LoggingSettings",
     "MethodSettings",
+    "MixtureSettings",
     "Name",
     "NetworkSettings",
     "OracleMethodSettings",
@@ -81,8 +87,8 @@ class EvaluationSettings(Settings):
     """Rollouts of the agents on test levels."""
 
     episodes: int = Field(100, gt=0, description="Episodes an agent (label count and draw).")
-    action_selection: Literal["argmax", "sample"] = Field(
-        "sample", description="How an action is taken from its distribution."
+    action_selection: ActionSelection = Field(
+        "sample", description="How an action is taken from its distribution, by methods that do not say it themselves."
     )
     bootstrap_samples: int = Field(2000, gt=0, description="Resamples of the stratified bootstrap intervals.")
 

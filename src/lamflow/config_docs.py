@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -107,7 +107,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(member) for member in inner)
     if origin is not None and inner:  # Annotated
         return _type(inner[0])
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
+    names = {int: "integer", float: "number", str: "text", bool: "true or false", NoneType: "null"}
+    return names.get(annotation, str(annotation))
 
 
 def _default(field: FieldInfo) -> str:
@@ -127,7 +128,8 @@ def _group_default(value: BaseModel) -> str:
 
 def _allowed(field: FieldInfo) -> str:
     """Choices, bounds and lengths of a field."""
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    options = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else [field.annotation]
+    choices = [choice for option in options if get_origin(option) is Literal for choice in get_args(option)]
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}

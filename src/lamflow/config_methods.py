@@ -17,6 +17,9 @@ from lamflow.config_networks import (
 )
 from lamflow.config_training import TrainingSettings
 
+ActionSelection = Literal["argmax", "sample"]
+ACTION_SELECTION = "How an action is taken from its distribution; null: as `evaluation.action_selection` says."
+
 
 class SupervisionSettings(Settings):
     """Few action labels that a LAM sees beside the frames: a head on the latent before quantisation predicts the true action.
@@ -98,11 +101,46 @@ class DecoderSettings(Settings):
         description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
     )
     hidden_widths: tuple[int, ...] = Field((128, 128), description="Hidden layers of the MLP.")
+    observation: bool = Field(
+        False,
+        description="The MLP also gets the features of the trained policy's hidden layer in the present observation: what a latent "
+        "stands for may depend on it. Latent methods, kind mlp.",
+    )
     smoothing: float = Field(
         0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
     )
     training: TrainingSettings = Field(
         default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Training of the MLP."
+    )
+
+    @model_validator(mode="after")
+    def _tables_see_codes_alone(self) -> DecoderSettings:
+        if self.observation and self.kind == "dictionary":
+            raise ValueError(
+                "decoder.observation: true needs kind: mlp, a network on latent and observation; found kind: dictionary, a table of "
+                "codes alone"
+            )
+        return self
+
+    @property
+    def inputs(self) -> str:
+        """What the decoder is and sees, as files of decoders say it."""
+        return f"{self.kind} with observation" if self.observation else self.kind
+
+
+class MixtureSettings(Settings):
+    """A Gaussian mixture over the pre-quantisation latent, with diagonal deviations."""
+
+    components: int = Field(5, gt=0, description="Components; an agent decodes the mean of each.")
+
+
+class FlowSettings(Settings):
+    """Flow matching over the pre-quantisation latent: a network predicts the latent from a noisy one, the time and the policy's output."""
+
+    integration_steps: int = Field(4, gt=0, description="Euler steps from noise to a latent; 2 to 5 are enough.")
+    hidden_widths: tuple[int, ...] = Field((256, 256), min_length=1, description="Hidden layers of the network.")
+    samples: int = Field(
+        4, gt=0, description="Latents that an agent draws at each step; it averages their decoded action probabilities."
     )
 
 
@@ -111,12 +149,28 @@ class LatentMethodSettings(Settings):
 
     kind: Literal["latent"] = "latent"
     lam: Name = Field(description="The LAM, by its name under `lams`.")
-    target: Literal["latent", "codes"] = Field(
+    target: Literal["latent", "codes", "mixture", "flow"] = Field(
         "latent",
-        description="latent: regression on the pre-quantisation latent (MSE, LAPO); codes: categorical over the codes.",
+        description="What the policy learns of the pre-quantisation latent. latent: its mean (MSE, LAPO); mixture: its distribution as a "
+        "Gaussian mixture; flow: its distribution by flow matching. Or codes: categorical over the codes.",
     )
+    mixture: MixtureSettings = Field(default_factory=MixtureSettings, description="The mixture, with target mixture.")
+    flow: FlowSettings = Field(default_factory=FlowSettings, description="The flow, with target flow.")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The latent policy.")
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="The action decoder.")
+    action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
+
+    @model_validator(mode="after")
+    def _settings_of_the_target(self) -> LatentMethodSettings:
+        for name, default in (("mixture", MixtureSettings()), ("flow", FlowSettings())):
+            if getattr(self, name) != default and self.target != name:
+                raise ValueError(f"{name}: counts with target: {name} alone; found target: {self.target}")
+        return self
+
+    @property
+    def head(self) -> MixtureSettings | FlowSettings | None:
+        """Settings of the distribution over latents, where the policy has one."""
+        return self.mixture if self.target == "mixture" else self.flow if self.target == "flow" else None
 
 
 class BcMethodSettings(Settings):
@@ -124,6 +178,7 @@ class BcMethodSettings(Settings):
 
     kind: Literal["bc"] = "bc"
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+    action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
 
 
 class VptMethodSettings(Settings):
@@ -134,6 +189,15 @@ class VptMethodSettings(Settings):
     symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+    action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
+
+    @model_validator(mode="after")
+    def _models_see_windows(self) -> VptMethodSettings:
+        if self.decoder.observation:
+            raise ValueError(
+                "decoder.observation: true is for decoders of latents; found kind: vpt, whose inverse dynamics model sees the frames"
+            )
+        return self
 
 
 class OracleMethodSettings(Settings):
@@ -141,6 +205,7 @@ class OracleMethodSettings(Settings):
 
     kind: Literal["oracle_bc"] = "oracle_bc"
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+    action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
 
 
 class RandomMethodSettings(Settings):

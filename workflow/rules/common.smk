@@ -102,11 +102,11 @@ def lam_settings(wildcards):
 
 
 def decoder_settings(wildcards):
-    return settings_of(EXPERIMENT.methods[wildcards.method], without={"policy"})
+    return settings_of(EXPERIMENT.methods[wildcards.method], without={"policy", "mixture", "flow", "action_selection"})
 
 
 def policy_settings(wildcards):
-    return settings_of(EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics"})
+    return settings_of(EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "action_selection"})
 
 
 def policy_labels(wildcards):
@@ -143,7 +143,7 @@ def expert_inputs(wildcards):
     return {"shipped": os.path.relpath(shipped)} if shipped else {}
 
 
-def decoder_inputs(wildcards):
+def labelled_inputs(wildcards):
     """Episodes, and the latents of the method's LAM; VPT's decoders are inverse dynamics models on frames."""
     inputs = {"train": "results/{experiment}/data/{env}/train.zarr"}
     method = EXPERIMENT.methods[wildcards.method]
@@ -152,9 +152,17 @@ def decoder_inputs(wildcards):
     return inputs
 
 
+def decoder_inputs(wildcards):
+    """What labels are read from, and the trained policy where decoders see its features of the observation."""
+    inputs, method = labelled_inputs(wildcards), EXPERIMENT.methods[wildcards.method]
+    if method.kind == "latent" and method.decoder.observation:
+        inputs["policy"] = "results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors"
+    return inputs
+
+
 def policy_inputs(wildcards):
     """Episodes, and what the policy imitates beside their actions: latents, or the labels of VPT's decoders."""
-    inputs = decoder_inputs(wildcards)
+    inputs = labelled_inputs(wildcards)
     inputs["validation"] = "results/{experiment}/data/{env}/validation.zarr"
     if "latents" in inputs:
         inputs["validation_latents"] = inputs["latents"].replace("train.zarr", "validation.zarr")

@@ -13,6 +13,6 @@ if __name__ == "__main__":
         label_draws=snakemake.params.label_draws,
         seed=int(snakemake.wildcards.seed),
         train=snakemake.input.train,
-        latents=snakemake.input.get("latents"),
+        **{name: snakemake.input.get(name) for name in ("latents", "policy")},
         output=snakemake.output.decoders,
     )

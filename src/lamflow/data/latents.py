@@ -22,6 +22,8 @@ from lamflow.data.store import EpisodeStore, check_env
 
 FORMAT: Final = "lamflow-latents"
 FORMAT_VERSION: Final = 1
+MOMENT_ROWS: Final = 65_536
+"""Rows that are in memory at once when moments are computed: 34 MB of LAPO's latents."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,20 @@ class LatentStore:
     def rows(self, name: str) -> RowReader:
         """A reader of parts of the array ``name``, much quicker for those of a large store: it verifies what it reads, no more."""
         return self._group.rows(name)
+
+    def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of the latents of transitions, float32 [D] each."""
+        reader, valid = self.rows("latents"), self.array("valid")[...]
+        total, squares = np.zeros(self.latent_dim), np.zeros(self.latent_dim)
+        for start in range(0, self.num_rows, MOMENT_ROWS):
+            stop = min(start + MOMENT_ROWS, self.num_rows)
+            latents = reader.read(start, stop)[valid[start:stop]].astype(np.float64)
+            total += latents.sum(0)
+            squares += np.square(latents).sum(0)
+        count = max(1, int(valid.sum()))
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return mean.astype(np.float32), deviation.astype(np.float32)
 
     def load(self) -> LatentArrays:
         """Read everything into memory; ValueError names a damaged file."""

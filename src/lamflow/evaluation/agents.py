@@ -26,7 +26,10 @@ def load_agent(
     action_selection: Literal["argmax", "sample"],
     seed: int,
 ) -> tuple[list[Member], Agent]:
-    """A method's agent and its members, from the files of its policy and decoders; ValueError when they do not belong together."""
+    """A method's agent and its members, from the files of its policy and decoders; ValueError when they do not belong together.
+
+    ``action_selection`` is for methods that do not say it themselves.
+    """
     typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
     if typed.kind == "random":
         return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
@@ -34,10 +37,12 @@ def load_agent(
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
     members, networks = read_policies(policy, env=spec.name, method=method)
     decode: Decode = action_probabilities
+    observes = False
     if isinstance(typed, LatentMethodSettings):
         if decoders is None:
             raise ValueError(f"method {method!r} acts in latents; no decoders file was given")
-        made_for = {"decoder": typed.decoder.kind, "target": typed.target}
+        made_for = {"decoder": typed.decoder.inputs, "target": typed.target}
+        observes = typed.decoder.observation
         members, weights, metadata = read_members(decoders, env=spec.name, method=method, **made_for)
         if typed.decoder.kind == "dictionary":
             decode = table_decode([part["table"] for part in weights])
@@ -52,7 +57,8 @@ def load_agent(
         networks=networks,
         num_members=len(members),
         decode=decode,
-        action_selection=action_selection,
+        action_selection=typed.action_selection or action_selection,
         seed=seed,
+        decodes_features=observes,
     )
     return members, agent

@@ -1,6 +1,7 @@
 """Agents: what rollouts call. One agent holds M members (label counts x label draws) that share a policy or have their own.
 
-Shapes: B batch (rows of all members mixed), K context frames, A actions, S recurrent width.
+Shapes: B batch (rows of all members mixed), K context frames, A actions, F feature width (a recurrent state's too), S latents drawn,
+O entries of what is decoded.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_auto
 
 @dataclass
 class AgentState:
-    """What an agent remembers of B running episodes, on its device: its context and, if recurrent, its state float32 [B, S]."""
+    """What an agent remembers of B running episodes, on its device: its context and, if recurrent, its state float32 [B, F]."""
 
     frames: Tensor
     proprioception: Tensor
@@ -53,14 +54,16 @@ class Agent(Protocol):
 
 
 Decode = Callable[[Tensor, Tensor], Tensor]
-"""(policy outputs float32 [B, O], their members int64 [B]), both on the CPU, to action probabilities [B, A]: decoders are too small
-for a GPU."""
+"""(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to action probabilities [B, A]: decoders are too small
+for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the policy's features behind them where decoders see
+the observation."""
 
 
 class PolicyAgent:
     """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities.
 
-    The networks compute on the device that they are on, over pixels in its fastest precision.
+    The networks compute on the device that they are on, over pixels in its fastest precision. Where they have a head, it draws
+    latents z_s with weights w_s there, and the probabilities are the mean sum_s w_s decode(z_s). All that is random comes from ``seed``.
     """
 
     def __init__(
@@ -71,12 +74,14 @@ class PolicyAgent:
         decode: Decode,
         action_selection: Literal["argmax", "sample"],
         seed: int,
+        decodes_features: bool = False,
     ) -> None:
         assert len(networks) in (1, num_members)
         self.networks = [network.eval() for network in networks]
         self.device = next(networks[0].parameters()).device
         self.num_members = num_members
         self.decode = decode
+        self.decodes_features = decodes_features
         self.action_selection = action_selection
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -99,36 +104,48 @@ class PolicyAgent:
             state.recurrent,
         )
         inputs = PolicyInputs(state.frames, state.begun, state.proprioception, self._tensor(observation.task))
-        outputs, state.recurrent = self._outputs(inputs, state.recurrent, members)
-        return self._select(self.decode(outputs.cpu(), members)), state
+        weights_BS, decoded_BSO, state.recurrent = self._answers(inputs, state.recurrent, members)
+        samples = weights_BS.shape[1]
+        probabilities = self.decode(decoded_BSO.flatten(0, 1).cpu(), members.repeat_interleave(samples))
+        return self._select((weights_BS.cpu()[..., None] * probabilities.unflatten(0, (-1, samples))).sum(1)), state
 
     def _tensor(self, values: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _outputs(self, inputs: PolicyInputs, recurrent_BS: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-        """What the networks of the rows' members answer: outputs float32 [B, O] and the next recurrent states [B, S]."""
+    def _answers(self, inputs: PolicyInputs, recurrent_BF: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks of the rows' members answer, see ``_run``."""
         if len(self.networks) == 1:
-            return self._run(self.networks[0], inputs, recurrent_BS)
+            return self._run(self.networks[0], inputs, recurrent_BF)
         order = members.argsort(stable=True).to(self.device)
         sizes = members.bincount(minlength=self.num_members).tolist()
-        parts = zip(*(part[order].split(sizes) for part in (*inputs, recurrent_BS)), strict=True)
+        parts = zip(*(part[order].split(sizes) for part in (*inputs, recurrent_BF)), strict=True)
         answers = [
             self._run(network, PolicyInputs(*seen), recurrent)
             for network, (*seen, recurrent) in zip(self.networks, parts, strict=True)
             if len(recurrent)
         ]
         back = order.argsort()
-        outputs, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
-        return outputs, states
+        weights, decoded, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
+        return weights, decoded, states
 
-    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, recurrent_BS: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs float32 [B, O] of one network and its next recurrent states, which stay as they are if it has none."""
+    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of one network, float32: weights [B, S] of what is to be decoded [B, S, O] (S is 1 without a head), and the next recurrent
+        states, which stay as they are if it has none."""
         with inference_autocast(network.settings.network, self.device):
             if network.settings.recurrent:
-                outputs, recurrent_BS = network.step(inputs, recurrent_BS)
+                outputs, recurrent_BF = network.step(inputs, recurrent_BF)
+                features = recurrent_BF
             else:
-                outputs = network(inputs)
-        return outputs.float(), recurrent_BS.float()
+                features = network.features(inputs)
+                outputs = network.outputs(features)
+        if network.head is not None:
+            weights, decoded = network.head.draw(outputs.float(), self.generator)
+        else:
+            weights, decoded = outputs.new_ones((len(outputs), 1), dtype=torch.float32), outputs.float()[:, None]
+        if self.decodes_features:
+            beside = features.float()[:, None].expand(-1, decoded.shape[1], -1)
+            decoded = torch.cat([decoded, beside], dim=-1)
+        return weights, decoded, recurrent_BF.float()
 
     def _select(self, probabilities_BA: Tensor) -> Tensor:
         if self.action_selection == "argmax":

@@ -1,6 +1,6 @@
-"""Episodes as a policy sees them: contexts of observations, drawn by row.
+"""Episodes as a policy sees them: contexts of observations, drawn by row, and the features that it makes of them.
 
-Shapes: B batch, K context frames.
+Shapes: B batch, K context frames, M rows, F feature width.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from torch import Tensor
 
 from lamflow.config import PolicySettings
 from lamflow.data.row_memory import take_rows
-from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.data.windows import context_rows
-from lamflow.policies.network import PolicyInputs
+from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
+
+HELD_ROWS = 4096
+"""Rows whose contexts of a streamed split are in memory at once: 150 MB of single Procgen frames."""
 
 
 def policy_inputs(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
@@ -25,3 +28,17 @@ def policy_inputs(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) 
         proprioception=take_rows(data.proprioception, context_rows(rows, data.starts, settings.context)),
         task=data.task[rows],
     )
+
+
+@torch.no_grad()
+def policy_features(network: PolicyNetwork, data: EpisodeTensors, rows: Tensor) -> Tensor:
+    """The features of a policy at ``rows`` int64 [M] of ``data``, on whose device it is: float32 [M, F] on the CPU."""
+    features = []
+    with inference_autocast(network.settings.network, data.device):
+        for held_rows in rows.to(data.device).split(HELD_ROWS):
+            held = data.part(held_rows)
+            features += [
+                network.features(policy_inputs(held, part, network.settings)).float().cpu()
+                for part in inference_batches(held_rows)
+            ]
+    return torch.cat(features)

@@ -21,8 +21,8 @@ from lamflow.training.precision import default_device
 def fit_mlp_decoder(
     inputs_ND: Tensor, actions_N: Tensor, *, num_actions: int, settings: DecoderSettings, seed: int
 ) -> nn.Sequential:
-    """Train a decoder on N labelled inputs (latents, or one-hot codes) float32 [N, D] and their actions int64 [N],
-    on the default device."""
+    """Train a decoder on N labelled inputs (latents, or one-hot codes, perhaps with features of the observation behind them)
+    float32 [N, D] and their actions int64 [N], on the default device."""
     seed_everything(seed)
     device = default_device()
     inputs_ND, actions_N = inputs_ND.to(device), actions_N.to(device)

@@ -30,7 +30,10 @@ def table_decode(tables: Sequence[Tensor]) -> Decode:
 
 
 def mlp_decode(weights: Sequence[dict[str, Tensor]], *, num_tokens: int, num_codes: int) -> Decode:
-    """An MLP on the predicted latent, or, where the policy predicts ``num_tokens`` > 0 codes, on the most likely ones."""
+    """An MLP on the latent, or, where the policy predicts ``num_tokens`` > 0 codes, on the most likely ones.
+
+    Features of the observation stand behind latents or codes, where the MLP gets them.
+    """
     # Copies, so few: members come and go seldom, and each table of a rollout has its own.
     layers_of = lru_cache(maxsize=2 * NUM_TABLES)(partial(_stacked_layers, weights))
 
@@ -43,7 +46,9 @@ def mlp_decode(weights: Sequence[dict[str, Tensor]], *, num_tokens: int, num_cod
     def decode(outputs: Tensor, members: Tensor) -> Tensor:
         inputs = outputs.float()
         if num_tokens:
-            inputs = code_one_hot(inputs.unflatten(1, (num_tokens, num_codes)).argmax(-1), num_codes)
+            logits_BC, beside = inputs.tensor_split([num_tokens * num_codes], dim=1)
+            codes = logits_BC.unflatten(1, (num_tokens, num_codes)).argmax(-1)
+            inputs = torch.cat([code_one_hot(codes, num_codes), beside], dim=1)
         return torch.softmax(_by_member(inputs, members, logits), dim=-1)
 
     return decode

@@ -17,6 +17,7 @@ from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, Watched, train
@@ -76,13 +77,15 @@ def clone(
     state_dir: Path | None,
     identity: str,
     title: str,
+    head: LatentHead | None = None,
 ) -> PolicyNetwork:
     """Train a policy network on examples, on the default device; deterministic in its arguments.
 
+    ``head``: a new one, which becomes a part of the network; ``objective`` is its loss then.
     The validation loss is the mean over at most ``VALIDATION_ROWS`` of ``validation_examples``.
     """
     seed_everything(seed)
-    network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim).to(default_device())
+    network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim, head=head).to(default_device())
     held_out = validation_examples.sample(VALIDATION_ROWS) if validation_examples is not None else None
 
     def batch_of(data: EpisodeTensors, rows: Tensor, target: str) -> tuple[PolicyInputs, Tensor]:

@@ -13,9 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LabelCount, PolicySettings, parse_label_count
+from lamflow.config import FlowSettings, LabelCount, MixtureSettings, PolicySettings, parse_label_count
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
+from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 from lamflow.training.precision import default_device
@@ -94,7 +95,18 @@ def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], l
             settings=PolicySettings.model_validate(metadata["settings"]),
             spec=environment_spec(env),
             output_dim=metadata["output_dim"],
+            head=_read_head(metadata),
         )
         load_weights(network, tensors, path)
         networks.append(network.to(default_device()).eval())
     return members, networks
+
+
+def _read_head(metadata: dict[str, Any]) -> LatentHead | None:
+    """The untrained head of the policies whose file has this header."""
+    if "head" not in metadata:
+        return None
+    kinds: dict[str, type[MixtureSettings | FlowSettings]] = {"mixture": MixtureSettings, "flow": FlowSettings}
+    header = metadata["head"]
+    settings = kinds[header["target"]].model_validate(header["settings"])
+    return build_head(settings, latent_dim=header["latent_dim"], feature_dim=metadata["output_dim"])

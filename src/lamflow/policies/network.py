@@ -1,6 +1,6 @@
 """The policy network, over grids with the inputs that a frame hides as settings, or over pixels, which have no such inputs.
 
-Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries, G task entries, O outputs, S state width.
+Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries, G task entries, O outputs, F feature width.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lamflow.config import EncoderSettings, NetworkSettings, PolicySettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.grids import CategoryEmbedding
 from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.training.precision import autocast
 
 
@@ -52,11 +53,15 @@ class PolicyNetwork(nn.Module):
     An environment without proprioception or without a task has no such input, whatever the settings. With a task, planes mark
     the cells that show the goal's objects; in a full view, where the agent may be anywhere, they also enter centred on the
     agent, so that the way to an object is the same input wherever both are. The value head, if there is one, is for the
-    features of the hidden layer (or the recurrent state), and no part of ``forward``.
+    features of the hidden layer (or the recurrent state), and no part of ``forward``. Nor is ``head``, which reads the outputs
+    as a distribution over latents: without one, they are the latent itself (or logits).
     """
 
-    def __init__(self, *, settings: PolicySettings, spec: EnvironmentSpec, output_dim: int) -> None:
+    def __init__(
+        self, *, settings: PolicySettings, spec: EnvironmentSpec, output_dim: int, head: LatentHead | None = None
+    ) -> None:
         super().__init__()
+        assert head is None or head.num_outputs == output_dim
         self.settings = settings
         self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
@@ -76,6 +81,7 @@ class PolicyNetwork(nn.Module):
             self.output = nn.Linear(hidden, output_dim)
         if settings.value_head:
             self.value = nn.Linear(hidden, 1)
+        self.head = head
 
     def _embed_extras(self, spec: EnvironmentSpec, network: NetworkSettings) -> int:
         """Make the embeddings of the inputs beside the frames; the width of all these inputs together."""
@@ -92,19 +98,27 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, inputs: PolicyInputs) -> Tensor:
         """Outputs float [B, O] for a batch of contexts; a recurrent policy starts from a zero state."""
+        return self.outputs(self.features(inputs))
+
+    def features(self, inputs: PolicyInputs) -> Tensor:
+        """Float [B, F] for a batch of contexts: activations of the hidden layer, or the recurrent state, from zero on."""
         if not self.settings.recurrent:
             inputs = self._canonical(inputs)
-            outputs: Tensor = self.encoder(inputs.frames, *self._extras(inputs, -1))
-            return outputs
+            return self.encoder.features(inputs.frames, *self._extras(inputs, -1))
         state = inputs.frames.new_zeros((len(inputs.frames), self.settings.network.hidden_width), dtype=torch.float32)
         for index in range(inputs.frames.shape[1]):
             state = torch.where(inputs.begun[:, index, None], self._advance(inputs, index, state), state)
-        return self.output(state)
+        return state
 
-    def step(self, inputs: PolicyInputs, state_BS: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of a recurrent policy: outputs [B, O] and the next state [B, S]."""
-        state_BS = self._advance(inputs, -1, state_BS)
-        return self.output(state_BS), state_BS
+    def outputs(self, features_BF: Tensor) -> Tensor:
+        """Outputs [B, O] of the present features."""
+        outputs: Tensor = self.output(features_BF) if self.settings.recurrent else self.encoder.output(features_BF)
+        return outputs
+
+    def step(self, inputs: PolicyInputs, state_BF: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of a recurrent policy: outputs [B, O] and the next state [B, F], which is its features too."""
+        state_BF = self._advance(inputs, -1, state_BF)
+        return self.outputs(state_BF), state_BF
 
     def _canonical(self, inputs: PolicyInputs) -> PolicyInputs:
         """With a rotation symmetry, frames and the directions in proprioception turned so that the agent faces up at present."""
@@ -115,12 +129,12 @@ class PolicyNetwork(nn.Module):
         proprioception[..., 0] = (turned % 4).to(proprioception.dtype)
         return inputs._replace(frames=face_up(inputs.frames, present=-1), proprioception=proprioception)
 
-    def _advance(self, inputs: PolicyInputs, index: int, state_BS: Tensor) -> Tensor:
+    def _advance(self, inputs: PolicyInputs, index: int, state_BF: Tensor) -> Tensor:
         frames = inputs.frames[:, index : index + 1] if index >= 0 else inputs.frames[:, index:]
         proprioception = inputs.proprioception[:, index : index + 1] if index >= 0 else inputs.proprioception[:, index:]
         inputs = self._canonical(inputs._replace(frames=frames, proprioception=proprioception))
         features = torch.relu(self.encoder(inputs.frames, *self._extras(inputs, -1)))
-        next_state: Tensor = self.cell(features.float(), state_BS)
+        next_state: Tensor = self.cell(features.float(), state_BF)
         return next_state
 
     def _extras(self, inputs: PolicyInputs, index: int) -> tuple[Tensor | None, Tensor | None]:

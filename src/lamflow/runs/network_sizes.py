@@ -14,6 +14,7 @@ from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import (
     DynamicsSettings,
     EncoderSettings,
+    FlowSettings,
     ImpalaSettings,
     LamSettings,
     NetworkSettings,
@@ -22,6 +23,8 @@ from lamflow.config import (
     UnetSettings,
 )
 
+FLOW_TIME_WIDTH = 8
+"""Entries of the embedding of the time of a flow (``lamflow.models.flow``)."""
 PATCH_SIDE = 4
 """Pixels of a patch's side in the stems of kind ``patch``."""
 
@@ -121,6 +124,14 @@ def policy_size(settings: PolicySettings, spec: EnvironmentSpec, output_dim: int
     if settings.value_head:
         parts.append(NetworkSize(0, hidden + 1))
     return total(parts)
+
+
+def flow_size(settings: FlowSettings, latent_dim: int, feature_dim: int) -> NetworkSize:
+    """One prediction of a flow's network: its first layer reads a noisy latent, its time, and features."""
+    first, *others = settings.hidden_widths
+    noisy = _linear(latent_dim + FLOW_TIME_WIDTH, first)
+    features = NetworkSize(feature_dim * first, feature_dim * first)
+    return total([noisy, features, mlp_size(first, others, latent_dim)])
 
 
 def _linear(inputs: int, outputs: int) -> NetworkSize:

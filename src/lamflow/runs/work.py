@@ -18,20 +18,25 @@ from lamflow.config import (
     RandomMethodSettings,
     TrainingSettings,
     VptMethodSettings,
+    parse_label_count,
 )
 from lamflow.runs.network_sizes import (
     NetworkSize,
     encoder_size,
+    flow_size,
     inverse_dynamics_size,
     lam_size,
     mlp_size,
     policy_size,
+    total,
 )
 from lamflow.runs.rates import WorkKind
 from lamflow.runs.scope import Scope, Task, Work
 
 VALIDATION_SAMPLES = 4096
 """ASSUME: a validation costs about as much as this many samples of training: it looks at 4,096 or 8,192 without gradients."""
+HELD_ROWS = 4096
+"""Labelled rows whose frames are in memory at once (``lamflow.policies.dataset``)."""
 PUBLISHED_FRAMES = {"download_lapo": 8_000_000, "download_dgrl": 1_000_000}
 """Of one game's archive, see docs/datasets.md."""
 CARD_EPISODES = 400
@@ -197,20 +202,52 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     if method.decoder.kind == "dictionary":
         return Work(rows=rows)
     training = method.decoder.training
-    size = mlp_size(_latent_width(scope, method), method.decoder.hidden_widths, spec.num_actions)
+    observes, policy = method.decoder.observation, _policy_network(scope, wildcards)
+    width = _latent_width(scope, method) + (method.policy.network.hidden_width if observes else 0)
+    size = mlp_size(width, method.decoder.hidden_widths, spec.num_actions)
+    tasks = [Task("decoder_training", members * training.steps * training.batch_size, size.macs)]
+    if observes:
+        tasks.append(Task("labelling", _labelled_rows(scope, spec), policy.macs))
     return Work(
-        (Task("decoder_training", members * training.steps * training.batch_size, size.macs),),
+        tuple(tasks),
+        networks=policy.parameters if observes else 0,
         members=members * size.parameters,
+        window_bytes=HELD_ROWS * (method.policy.context + 2) * _frame_bytes(spec) if observes else 0,
         rows=rows,
         output_bytes=4 * members * size.parameters,
     )
 
 
+def _labelled_rows(scope: Scope, spec: EnvironmentSpec) -> int:
+    """Transitions that all label counts and draws together may have."""
+    counts = [parse_label_count(labels) for labels in scope.experiment.labels]
+    rows = sum(count * (spec.max_steps if unit == "trajectories" else 1) for count, unit in counts)
+    return rows * scope.experiment.label_draws
+
+
 def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
-    """What a latent policy gives and its decoder gets: a latent, or a distribution over the codes of each token."""
+    """What a latent method's decoder gets of the policy: a latent, or a distribution over the codes of each token."""
     quantizer = scope.experiment.lams[method.lam].quantizer
     codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
     return codes if method.target == "codes" else quantizer.latent_dim
+
+
+def _policy_outputs(scope: Scope, method: LatentMethodSettings) -> int:
+    """Outputs of a latent policy: what its decoder gets, or what its head makes latents of."""
+    width = _latent_width(scope, method)
+    if method.target == "mixture":
+        return method.mixture.components * (1 + 2 * width)
+    return method.policy.network.hidden_width if method.target == "flow" else width
+
+
+def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
+    """A latent policy's head; the multiply-accumulates are those of a sample in training."""
+    width = _latent_width(scope, method)
+    if method.target == "mixture":
+        return NetworkSize(0, method.mixture.components * width)
+    return (
+        flow_size(method.flow, width, _policy_outputs(scope, method)) if method.target == "flow" else NetworkSize(0, 0)
+    )
 
 
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -240,8 +277,10 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     if isinstance(method, RandomMethodSettings):
         return NetworkSize(0, 0)
-    outputs = _latent_width(scope, method) if isinstance(method, LatentMethodSettings) else spec.num_actions
-    return policy_size(method.policy, spec, outputs)
+    if isinstance(method, LatentMethodSettings):
+        policy = policy_size(method.policy, spec, _policy_outputs(scope, method))
+        return total([policy, _head(scope, method)])
+    return policy_size(method.policy, spec, spec.num_actions)
 
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -251,7 +290,10 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     networks = 1 if isinstance(method, LatentMethodSettings) else agents
     length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length
-    return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
+    macs = size.macs
+    if isinstance(method, LatentMethodSettings) and method.target == "flow":
+        macs += (method.flow.samples * method.flow.integration_steps - 1) * _head(scope, method).macs
+    return Work((Task("rollouts", steps, macs),), members=networks * size.parameters)
 
 
 def _film(scope: Scope, wildcards: Mapping[str, str]) -> Work:

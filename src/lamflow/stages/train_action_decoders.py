@@ -16,9 +16,17 @@ from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, Vpt
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
-from lamflow.policies.members import LabelDraws, label_members, labelled_rows, member_seed, save_members
+from lamflow.policies.members import (
+    LabelDraws,
+    label_members,
+    labelled_rows,
+    member_seed,
+    read_policies,
+    save_members,
+)
 from lamflow.provenance import record_provenance
 
 
@@ -33,9 +41,12 @@ def train_action_decoders(
     train: Path | str,
     latents: Path | str | None,
     output: Path | str,
+    policy: Path | str | None = None,
 ) -> None:
     """Train one decoder for each label count and draw on the labelled transitions of ``train``; all go to one file.
 
+    ``latents``: the latent store of the split (latent methods); ``policy``: the method's trained policy, where its decoders see the
+    observation.
     Where the LAM has seen labels, ``labels`` and ``label_draws`` are those that hold them.
     """
     started = time.monotonic()
@@ -53,11 +64,19 @@ def train_action_decoders(
             raise ValueError(
                 f"{output}: decoders of method {method!r} need the latents of the train split; none were given"
             )
+        if typed.decoder.observation and policy is None:
+            raise ValueError(
+                f"{output}: decoders of method {method!r} see the features of its policy; no policy file was given"
+            )
         latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
-        metadata |= {"decoder": typed.decoder.kind, "target": typed.target}
+        metadata |= {"decoder": typed.decoder.inputs, "target": typed.target}
         metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
-        weights = _latent_decoders(typed, spec, arrays, latent_store, rows, seeds)
         inputs["latents"] = Path(latents)
+        features = [torch.zeros(len(part), 0) for part in rows]
+        if typed.decoder.observation and policy is not None:
+            inputs["policy"] = Path(policy)
+            features = _observed(store, Path(policy), method, rows)
+        weights = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):
         data = EpisodeTensors.open(store, window_gib=typed.decoder.training.window_gib)
         weights = [
@@ -87,12 +106,23 @@ def train_action_decoders(
     )
 
 
+def _observed(store: EpisodeStore, policy: Path, method: str, rows: Sequence[Tensor]) -> list[Tensor]:
+    """The policy's features in the observations of each member's labelled rows, float32 [N, F]."""
+    _, (network,) = read_policies(policy, env=store.env, method=method)
+    data = EpisodeTensors.open(store, window_gib=0, context=network.settings.context)
+    # Smaller budgets of a draw lie in its larger ones.
+    distinct, places = torch.cat(list(rows)).unique(return_inverse=True)
+    features = policy_features(network, data, distinct)
+    return [features[part] for part in places.split([len(part) for part in rows])]
+
+
 def _latent_decoders(
     settings: LatentMethodSettings,
     spec: EnvironmentSpec,
     arrays: EpisodeArrays,
     latents: LatentStore,
     rows: Sequence[Tensor],
+    features: Sequence[Tensor],
     seeds: Sequence[int],
 ) -> list[dict[str, Tensor]]:
     actions, num_codes = torch.from_numpy(arrays.actions), latents.codebook_size or 0
@@ -114,6 +144,7 @@ def _latent_decoders(
         ]
     if settings.target == "codes":
         inputs = [code_one_hot(codes, num_codes) for codes in inputs]
+    inputs = [torch.cat([values, beside], dim=1) for values, beside in zip(inputs, features, strict=True)]
     return [
         fit_mlp_decoder(
             values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.policies.inverse_dynamics import ActionLabeller
+from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import (
     Examples,
     Objective,
@@ -36,7 +38,7 @@ from lamflow.policies.members import (
     save_members,
 )
 from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest
-from lamflow.training.checkpoint import load_weights, remove_checkpoints
+from lamflow.training.checkpoint import load_weights, remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
 
@@ -50,6 +52,7 @@ class _Task:
     output_dim: int
     train: Callable[[], Examples]
     validation: Examples
+    head: LatentHead | None = None
 
 
 def train_policy(
@@ -83,7 +86,10 @@ def train_policy(
     given["decoders"] = decoders
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     digests = {name: file_digest(path) for name, path in inputs.items()}
-    identity = settings_digest([typed.policy.model_dump(mode="json"), typed.kind, seed, digests, code_digest(__name__)])
+    learnt: list[Any] = [typed.policy.model_dump(mode="json"), typed.kind]
+    if isinstance(typed, LatentMethodSettings):
+        learnt += [typed.target, typed.head.model_dump(mode="json") if typed.head else None]
+    identity = settings_digest([*learnt, seed, digests, code_digest(__name__)])
     if isinstance(typed, LatentMethodSettings):
         tasks = _latent_tasks(typed, stores, inputs, seed)
     else:
@@ -104,6 +110,7 @@ def train_policy(
             state_dir=Path(state_dir) / str(index),
             identity=f"{identity}-{task.member}",
             title=f"{method} on {env}, seed {seed}, labels {task.member.labels}, draw {task.member.label_draw}",
+            head=task.head,
         )
         log.finish()
         weights.append({name: tensor.cpu() for name, tensor in network.state_dict().items()})
@@ -113,6 +120,9 @@ def train_policy(
     collected.write(Path(metrics))
     metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, "output_dim": tasks[0].output_dim}
     metadata["settings"] = typed.policy.model_dump(mode="json")
+    if isinstance(typed, LatentMethodSettings) and typed.head and tasks[0].head:
+        dumped = typed.head.model_dump(mode="json")
+        metadata["head"] = {"target": typed.target, "latent_dim": tasks[0].head.latent_dim, "settings": dumped}
     save_members(Path(output), [task.member for task in tasks], weights, metadata)
     record_provenance(
         Path(output),
@@ -129,7 +139,7 @@ def _latent_tasks(
     settings: LatentMethodSettings, stores: Mapping[str, EpisodeStore], inputs: Mapping[str, Path], seed: int
 ) -> list[_Task]:
     """One policy of the latents, or of the codes, of all transitions: of the actions that have a next frame."""
-    examples = []
+    examples, opened = [], []
     for split, name in (("train", "latents"), ("validation", "validation_latents")):
         if name not in inputs:
             raise ValueError(f"a latent policy needs the latents of the {split} split; none were given")
@@ -143,11 +153,25 @@ def _latent_tasks(
             columns={target: latents.rows(target)},
         )
         examples.append(Examples(data, data.rows, target))
+        opened.append(latents)
     member, (train, validation) = Member(ALL_LABELS, 0), examples
-    if settings.target == "latent":
+    if settings.target == "codes":
+        num_logits = latents.num_tokens * (latents.codebook_size or 0)
+        return [_Task(member, code_objective, num_logits, lambda: train, validation)]
+    if settings.head is None:
         return [_Task(member, latent_objective, latents.latent_dim, lambda: train, validation)]
-    num_logits = latents.num_tokens * (latents.codebook_size or 0)
-    return [_Task(member, code_objective, num_logits, lambda: train, validation)]
+    head = _new_head(settings, opened[0], seed)
+    return [_Task(member, head.loss, head.num_outputs, lambda: train, validation, head)]
+
+
+def _new_head(settings: LatentMethodSettings, latents: LatentStore, seed: int) -> LatentHead:
+    """The untrained head of a policy, which standardises by the latents of the train split."""
+    assert settings.head is not None
+    seed_everything(seed)
+    feature_dim = settings.policy.network.hidden_width
+    head = build_head(settings.head, latent_dim=latents.latent_dim, feature_dim=feature_dim)
+    head.standardise(*map(torch.from_numpy, latents.moments()))
+    return head
 
 
 def _action_tasks(
