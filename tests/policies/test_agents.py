@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import PolicySettings
+from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.envs.interface import Observation
+from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
-from lamflow.policies.latent_agents import action_probabilities
+from lamflow.policies.latent_agents import action_probabilities, mlp_decode
+from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.precision import default_device
 
@@ -55,9 +57,15 @@ def make_agent(
     decode: Decode = action_probabilities,
     action_selection: Literal["argmax", "sample"] = "argmax",
     seed: int = 0,
+    decodes_features: bool = False,
 ) -> PolicyAgent:
     return PolicyAgent(
-        networks=networks, num_members=num_members, decode=decode, action_selection=action_selection, seed=seed
+        networks=networks,
+        num_members=num_members,
+        decode=decode,
+        action_selection=action_selection,
+        seed=seed,
+        decodes_features=decodes_features,
     )
 
 
@@ -181,3 +189,82 @@ def test_the_random_agent_takes_every_action_equally_often(make_inputs: MakeInpu
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
     frequencies = torch.bincount(draws[0], minlength=6) / 6000
     torch.testing.assert_close(frequencies, torch.full((6,), 1 / 6), atol=0.02, rtol=0)
+
+
+def headed_network(target: MixtureSettings | FlowSettings, **settings: Any) -> PolicyNetwork:
+    """With a head over latents of four entries."""
+    torch.manual_seed(0)
+    head = build_head(target, latent_dim=4, feature_dim=16)
+    network = {"width": 8, "layers": 1, "embedding_dim": 4, "hidden_width": 16}
+    return PolicyNetwork(
+        settings=PolicySettings.model_validate({"network": network} | settings),
+        spec=SPEC,
+        output_dim=head.num_outputs,
+        head=head,
+    ).eval()
+
+
+def noted_probabilities(agent: PolicyAgent, observation: Observation, members: Tensor) -> Tensor:
+    """The action probabilities [B, A] by which the agent acts."""
+    seen: list[Tensor] = []
+    select = agent._select
+    agent._select = lambda probabilities: (seen.append(probabilities), select(probabilities))[1]  # type: ignore[method-assign]
+    agent.act(observation, agent.initial_state(observation), members)
+    return seen[0]
+
+
+HEADS = [MixtureSettings(components=3), FlowSettings(hidden_widths=(8,), samples=5)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"context": 3}, {"context": 3, "recurrent": True}], ids=str)
+@pytest.mark.parametrize("target", HEADS, ids=["mixture", "flow"])
+def test_with_a_head_probabilities_are_the_weighted_mean_over_the_latents_that_it_draws(
+    target: MixtureSettings | FlowSettings, settings: dict[str, Any], make_inputs: MakeInputs
+) -> None:
+    network = headed_network(target, **settings)
+    decoders = [mlp(4, (8,), 6) for _ in range(2)]
+    decode = mlp_decode([decoder.state_dict() for decoder in decoders], num_tokens=0, num_codes=0)
+    inputs, members = make_inputs(SPEC, context=settings.get("context", 1)), torch.tensor([1, 0, 0, 1, 1, 1, 0, 1])
+    observation = observation_of(inputs)
+    found = noted_probabilities(make_agent([network], 2, decode, seed=7), observation, members)
+    inputs = inputs._replace(frames=inputs.frames[:, -1:].expand_as(inputs.frames))
+    inputs = inputs._replace(proprioception=inputs.proprioception[:, -1:].expand_as(inputs.proprioception))
+    inputs.begun[:, :-1] = False
+    assert network.head is not None
+    with torch.no_grad():
+        weights, latents = network.head.draw(network(inputs), torch.Generator().manual_seed(7))
+        for row, member in enumerate(members.tolist()):
+            each = decoders[member](latents[row]).softmax(-1)
+            torch.testing.assert_close(found[row], (weights[row, :, None] * each).sum(0))
+
+
+def test_decoders_may_see_the_features_of_the_policy_behind_the_latent(make_inputs: MakeInputs) -> None:
+    seen = []
+
+    def decode(values: Tensor, _members: Tensor) -> Tensor:
+        seen.append(values)
+        return torch.ones(len(values), 6)
+
+    inputs = make_inputs(SPEC)
+    for network in (make_network(), headed_network(MixtureSettings(components=3))):
+        agent = make_agent([network], 1, decode, decodes_features=True)
+        observation = observation_of(inputs)
+        agent.act(observation, agent.initial_state(observation), torch.zeros(8, dtype=torch.long))
+        with torch.no_grad():
+            features = network.features(inputs)
+        samples = len(seen[-1]) // 8
+        torch.testing.assert_close(seen[-1][:, -16:], features.repeat_interleave(samples, dim=0))
+    assert [tuple(values.shape) for values in seen] == [(8, 6 + 16), (3 * 8, 4 + 16)]
+
+
+@pytest.mark.parametrize("target", HEADS, ids=["mixture", "flow"])
+def test_an_agent_that_draws_latents_repeats_with_its_seed(
+    target: MixtureSettings | FlowSettings, make_inputs: MakeInputs
+) -> None:
+    decode = mlp_decode([mlp(4, (), 6).state_dict()], num_tokens=0, num_codes=0)
+    observation, members = observation_of(make_inputs(SPEC, count=200)), torch.zeros(200, dtype=torch.long)
+    acted = []
+    for seed in (0, 0, 1):
+        agent = make_agent([headed_network(target)], 1, decode, "sample", seed)
+        acted.append(agent.act(observation, agent.initial_state(observation), members)[0])
+    assert torch.equal(acted[0], acted[1]) and not torch.equal(acted[0], acted[2])

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import PolicySettings
+from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.metrics import MetricsLog
@@ -160,12 +162,49 @@ def test_targets_may_be_latents_or_codes(walks: EpisodeArrays) -> None:
     assert fit(codes, output_dim=6, objective=code_objective).encoder.output.out_features == 6
 
 
+def latent_examples(arrays: EpisodeArrays) -> Examples:
+    """Latents of four entries that the present action decides."""
+    torch.manual_seed(0)
+    data = EpisodeTensors(arrays)
+    latents = torch.randn(arrays.num_rows, 4) + 3 * functional.one_hot(data.actions.clamp(min=0) % 4, 4)
+    return Examples(data.with_column("latents", latents), data.rows, "latents")
+
+
+def new_head(settings: MixtureSettings | FlowSettings) -> LatentHead:
+    torch.manual_seed(0)
+    return build_head(settings, latent_dim=4, feature_dim=32)
+
+
+HEADS = [MixtureSettings(components=3), FlowSettings(hidden_widths=(16,))]
+
+
+@pytest.mark.parametrize("target", HEADS, ids=["mixture", "flow"])
+def test_a_head_is_trained_with_its_policy_and_deterministic(
+    target: MixtureSettings | FlowSettings, walks: EpisodeArrays
+) -> None:
+    trained = []
+    for seed in (1, 1, 2):
+        head = new_head(target)
+        before = {name: tensor.clone() for name, tensor in head.named_parameters()}
+        trained.append(
+            fit(latent_examples(walks), seed=seed, output_dim=head.num_outputs, objective=head.loss, head=head)
+        )
+        assert all(not torch.equal(before[name], tensor) for name, tensor in head.named_parameters())
+    first, again, other = (network.state_dict() for network in trained)
+    assert any(name.startswith("head.") for name in first)
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+    assert any(not torch.equal(other[name], tensor) for name, tensor in first.items())
+
+
 class Killed(BaseException):
     """What ends a run in the middle."""
 
 
-def test_an_interrupted_and_resumed_policy_equals_a_straight_one(walks: EpisodeArrays, tmp_path: Path) -> None:
-    """Recurrent, with a context: bit by bit."""
+@pytest.mark.parametrize("flow", [False, True])
+def test_an_interrupted_and_resumed_policy_equals_a_straight_one(
+    flow: bool, walks: EpisodeArrays, tmp_path: Path
+) -> None:
+    """Recurrent, with a context: bit by bit. A flow draws noise and times in its loss."""
     settings = PolicySettings.model_validate(
         {
             "network": {"width": 8, "layers": 1, "hidden_width": 16},
@@ -177,26 +216,27 @@ def test_an_interrupted_and_resumed_policy_equals_a_straight_one(walks: EpisodeA
     calls = []
 
     def run(state_dir: Path, *, killed_at: int | None = None) -> tuple[PolicyNetwork, MetricsLog]:
-        metrics = MetricsLog()
+        metrics, head = MetricsLog(), new_head(FlowSettings(hidden_widths=(16,))) if flow else None
 
         def objective(outputs: Tensor, targets: Tensor) -> Tensor:
             calls.append(1)
             if len(calls) == killed_at:
                 raise Killed
-            return action_objective(outputs, targets)
+            return head.loss(outputs, targets) if head else action_objective(outputs, targets)
 
         network = clone(
             spec=WORLD,
             settings=settings,
-            output_dim=6,
+            output_dim=head.num_outputs if head else 6,
             objective=objective,
-            train_examples=examples_of(walks),
-            validation_examples=None,
+            train_examples=latent_examples(walks) if flow else examples_of(walks),
+            validation_examples=latent_examples(walks) if flow else None,
             seed=3,
             metrics=metrics,
             state_dir=state_dir,
             identity="policy",
             title="",
+            head=head,
         )
         return network, metrics
 

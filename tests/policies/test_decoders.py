@@ -7,17 +7,27 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import DecoderSettings, ImpalaSettings, NetworkSettings, Symmetry, TrainingSettings
+from lamflow.config import (
+    DecoderSettings,
+    ImpalaSettings,
+    NetworkSettings,
+    PolicySettings,
+    Symmetry,
+    TrainingSettings,
+)
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.models.perceptron import mlp
 from lamflow.models.symmetry import rotate_frames
+from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
+from lamflow.policies.network import PolicyNetwork
 
 WORLD = environment_spec("xland-empty-random-8x8-full")
 
@@ -80,6 +90,37 @@ def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
     logits = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9]])
     expected = network(torch.tensor([[0.0, 1, 0, 1, 0, 0]])).softmax(-1)
     torch.testing.assert_close(decode(logits, torch.tensor([0])), expected)
+
+
+def test_codes_are_decoded_together_with_what_stands_behind_them() -> None:
+    torch.manual_seed(0)
+    network = mlp(2 * 3 + 2, (8,), 6)
+    decode = mlp_decode([network.state_dict()], num_tokens=2, num_codes=3)
+    values = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9, -0.5, 7.0]])
+    expected = network(torch.tensor([[0.0, 1, 0, 1, 0, 0, -0.5, 7.0]])).softmax(-1)
+    torch.testing.assert_close(decode(values, torch.tensor([0])), expected)
+
+
+def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_there(walks: EpisodeArrays) -> None:
+    """The latent says in which of four directions the agent moves or turns, seen from above; which action that is, forward or a
+    turn, hangs on where it looks. A policy that was never trained has features that tell."""
+    data, rows = EpisodeTensors(walks), transition_rows(walks)
+    rows = rows[data.actions[rows] < 3]
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+    turn = torch.tensor([0, 1, 3])[data.actions[rows]]
+    latents = functional.one_hot((data.proprioception[rows, 0].long() + turn) % 4, 4).float()
+    torch.manual_seed(0)
+    policy = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 32}})
+    network = PolicyNetwork(settings=policy, spec=WORLD, output_dim=4)
+    features = policy_features(network, data, rows)
+    assert features.shape == (len(rows), 32) and features.dtype == torch.float32
+    training = TrainingSettings(steps=300, batch_size=64, learning_rate=3e-3, precision="float32")
+    settings, found = DecoderSettings(training=training), {}
+    for name, inputs in (("latent", latents), ("both", torch.cat([latents, features], dim=1))):
+        labelled, actions = inputs[:512], data.actions[rows[:512]]
+        decoder = fit_mlp_decoder(labelled, actions, num_actions=6, settings=settings, seed=0)
+        found[name] = (decoder(inputs[512:]).argmax(-1) == data.actions[rows[512:]]).float().mean().item()
+    assert found["latent"] < 0.7 < 0.9 < found["both"], found
 
 
 def labelled_latents(count: int) -> tuple[Tensor, Tensor]:

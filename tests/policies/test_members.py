@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import PolicySettings
+from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.data.store import EpisodeArrays
+from lamflow.policies.latent_heads import build_head
 from lamflow.policies.members import (
     Member,
     label_members,
@@ -58,6 +59,22 @@ def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> No
         assert not network.training and network.settings == SETTINGS
         for name, tensor in expected.state_dict().items():
             assert torch.equal(network.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("target", ["mixture", "flow"])
+def test_a_policy_comes_back_with_its_head(target: str, tmp_path: Path) -> None:
+    settings = FlowSettings(hidden_widths=(4,)) if target == "flow" else MixtureSettings(components=2)
+    head = build_head(settings, latent_dim=3, feature_dim=5)
+    head.standardise(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
+    network = PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=head.num_outputs, head=head)
+    header = {"target": target, "latent_dim": 3, "settings": settings.model_dump(mode="json")}
+    metadata = {"env": ENV, "method": "lapo", "output_dim": head.num_outputs, "head": header}
+    metadata["settings"] = SETTINGS.model_dump(mode="json")
+    save_members(tmp_path / "policy.safetensors", [Member("all", 0)], [network.state_dict()], metadata)
+    _, (found,) = read_policies(tmp_path / "policy.safetensors", env=ENV, method="lapo")
+    assert type(found.head) is type(head)
+    assert found.state_dict().keys() == network.state_dict().keys()
+    assert all(torch.equal(found.state_dict()[name].cpu(), t) for name, t in network.state_dict().items())
 
 
 def test_the_header_comes_back(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from lamflow.config import Experiment, PolicySettings, load_experiment
+from lamflow.config import (
+    Experiment,
+    FlowSettings,
+    LatentMethodSettings,
+    MixtureSettings,
+    PolicySettings,
+    load_experiment,
+)
 
 FULL, EGOCENTRIC = "xland-doorkey-5x5-full", "xland-doorkey-5x5"
 ROTATED = {"symmetry": "rotation"}
@@ -51,6 +58,43 @@ def test_rotations_need_a_full_view_unless_the_method_runs_on_full_views_only(
     with pytest.raises(ValueError, match=rf"{key}: rotation needs a full view, and {EGOCENTRIC} has an egocentric one"):
         load(methods)
     assert load(methods, only={name: [FULL] for name in methods})
+
+
+LATENT = {"kind": "latent", "lam": "plain"}
+REFUSED = [
+    (LATENT | {"mixture": {"components": 3}}, "mixture: counts with target: mixture alone; found target: latent"),
+    (
+        LATENT | {"target": "mixture", "flow": {"samples": 2}},
+        "flow: counts with target: flow alone; found target: mixture",
+    ),
+    (LATENT | {"target": "flow", "flow": {"integration_steps": 0}}, r"flow\.integration_steps: .*greater than 0"),
+    (LATENT | {"target": "flow", "flow": {"hidden_widths": []}}, r"flow\.hidden_widths: .*at least 1"),
+    (
+        LATENT | {"target": "mixture", "decoder": {"kind": "dictionary"}},
+        "a dictionary decodes codes; set target: codes",
+    ),
+    (
+        LATENT | {"target": "codes", "decoder": {"kind": "dictionary", "observation": True}},
+        r"decoder\.observation: true needs kind: mlp.*found kind: dictionary",
+    ),
+    ({"kind": "vpt", "decoder": {"observation": True}}, r"decoder\.observation: true is for decoders of latents"),
+    (LATENT | {"action_selection": "greedy"}, "action_selection: .*'argmax' or 'sample'"),
+    ({"kind": "random", "action_selection": "argmax"}, "action_selection: unknown key"),
+]
+
+
+@pytest.mark.parametrize(("method", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_settings_that_do_not_go_together_are_refused(method: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load({"method": method})
+
+
+def test_the_head_of_a_latent_policy_is_that_of_its_target() -> None:
+    targets = ("latent", "codes", "mixture", "flow")
+    methods = [LatentMethodSettings.model_validate(LATENT | {"target": target}) for target in targets]
+    assert [method.head for method in methods] == [None, None, MixtureSettings(), FlowSettings()]
+    dumped = load({"flow": LATENT | {"target": "flow", "flow": {"samples": 2}}}).methods["flow"].model_dump(mode="json")
+    assert LatentMethodSettings.model_validate(dumped).head == FlowSettings(samples=2)
 
 
 def test_a_rotated_lam_that_no_method_uses_does_no_harm() -> None:

@@ -13,6 +13,7 @@ from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import Experiment, LamSettings, PolicySettings, load_experiment, read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.perceptron import mlp
+from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
@@ -104,6 +105,44 @@ def test_a_policy_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
         torch.zeros(2, len(spec.task_sizes), dtype=torch.uint8),
     )
     assert_counts(policy_size(settings, spec, 24), policy, lambda: policy(inputs))
+
+
+@pytest.mark.parametrize("target", ["mixture", "flow"])
+def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) -> None:
+    """The samples of a rollout go through the flow's network alone, samples x steps times."""
+
+    def headed(raw: dict) -> None:
+        raw["methods"]["lapo"] |= {"target": target}
+
+    given = scope("paper", headed)
+    spec, method = environment_spec(given.experiment.envs[0]), given.experiment.methods["lapo"]
+    latent_dim = given.experiment.lams["lapo"].quantizer.latent_dim
+    head = build_head(method.head, latent_dim=latent_dim, feature_dim=method.policy.network.hidden_width)
+    policy = PolicyNetwork(settings=method.policy, spec=spec, output_dim=head.num_outputs, head=head)
+    window, nothing = windows(spec, 1), torch.zeros(2, 0, dtype=torch.uint8)
+    inputs = PolicyInputs(window, torch.ones(2, 1, dtype=torch.bool), nothing[:, None], nothing)
+    trained = work_of(given, "train_policy", wildcards(given))
+    size = NetworkSize(trained.tasks[0].macs, trained.networks)
+    assert_counts(size, policy, lambda: head.loss(policy(inputs), torch.zeros(2, latent_dim)))
+    if target == "flow":
+        outputs = torch.zeros(2, head.num_outputs)
+        macs, _ = counted(head, lambda: head.draw(outputs, torch.Generator()))
+        played = work_of(given, "evaluate_agents", wildcards(given)).tasks[0].macs
+        assert played - size.macs == pytest.approx(15 / 16 * macs, rel=0.4)
+
+
+def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
+    def observing(raw: dict) -> None:
+        raw["methods"]["lapo"].setdefault("decoder", {})["observation"] = True
+
+    plain, seeing = (
+        work_of(given, "train_action_decoders", wildcards(given))
+        for given in (scope("paper"), scope("paper", observing))
+    )
+    assert [task.kind for task in seeing.tasks] == ["decoder_training", "labelling"]
+    assert seeing.tasks[0].macs > plain.tasks[0].macs
+    assert seeing.networks > 3_000_000 and seeing.window_bytes < 2**28
+    assert seeing.tasks[1].samples >= 8192
 
 
 def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> None:

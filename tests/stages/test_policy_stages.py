@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from lamflow.catalogue import environment_spec
+from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import transition_rows
 from lamflow.envs.interface import VectorEnvironment
+from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.results import RETURNS_COLUMNS
 from lamflow.policies import members as members_module
+from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.members import Member, label_members, labelled_rows, read_members
 from lamflow.stages import evaluate_agents as evaluate_module
 from lamflow.stages import train_policy as policy_module
@@ -39,6 +43,30 @@ METHODS: dict[str, dict[str, Any]] = {
         "decoder": {"kind": "dictionary"},
     },
     "continuous": {"kind": "latent", "lam": "continuous", "policy": POLICY, "decoder": DECODER},
+    "mixture": {
+        "kind": "latent",
+        "lam": "lapo",
+        "target": "mixture",
+        "mixture": {"components": 2},
+        "policy": POLICY | {"context": 2},
+        "decoder": DECODER,
+        "action_selection": "argmax",
+    },
+    "flow": {
+        "kind": "latent",
+        "lam": "lapo",
+        "target": "flow",
+        "flow": {"integration_steps": 2, "hidden_widths": [8], "samples": 2},
+        "policy": POLICY | {"context": 2, "recurrent": True},
+        "decoder": DECODER | {"observation": True},
+    },
+    "codes_observing": {
+        "kind": "latent",
+        "lam": "lapo",
+        "target": "codes",
+        "policy": POLICY,
+        "decoder": DECODER | {"observation": True},
+    },
     "bc": {"kind": "bc", "policy": POLICY | {"context": 2, "recurrent": True}},
     "vpt": {
         "kind": "vpt",
@@ -50,7 +78,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "oracle_bc": {"kind": "oracle_bc", "policy": POLICY},
     "random": {"kind": "random"},
 }
-DECODED = ("lapo", "codes_mlp", "dictionary", "continuous", "vpt")
+DECODED = ("lapo", "codes_mlp", "dictionary", "continuous", "mixture", "flow", "codes_observing", "vpt")
+OBSERVING = ("flow", "codes_observing")
 PLAYED = [method for method in METHODS if method != "random"]
 
 
@@ -77,6 +106,8 @@ class Stages:
     def decoders(self, method: str, **changes: Any) -> Path:
         output = self.folder / method / "decoders.safetensors"
         arguments = {"train": self.world.episodes(), "latents": self.latents(method, "train"), "output": output}
+        if method in OBSERVING:
+            arguments["policy"] = self.folder / method / "policy.safetensors"
         train_action_decoders(**(self.common(method) | arguments | changes))
         return output
 
@@ -129,13 +160,13 @@ def stages(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -> None:
-    if method in DECODED:
-        members, weights, _ = read_members(stages.decoders(method), env=ENV, method=method)
-        assert members == MEMBERS and len(weights) == len(MEMBERS)
     if method in PLAYED:
         policies, _, _ = read_members(stages.policy(method), env=ENV, method=method)
         assert policies == (MEMBERS if method in ("bc", "vpt") else [Member("all", 0)])
         assert stages.folder.joinpath(method, "policy.json").exists()
+    if method in DECODED:
+        members, weights, _ = read_members(stages.decoders(method), env=ENV, method=method)
+        assert members == MEMBERS and len(weights) == len(MEMBERS)
     rows = stages.evaluate(method)
     assert tuple(rows[0]) == RETURNS_COLUMNS
     expected = {"oracle_bc": [Member("all", 0)], "random": [Member("0", 0)]}.get(method, MEMBERS)
@@ -172,13 +203,43 @@ def test_the_oracle_finds_the_goal_and_the_random_agent_hardly_does(stages: Stag
     assert found > 0.8 and by_chance < 0.4
 
 
-@pytest.mark.parametrize("method", ["lapo", "bc"])
+@pytest.mark.parametrize("method", ["lapo", "flow", "bc"])
 def test_the_same_run_gives_the_same_bytes(method: str, stages: Stages, tmp_path: Path) -> None:
     again = Stages(stages.world, tmp_path / "again")
+    assert stages.policy(method).read_bytes() == again.policy(method).read_bytes()
     if method in DECODED:
         assert stages.decoders(method).read_bytes() == again.decoders(method).read_bytes()
-    assert stages.policy(method).read_bytes() == again.policy(method).read_bytes()
     assert stages.evaluate(method) == again.evaluate(method)
+
+
+def test_a_latent_policy_standardises_by_the_transitions_of_the_train_split(stages: Stages) -> None:
+    _, (weights,), header = read_members(stages.policy("mixture"), env=ENV, method="mixture")
+    held = LatentStore.open(stages.world.latents("lapo")).load()
+    latents = torch.from_numpy(held.latents[held.valid])
+    torch.testing.assert_close(weights["head.mean"], latents.mean(0))
+    torch.testing.assert_close(weights["head.deviation"], latents.std(0, correction=0))
+    assert header["head"] == {"target": "mixture", "latent_dim": latents.shape[1], "settings": {"components": 2}}
+
+
+def test_a_method_selects_its_actions_by_its_own_settings_or_by_those_of_the_evaluation(stages: Stages) -> None:
+    stages.policy("oracle_bc")
+    for own, of_evaluation, expected in (
+        (None, "argmax", "argmax"),
+        (None, "sample", "sample"),
+        ("argmax", "sample", "argmax"),
+        ("sample", "argmax", "sample"),
+    ):
+        _, agent = load_agent(
+            spec=environment_spec(ENV),
+            method="oracle_bc",
+            settings=METHODS["oracle_bc"] | {"action_selection": own},
+            label_budgets=[],
+            policy=stages.folder / "oracle_bc" / "policy.safetensors",
+            decoders=None,
+            action_selection=of_evaluation,  # type: ignore[arg-type]
+            seed=0,
+        )
+        assert isinstance(agent, PolicyAgent) and agent.action_selection == expected
 
 
 def test_all_methods_see_the_same_labels(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +311,8 @@ REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
     ),
     ("decoders", "lapo", lambda w: {"latents": w.latents("lapo", "validation")}, "found latents of other episodes"),
     ("decoders", "bc", lambda w: {}, "method 'bc' of kind 'bc' has no decoders"),
+    ("decoders", "flow", lambda w: {"policy": None}, "see the features of its policy; no policy file was given"),
+    ("decoders", "flow", lambda w: {}, r"policy\.safetensors: no such model file"),
     ("policy", "bc", lambda w: {"labels": (100_000,)}, "label count 100000 transitions: the episodes hold"),
     ("policy", "lapo", lambda w: {"latents": None}, "needs the latents of the train split; none were given"),
     ("policy", "lapo", lambda w: {"validation_latents": None}, "needs the latents of the validation split"),
@@ -301,6 +364,14 @@ def test_decoders_of_another_kind_than_the_settings_are_refused(stages: Stages) 
     settings = METHODS["lapo"] | {"target": "codes", "decoder": METHODS["dictionary"]["decoder"]}
     with pytest.raises(ValueError, match=r"decoders\.safetensors: found decoder 'mlp', expected 'dictionary'"):
         stages.evaluate("lapo", settings=settings)
+
+
+def test_decoders_that_see_the_observation_are_told_from_those_that_do_not(stages: Stages) -> None:
+    stages.policy("codes_mlp")
+    stages.decoders("codes_mlp")
+    settings = METHODS["codes_mlp"] | {"decoder": DECODER | {"observation": True}}
+    with pytest.raises(ValueError, match="found decoder 'mlp', expected 'mlp with observation'"):
+        stages.evaluate("codes_mlp", settings=settings)
 
 
 def test_a_test_store_without_references_is_refused_where_the_environment_has_no_published_bounds(

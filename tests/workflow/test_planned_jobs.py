@@ -126,3 +126,12 @@ def test_a_wrong_configuration_stops_before_any_job_is_planned(
 def test_no_two_configurations_share_a_folder_of_results() -> None:
     experiments = [read_experiment(CONFIG / name).experiment for name in CONFIGURATIONS]
     assert len(experiments) == len(set(experiments))
+
+
+def test_decoders_that_see_the_observation_are_trained_after_their_policy(checkout: Path, planned: Plan) -> None:
+    edit = "methods={lapo: {kind: latent, lam: lapo, target: flow, decoder: {observation: true}}}"
+    target = "results/tiny/decoders/xland-r1-9x9/lapo/seed0/decoders.safetensors"
+    jobs = planned(checkout, *TINY, "--config", edit, "only={}", target)
+    assert count(jobs, "Action decoders of lapo") == count(jobs, "Policy of lapo") == 1
+    plain = planned(checkout, *TINY, target)
+    assert count(plain, "Action decoders of lapo") == 1 and not count(plain, "Policy of")

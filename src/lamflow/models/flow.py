@@ -8,6 +8,7 @@ Shapes: ... any leading dimensions, D vector width, F feature width.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,14 @@ from lamflow.models.perceptron import mlp
 
 TIME_WIDTH = 8
 """Entries of the embedding of the time: cosines of pi k t."""
+TIME_POWER = 1.5
+"""Steps are shorter towards the clean end, where modes part: with the exact prediction of two equal, sharp modes (+-1, deviation .05), four
+steps leave 1% of the draws between them; of equal length, 7%."""
+
+
+def step_times(steps: int) -> list[float]:
+    """The times at which ``steps`` Euler steps begin, and 1, at which the last one ends."""
+    return [1 - (1 - step / steps) ** TIME_POWER for step in range(steps + 1)]
 
 
 def noisy(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
@@ -26,15 +35,14 @@ def noisy(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
 
 
 def integrate(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """``steps`` equal Euler steps from ``noise`` [..., D] at time 0 along v to time 1; the last one ends on what is predicted there.
+    """Euler steps from ``noise`` [..., D] at time 0 along v to time 1; the last one ends on what is predicted at its beginning.
 
     ``predict``: (z_t [..., D], times [...]) to x [..., D].
     """
     vectors = noise
-    for step in range(steps):
-        clean = predict(vectors, vectors.new_full(vectors.shape[:-1], step / steps))
-        # (1 / steps) (x - z_t) / (1 - t), with t = step / steps
-        vectors = torch.lerp(vectors, clean, 1 / (steps - step))
+    for time, following in itertools.pairwise(step_times(steps)):
+        clean = predict(vectors, vectors.new_full(vectors.shape[:-1], time))
+        vectors = torch.lerp(vectors, clean, (following - time) / (1 - time))
     return vectors
 
 
