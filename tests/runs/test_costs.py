@@ -133,7 +133,7 @@ def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) 
 
 def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
     def observing(raw: dict) -> None:
-        raw["methods"]["lapo"].setdefault("decoder", {})["observation"] = True
+        raw["methods"]["lapo"]["decoder"] = {**raw["methods"]["lapo"].get("decoder", {}), "observation": True}
 
     plain, seeing = (
         work_of(given, "train_action_decoders", wildcards(given))
