@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import PolicySettings
@@ -69,32 +69,29 @@ def test_pixels_have_contexts_without_proprioception_and_task(colours: Callable[
     assert inputs.proprioception.shape == (2, 2, 0) and inputs.task.shape == (2, 0)
 
 
-class Recorder(nn.Module):
-    """Stands in for a policy network and keeps what it was given."""
+class Recorder(PolicyNetwork):
+    """A policy network that keeps what it is given and what it answers."""
 
-    def __init__(self, network: PolicyNetwork) -> None:
-        super().__init__()
-        self.network, self.settings = network, network.settings
-        self.outputs: list[Tensor] = []
-        self.inputs: list[PolicyInputs] = []
+    def __init__(self, settings: PolicySettings) -> None:
+        super().__init__(settings=settings, spec=SPEC, output_dim=6)
+        self.given: list[PolicyInputs] = []
+        self.answers: list[Tensor] = []
 
-    def forward(self, inputs: PolicyInputs) -> Tensor:
-        self.inputs.append(inputs)
-        self.outputs.append(self.network(inputs))
-        return self.outputs[-1]
+    def features(self, inputs: PolicyInputs) -> Tensor:
+        self.given.append(inputs)
+        return super().features(inputs)
 
-    def step(self, inputs: PolicyInputs, state: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, state = self.network.step(inputs, state)
-        self.outputs.append(outputs)
-        return outputs, state
+    def outputs(self, features_BF: Tensor) -> Tensor:
+        self.answers.append(super().outputs(features_BF))
+        return self.answers[-1]
 
 
 def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
     """Let an agent see the rows of the one episode in ``arrays``, as a rollout shows them."""
     torch.manual_seed(0)
-    recorder = Recorder(PolicyNetwork(settings=settings, spec=SPEC, output_dim=6))
+    recorder = Recorder(settings)
     agent = PolicyAgent(
-        networks=[recorder],  # type: ignore[list-item]
+        networks=[recorder],
         num_members=1,
         decode=lambda outputs, member: outputs.softmax(-1),
         action_selection="argmax",
@@ -113,13 +110,13 @@ def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None
     recorder = play(arrays, settings)
     expected = policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings)
     for name, part in expected._asdict().items():
-        assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.inputs]), part), name
+        assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.given]), part), name
 
 
 def test_a_recurrent_agent_acts_as_it_was_trained_for_as_long_as_the_history_was_in_training() -> None:
     arrays, settings = numbered_episodes(6), settings_of(recurrent=True, context=4)
     recorder = play(arrays, settings)
-    expected = recorder.network(policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings))
-    found = torch.cat(recorder.outputs)
+    found = torch.cat(recorder.answers)
+    expected = recorder(policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings))
     torch.testing.assert_close(found[:4], expected[:4])
     assert not torch.allclose(found[5], expected[5]), "later on it remembers more than its training showed it"

@@ -113,7 +113,8 @@ def test_the_likelihood_of_latents_that_are_all_the_same_is_bounded() -> None:
 def test_a_dimension_in_which_latents_do_not_differ_does_no_harm() -> None:
     for settings in HEADS:
         head = new_head(settings)
-        head.standardise(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]))
+        head.standardise(torch.tensor([1.0, 2.0]), torch.tensor([1e-8, 1.0]))
+        assert head.deviation.tolist() == [1, 1]
         assert torch.isfinite(head.loss(torch.zeros(3, head.num_outputs), torch.ones(3, 2)))
 
 

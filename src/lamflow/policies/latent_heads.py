@@ -37,9 +37,9 @@ class LatentHead(nn.Module):
         self.register_buffer("deviation", torch.ones(latent_dim))
 
     def standardise(self, mean_D: Tensor, deviation_D: Tensor) -> None:
-        """Set what latents are standardised by; a dimension in which they do not differ is centred only."""
+        """Set what latents are standardised by; a dimension in which they do not differ, but by rounding, is centred only."""
         self.mean.copy_(mean_D)
-        self.deviation.copy_(torch.where(deviation_D > 0, deviation_D, 1.0))
+        self.deviation.copy_(torch.where(deviation_D > 1e-6 * mean_D.abs(), deviation_D, 1.0))
 
     def loss(self, outputs_BO: Tensor, latents_BD: Tensor) -> Tensor:
         """What is minimised, a scalar."""
