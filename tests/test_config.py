@@ -132,7 +132,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"methods": latent(lam="plane")}, "methods.lapo.lam: unknown LAM 'plane'; known: plain"),
     (
         {"methods": latent(decodr={})},
-        "methods.lapo.decodr: unknown key; known here: kind, lam, target, policy, decoder",
+        "methods.lapo.decodr: unknown key; known here: kind, lam, target, mixture, flow, policy, decoder",
     ),
     (
         {"methods": latent(policy={"network": {"depth": 3}})},

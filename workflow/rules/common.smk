@@ -106,7 +106,9 @@ def decoder_settings(wildcards):
 
 
 def policy_settings(wildcards):
-    return settings_of(EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "action_selection"})
+    return settings_of(
+        EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "action_selection"}
+    )
 
 
 def policy_labels(wildcards):

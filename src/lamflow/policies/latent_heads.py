@@ -90,9 +90,9 @@ class MixtureHead(LatentHead):
 class FlowHead(LatentHead):
     """Flow matching with x-prediction on top of the policy's outputs, which are features here (see ``models.flow``).
 
-    The loss is the plain one on x, with times drawn uniformly: the weight 1 / (1 - t)^2 of a loss on velocities (that paper's choice)
-    lies almost all on times near 1, at which a few Euler steps never ask. ``draw`` answers ``samples`` latents of equal weight, from
-    noise of the generator.
+    The loss is the plain one on x, with times drawn uniformly. With a loss on velocities (that paper's choice), a weight of
+    1 / (1 - t)^2, uniform times near 1 outweigh all others, although few Euler steps hardly ask there; frequencies of modes suffer.
+    ``draw`` answers ``samples`` latents of equal weight, from noise of the generator.
     """
 
     def __init__(self, *, settings: FlowSettings, latent_dim: int, feature_dim: int) -> None:
