@@ -186,3 +186,10 @@ def environment_spec(name: str) -> EnvironmentSpec:
     if name not in ENVIRONMENTS:
         raise ValueError(f"unknown environment {name!r}; known: {', '.join(sorted(ENVIRONMENTS))}")
     return ENVIRONMENTS[name]
+
+
+def egocentric_twin(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """The environment of the same simulator with an egocentric view, in which XLand's experts are trained."""
+    return next(
+        twin for twin in ENVIRONMENTS.values() if twin.simulator_id == spec.simulator_id and twin.view == "egocentric"
+    )

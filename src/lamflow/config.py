@@ -40,6 +40,13 @@ from lamflow.config_networks import (
     Symmetry,
     UnetSettings,
 )
+from lamflow.config_online import (
+    DelayedRateSettings,
+    OnlineDecoderSettings,
+    OnlineMethodSettings,
+    OnlinePpoSettings,
+)
+from lamflow.config_ppo import PpoSettings
 from lamflow.config_training import LoggingSettings, TrainingSettings
 
 __all__ = [
@@ -47,6 +54,7 @@ __all__ = [
     "BcMethodSettings",
     "CollectionSettings",
     "DecoderSettings",
+    "DelayedRateSettings",
     "DynamicsSettings",
     "EncoderSettings",
     "EvaluationSettings",
@@ -62,9 +70,13 @@ __all__ = [
     "MixtureSettings",
     "Name",
     "NetworkSettings",
+    "OnlineDecoderSettings",
+    "OnlineMethodSettings",
+    "OnlinePpoSettings",
     "OracleMethodSettings",
     "PixelExpertSettings",
     "PolicySettings",
+    "PpoSettings",
     "QuantizerSettings",
     "RandomMethodSettings",
     "Settings",
@@ -200,6 +212,8 @@ class Experiment(Settings):
                         f"methods.{name}: a dictionary needs a LAM with one codebook of one token; {method.lam!r} has "
                         f"{quantizer.codebooks} x {quantizer.tokens}"
                     )
+            elif isinstance(method, OnlineMethodSettings):
+                self._check_online(name, method)
         for name, envs in self.only.items():
             if name not in self.methods:
                 raise ValueError(f"only.{name}: unknown method; known: {', '.join(self.methods)}")
@@ -212,6 +226,25 @@ class Experiment(Settings):
                     raise ValueError(f"{key}: rotation needs a full view, and {env} has an egocentric one")
         return self
 
+    def _check_online(self, name: str, method: OnlineMethodSettings) -> None:
+        """ValueError unless an online method fine-tunes a latent one that runs wherever it does."""
+        tuned = self.methods.get(method.of)
+        if not isinstance(tuned, LatentMethodSettings):
+            latent = [other for other, settings in self.methods.items() if settings.kind == "latent"]
+            raise ValueError(
+                f"methods.{name}.of: found {method.of!r}, expected a method of kind latent; known: {', '.join(latent) or 'none'}"
+            )
+        if tuned.policy.recurrent:
+            raise ValueError(
+                f"methods.{name}.of: {method.of!r} has a recurrent policy, which online decoding cannot take; give it a context of "
+                "several frames instead"
+            )
+        for env in self.envs:
+            if name in self.methods_of(env) and method.of not in self.methods_of(env):
+                raise ValueError(
+                    f"methods.{name}: runs on {env}, where its latent method {method.of!r} does not; see `only`"
+                )
+
     def _rotated_on(self, env: str) -> list[str]:
         """Keys of the symmetries that are set to rotation and used on ``env``."""
         symmetries = {f"lams.{lam}.symmetry": self.lams[lam].symmetry for lam in self.lams_of(env)}
@@ -219,7 +252,7 @@ class Experiment(Settings):
             method = self.methods[name]
             if isinstance(method, VptMethodSettings):
                 symmetries[f"methods.{name}.symmetry"] = method.symmetry
-            if not isinstance(method, RandomMethodSettings):
+            if not isinstance(method, RandomMethodSettings | OnlineMethodSettings):
                 symmetries[f"methods.{name}.policy.symmetry"] = method.policy.symmetry
         return [key for key, symmetry in symmetries.items() if symmetry == "rotation"]
 
@@ -243,7 +276,7 @@ class Experiment(Settings):
             method = self.methods[name]
             if isinstance(method, VptMethodSettings):
                 kinds[f"methods.{name}.inverse_dynamics"] = method.inverse_dynamics.kind
-            if not isinstance(method, RandomMethodSettings):
+            if not isinstance(method, RandomMethodSettings | OnlineMethodSettings):
                 kinds[f"methods.{name}.policy.network"] = method.policy.network.kind
         return kinds
 
@@ -333,6 +366,9 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
         EvaluationSettings: {"episodes": trial.episodes},
         SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
         PixelExpertSettings: {"num_envs": 2, "total_steps": 2 * 256, "num_steps": 64, "validation_episodes": 2},
+        OnlinePpoSettings: {"num_envs": 2, "total_steps": 4 * 128, "num_steps": 64},
+        OnlineDecoderSettings: {"first_fit": 128, "each_until": 512, "last_fit": 512},
+        DelayedRateSettings: {"starts_at": 128, "full_at": 256},
     }
     cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
     cut["collection"] |= {"source": "expert"}

@@ -15,6 +15,7 @@ from lamflow.config_networks import (
     QuantizerSettings,
     Symmetry,
 )
+from lamflow.config_online import OnlineMethodSettings
 from lamflow.config_training import TrainingSettings
 
 ActionSelection = Literal["argmax", "sample"]
@@ -105,6 +106,9 @@ class DecoderSettings(Settings):
         False,
         description="The MLP also gets the features of the trained policy's hidden layer in the present observation: what a latent "
         "stands for may depend on it. Latent methods, kind mlp.",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of the label that the MLP's loss spreads over all actions."
     )
     smoothing: float = Field(
         0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
@@ -215,6 +219,11 @@ class RandomMethodSettings(Settings):
 
 
 MethodSettings = Annotated[
-    LatentMethodSettings | BcMethodSettings | VptMethodSettings | OracleMethodSettings | RandomMethodSettings,
+    LatentMethodSettings
+    | OnlineMethodSettings
+    | BcMethodSettings
+    | VptMethodSettings
+    | OracleMethodSettings
+    | RandomMethodSettings,
     Field(discriminator="kind"),
 ]

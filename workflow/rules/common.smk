@@ -111,6 +111,30 @@ def policy_settings(wildcards):
     )
 
 
+def online_settings(wildcards):
+    """A decoder is refitted by one variant only."""
+    method = EXPERIMENT.methods[wildcards.method]
+    return settings_of(method, without=set() if method.variant == "rl_sl" else {"decoder"})
+
+
+def tuned_settings(wildcards):
+    """The latent method that an online one is of; its own decoder does not count."""
+    return settings_of(EXPERIMENT.methods[EXPERIMENT.methods[wildcards.method].of], without={"decoder"})
+
+
+def level_settings(wildcards):
+    """What says on which levels agents play."""
+    collection, spec = EXPERIMENT.collection, environment_spec(wildcards.env)
+    if spec.family == "procgen":
+        return {"levels": collection.levels}
+    return {"num_rulesets": collection.num_rulesets} if spec.uses_rulesets else {}
+
+
+def online_threads(wildcards):
+    """Threads of Procgen's simulator, where a GPU learns; on a core all take turns."""
+    return 8 if environment_spec(wildcards.env).family == "procgen" else 1
+
+
 def policy_labels(wildcards):
     """Latent policies and the oracle are trained once for all label budgets."""
     return list(EXPERIMENT.labels) if EXPERIMENT.methods[wildcards.method].kind in {"bc", "vpt"} else []
@@ -173,11 +197,25 @@ def policy_inputs(wildcards):
     return inputs
 
 
+def online_inputs(wildcards):
+    """The latent policy that is fine-tuned, and the LAM that labels; the store has the returns of random and demonstrator."""
+    method = EXPERIMENT.methods[wildcards.method]
+    inputs = {"episodes": "results/{experiment}/data/{env}/test.zarr"}
+    if method.variant != "scratch":
+        inputs["policy"] = f"results/{{experiment}}/policies/{{env}}/{method.of}/seed{{seed}}/policy.safetensors"
+    if method.variant == "rl_sl":
+        lam = EXPERIMENT.methods[method.of].lam
+        inputs["lam"] = f"results/{{experiment}}/lam/{{env}}/{lam}/seed{{seed}}/model.safetensors"
+    return inputs
+
+
 def agent_inputs(wildcards):
     """The policy and, where it acts in latents, its decoders; random needs nothing but the reference returns in the store."""
     kind = EXPERIMENT.methods[wildcards.method].kind
     inputs = {"episodes": "results/{experiment}/data/{env}/test.zarr"}
-    if kind != "random":
+    if kind == "online":
+        inputs["policy"] = "results/{experiment}/online/{env}/{method}/seed{seed}/agent.safetensors"
+    elif kind != "random":
         inputs["policy"] = "results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors"
     if kind == "latent":
         inputs["decoders"] = "results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors"
@@ -200,8 +238,8 @@ def lam_runs(envs):
 
 
 def policy_runs(env):
-    """Method and seed of each policy on `env`; random has none."""
-    methods = [name for name in EXPERIMENT.methods_of(env) if EXPERIMENT.methods[name].kind != "random"]
+    """Method and seed of each cloned policy on `env`; random has none, and online methods have curves of their own."""
+    methods = [name for name in EXPERIMENT.methods_of(env) if name not in methods_of_kind("random", "online")]
     return [{"env": env, "method": method, "seed": seed} for method in methods for seed in EXPERIMENT.seeds]
 
 
@@ -316,8 +354,8 @@ def env_online_curves(wildcards):
 
 
 def film_methods(env):
-    """Who plays beside the demonstrator in an environment's film: the configuration's first method, and a baseline."""
-    methods = EXPERIMENT.methods_of(env)
+    """Who plays beside the demonstrator in an environment's film: the configuration's first offline method, and a baseline."""
+    methods = [name for name in EXPERIMENT.methods_of(env) if name not in methods_of_kind("online")]
     kinds = ("bc", "vpt", "oracle_bc", "random")
     baselines = [name for kind in kinds for name in methods[1:] if EXPERIMENT.methods[name].kind == kind]
     return [*methods[:1], *baselines[:1]]
@@ -338,7 +376,7 @@ def film_agents(wildcards):
 def film_inputs(wildcards):
     """The demonstrator's test episodes, and the agents' files in the order of `film_agents`; the first seed stands for all."""
     runs = [{"env": wildcards.env, "method": name, "seed": EXPERIMENT.seeds[0]} for name in film_methods(wildcards.env)]
-    acting = [run for run in runs if run["method"] not in methods_of_kind("random")]
+    acting = [run for run in runs if run["method"] not in methods_of_kind("random", "online")]
     decoding = [run for run in runs if run["method"] in methods_of_kind("latent")]
     return {
         "episodes": "results/{experiment}/data/{env}/test.zarr",

@@ -1,4 +1,4 @@
-"""Stops 5 and 6: action decoders and policies."""
+"""Stops 5 and 6: action decoders, policies, and policies fine-tuned with rewards."""
 
 
 rule train_action_decoders:
@@ -61,3 +61,36 @@ rule train_policy:
         "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
         "../scripts/train_policy.py"
+
+
+rule finetune_online:
+    input:
+        unpack(online_inputs),
+    output:
+        agent="results/{experiment}/online/{env}/{method}/seed{seed}/agent.safetensors",
+        curve="results/{experiment}/online/{env}/{method}/seed{seed}/curve.csv",
+        metrics="results/{experiment}/online/{env}/{method}/seed{seed}/metrics.csv",
+    log:
+        "results/{experiment}/logs/finetune_online/{env}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/finetune_online/{env}/{method}/seed{seed}.jsonl"
+    wildcard_constraints:
+        method=any_of(methods_of_kind("online")),
+    conda:
+        "../../envs/simulation.yaml"
+    threads: online_threads
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=1,
+    params:
+        settings=online_settings,
+        latent=tuned_settings,
+        collection=level_settings,
+        state_dir="results/{experiment}/state/online/{env}/{method}/seed{seed}",
+        environment=environment_facts,
+        code=code_of("lamflow.stages.finetune_online"),
+    message:
+        "Online training of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/finetune_online.py"

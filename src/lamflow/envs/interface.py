@@ -6,7 +6,7 @@ Shapes: B environments, T transitions of an episode, H and W grid sides, P propr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,14 @@ class VectorEnvironment(Protocol):
         """``send`` and ``receive`` at once."""
         self.send(actions)
         return self.receive()
+
+    def save(self) -> dict[str, Any]:
+        """All that makes the future of the slots, but the level stream, between two steps; ValueError where a simulator cannot."""
+        raise ValueError(f"{self.spec.name}: the state of this simulator cannot be saved; use another backend")
+
+    def restore(self, saved: dict[str, Any]) -> Observation:
+        """Go on from ``save``'s answer; the present observation. ValueError where a simulator cannot."""
+        raise ValueError(f"{self.spec.name}: the state of this simulator cannot be restored; use another backend")
 
     def close(self) -> None: ...
 

@@ -92,13 +92,24 @@ def draw_levels(
 
 
 class LevelStream(Iterator[int]):
-    """Endless Procgen levels of a split, drawn in chunks; ``position`` is what a checkpoint needs to go on from."""
+    """Endless levels of a split, drawn in chunks (see ``draw_levels``); ``position`` is what a checkpoint needs to go on from."""
 
     _CHUNK = 4096
 
-    def __init__(self, env: str, split: Split, seed: int, position: int = 0) -> None:
+    def __init__(
+        self,
+        env: str,
+        split: Split,
+        seed: int,
+        position: int = 0,
+        *,
+        num_rulesets: int = DEFAULT_NUM_RULESETS,
+        all_levels: bool = False,
+    ) -> None:
         self.position = position
-        self._draw = lambda chunk: draw_levels(env, split, self._CHUNK, seed + 7919 * chunk)
+        self._draw = lambda chunk: draw_levels(
+            env, split, self._CHUNK, seed + 7919 * chunk, num_rulesets, all_levels=all_levels
+        )
         self._chunk = -1
         self._levels = np.zeros(0, np.int64)
 

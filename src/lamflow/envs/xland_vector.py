@@ -68,6 +68,22 @@ class XlandVectorEnvironment(VectorEnvironment):
             level_ids=self._level_ids.copy(),
         )
 
+    def save(self) -> dict[str, Any]:
+        """All that makes the future of the slots, but the level stream: states and next states, levels and next levels."""
+        return {
+            "leaves": [np.array(leaf) for leaf in jax.tree.leaves((self._timesteps, self._next))],
+            "level_ids": self._level_ids.copy(),
+            "next_ids": self._next_ids.copy(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> Observation:
+        """Go on from ``save``'s answer; the present observation."""
+        self._level_ids, self._next_ids = saved["level_ids"].copy(), saved["next_ids"].copy()
+        fresh = self._simulator.reset_levels(self._level_ids)
+        structure = jax.tree.structure((fresh, fresh))
+        self._timesteps, self._next = jax.tree.unflatten(structure, [np.array(leaf) for leaf in saved["leaves"]])
+        return _to_host(_programs(self._simulator)[0](self._timesteps))
+
     def close(self) -> None:
         """Let go of the device's memory."""
         self._timesteps = self._next = self._sent = None

@@ -13,6 +13,8 @@ from lamflow.config import LatentMethodSettings, MethodSettings
 from lamflow.policies.agents import Agent, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+from lamflow.rl.online_files import MEMBER, read_online_policy
+from lamflow.training.precision import default_device
 
 
 def load_agent(
@@ -35,6 +37,15 @@ def load_agent(
         return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
     if policy is None:
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
+    if typed.kind == "online":
+        online = read_online_policy(policy, spec=spec, method=method).to(default_device())
+        return [MEMBER], PolicyAgent(
+            networks=[online],
+            num_members=1,
+            decode=action_probabilities,
+            action_selection=action_selection,
+            seed=seed,
+        )
     members, networks = read_policies(policy, env=spec.name, method=method)
     decode: Decode = action_probabilities
     observes = False

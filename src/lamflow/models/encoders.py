@@ -24,13 +24,27 @@ class PixelEncoder(nn.Module):
         self.impala = ImpalaEncoder(settings=settings, num_frames=num_frames, frame_shape=frame_shape)
         self.output = nn.Linear(settings.hidden_width, output_dim)
 
+    @property
+    def hidden(self) -> nn.Linear:
+        """The hidden layer."""
+        return self.impala.hidden
+
+    def convolved(
+        self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
+        """What the hidden layer gets, [B, D]; there are no extra inputs."""
+        assert extra_BD is None and planes_BHWP is None
+        return self.impala.convolved(frames_BKHWC)
+
+    def dense(self, convolved_BD: Tensor, layer: nn.Linear) -> Tensor:
+        """The activations [B, hidden_width] of a hidden layer: ``self.hidden``, or another one of its shape."""
+        return self.impala.dense(convolved_BD, layer)
+
     def features(
         self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
     ) -> Tensor:
-        """The hidden layer's activations [B, hidden_width]; there are no extra inputs."""
-        assert extra_BD is None and planes_BHWP is None
-        features: Tensor = self.impala(frames_BKHWC)
-        return features
+        """The hidden layer's activations [B, hidden_width]."""
+        return self.dense(self.convolved(frames_BKHWC, extra_BD, planes_BHWP), self.hidden)
 
     def forward(
         self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None

@@ -101,15 +101,23 @@ class GridEncoder(nn.Module):
         self.hidden = nn.Linear(pooled + extra_dim, settings.hidden_width)
         self.output = nn.Linear(settings.hidden_width, output_dim)
 
+    def convolved(
+        self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
+    ) -> Tensor:
+        """What the hidden layer gets: the pooled trunk and the extra input, [B, D]."""
+        features_BCHW = self.trunk(frames_BKHW2, planes_BHWP)
+        pooled = features_BCHW.flatten(1) if self.pooling == "flatten" else features_BCHW.amax(dim=(2, 3))
+        return pooled if extra_BD is None else torch.cat([pooled, extra_BD], dim=-1)
+
+    def dense(self, convolved_BD: Tensor, layer: nn.Linear) -> Tensor:
+        """The activations [B, hidden_width] of a hidden layer: ``self.hidden``, or another one of its shape."""
+        return functional.relu(layer(convolved_BD))
+
     def features(
         self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
     ) -> Tensor:
         """The hidden layer's activations [B, hidden_width]."""
-        features_BCHW = self.trunk(frames_BKHW2, planes_BHWP)
-        pooled = features_BCHW.flatten(1) if self.pooling == "flatten" else features_BCHW.amax(dim=(2, 3))
-        if extra_BD is not None:
-            pooled = torch.cat([pooled, extra_BD], dim=-1)
-        return functional.relu(self.hidden(pooled))
+        return self.dense(self.convolved(frames_BKHW2, extra_BD, planes_BHWP), self.hidden)
 
     def forward(
         self, frames_BKHW2: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None

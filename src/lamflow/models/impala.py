@@ -51,19 +51,27 @@ class ImpalaEncoder(nn.Module):
             side = 4 if index == 0 and settings.stem == "patch" else 2
             height, width, channels = -(-height // side), -(-width // side), outputs
         self.trunk = nn.Sequential(*layers)
+        self.trunk_shape = (channels, height, width)
         self.hidden = nn.Linear(channels * height * width, settings.hidden_width)
 
     def forward(self, frames_BKHWC: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] to features float [B, hidden_width]."""
+        return self.dense(self.convolved(frames_BKHWC), self.hidden)
+
+    def convolved(self, frames_BKHWC: Tensor) -> Tensor:
+        """What the hidden layer gets: the trunk's activations as they lie in memory, rows, columns, channels: [B, H * W * C]."""
         dtype = network_dtype(frames_BKHWC.device, self.hidden.weight.dtype)
         planes = row_planes(frames_BKHWC) if self.patches else pixel_planes(frames_BKHWC)
-        features = self.trunk(about_grey(planes, dtype))
-        return functional.relu(self._hidden(functional.relu(features, inplace=True)), inplace=True)
+        features_BCHW = functional.relu(self.trunk(about_grey(planes, dtype)), inplace=True)
+        return features_BCHW.permute(0, 2, 3, 1).flatten(1)
 
-    def _hidden(self, features_BCHW: Tensor) -> Tensor:
-        """The hidden layer, whose weights are those of features in the order C, H, W, on features as they lie in memory: so neither
-        they nor their gradient are copied."""
-        channels, height, width = features_BCHW.shape[1:]
-        weights = self.hidden.weight.to(features_BCHW.dtype).unflatten(1, (channels, height, width))
-        vectors = features_BCHW.permute(0, 2, 3, 1).flatten(1)
-        return functional.linear(vectors, weights.permute(0, 2, 3, 1).flatten(1), self.hidden.bias)
+    def dense(self, convolved_BD: Tensor, layer: nn.Linear) -> Tensor:
+        """The activations [B, hidden_width] of a hidden layer: ``self.hidden``, or another one of its shape.
+
+        Its weights are those of features in the order C, H, W; they are turned, so that neither the features nor their gradient
+        are copied.
+        """
+        weights = layer.weight.to(convolved_BD.dtype).unflatten(1, self.trunk_shape)
+        return functional.relu(
+            functional.linear(convolved_BD, weights.permute(0, 2, 3, 1).flatten(1), layer.bias), inplace=True
+        )

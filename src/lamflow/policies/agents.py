@@ -59,6 +59,18 @@ for a GPU. Decoded are a policy's outputs, or latents that its head draws, with 
 the observation."""
 
 
+class ActingNetwork(Protocol):
+    """A network that answers contexts: a ``PolicyNetwork``, or one fine-tuned online, which is not recurrent."""
+
+    settings: PolicySettings
+
+    def __call__(self, inputs: PolicyInputs) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def eval(self) -> Self: ...
+
+
 class PolicyAgent:
     """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities.
 
@@ -69,7 +81,7 @@ class PolicyAgent:
     def __init__(
         self,
         *,
-        networks: Sequence[PolicyNetwork],
+        networks: Sequence[ActingNetwork],
         num_members: int,
         decode: Decode,
         action_selection: Literal["argmax", "sample"],

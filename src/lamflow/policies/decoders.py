@@ -30,7 +30,8 @@ def fit_mlp_decoder(
     stream = TransitionStream(torch.arange(len(inputs_ND), device=device), settings.training.batch_size, seed)
 
     def loss(rows: Tensor) -> Loss:
-        return Loss(functional.cross_entropy(network(inputs_ND[rows]), actions_N[rows]))
+        logits = network(inputs_ND[rows])
+        return Loss(functional.cross_entropy(logits, actions_N[rows], label_smoothing=settings.label_smoothing))
 
     train(module=network, batch_at=stream.batch, loss=loss, settings=settings.training, metrics=MetricsLog(), title="")
     return network

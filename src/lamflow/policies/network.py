@@ -115,6 +115,12 @@ class PolicyNetwork(nn.Module):
         outputs: Tensor = self.output(features_BF) if self.settings.recurrent else self.encoder.output(features_BF)
         return outputs
 
+    def convolved(self, inputs: PolicyInputs) -> Tensor:
+        """What the hidden layer of a policy that is not recurrent gets, [B, D]; see ``Encoder.convolved``."""
+        assert not self.settings.recurrent
+        inputs = self._canonical(inputs)
+        return self.encoder.convolved(inputs.frames, *self._extras(inputs, -1))
+
     def step(self, inputs: PolicyInputs, state_BF: Tensor) -> tuple[Tensor, Tensor]:
         """One step of a recurrent policy: outputs [B, O] and the next state [B, F], which is its features too."""
         state_BF = self._advance(inputs, -1, state_BF)

@@ -16,13 +16,23 @@ REWARD_CLIP = 10.0
 
 
 def generalised_advantages(
-    rewards_TE: Tensor, values_TE: Tensor, last_values_E: Tensor, ends_TE: Tensor, *, discount: float, gae_lambda: float
+    rewards_TE: Tensor,
+    values_TE: Tensor,
+    last_values_E: Tensor,
+    ends_TE: Tensor,
+    *,
+    discount: float,
+    gae_lambda: float,
+    cut_values_TE: Tensor | None = None,
 ) -> Tensor:
     """Generalised advantage estimates float32 [T, E] (Schulman et al. 2016, arXiv 1506.02438).
 
-    ``ends_TE`` bool: the episode ended with this step, so nothing behind it counts. ``last_values_E``: values of the
-    observations after the rollout.
+    ``ends_TE`` bool: the episode ended with this step, so nothing behind it counts, but for ``cut_values_TE``: the value of
+    the last observation of an episode that the step limit cut, 0 elsewhere (Pardo et al. 2018, arXiv 1712.00378).
+    ``last_values_E``: values of the observations after the rollout.
     """
+    if cut_values_TE is not None:
+        rewards_TE = rewards_TE + discount * cut_values_TE
     advantages = torch.zeros_like(rewards_TE)
     later, next_values = torch.zeros_like(last_values_E), last_values_E
     for step in range(len(rewards_TE) - 1, -1, -1):

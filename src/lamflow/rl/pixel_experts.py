@@ -82,7 +82,7 @@ def train_pixel_expert(
         module=network,
         batch_at=learner.batch_at,
         loss=learner.loss,
-        settings=learner.training_settings(),
+        settings=learner.training_settings(validate_every=settings.validate_every),
         metrics=metrics,
         validate=validate,
         watched=Watched("return", "highest"),

@@ -1,27 +1,29 @@
-"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) of a torch policy, on the one training loop.
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347), for all that learns from rewards, on the one training loop.
 
 The details follow "The 37 implementation details of PPO" (Huang et al. 2022) and the published Procgen recipe (Cobbe et al. 2020):
 normalised rewards, advantages normalised a minibatch, clipped values, Adam's epsilon 1e-5. The environments form two groups that take
-turns: while one group's simulator threads step, the policy acts for the other.
+turns: while one group's simulators step, the policy acts for the other.
 
-Legend: T steps a rollout, E environments, G = E / 2 environments of a group, M transitions of a minibatch.
+Legend: T steps of a rollout, E environments, G = E / 2 environments of a group, M transitions of a minibatch, A actions.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.config import PixelExpertSettings, TrainingSettings
+from lamflow.config import PpoSettings, TrainingSettings
 from lamflow.envs.levels import LevelStream
-from lamflow.envs.procgen import ProcgenVectorEnvironment
-from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.envs.registry import make_vector_environment
+from lamflow.policies.contexts import ContextMemory
+from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.training.loop import Loss
 
@@ -33,9 +35,9 @@ REPORTED_EPISODES = 100
 
 @dataclass(frozen=True)
 class Minibatch:
-    """``frames`` uint8 [M, H, W, 3]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted."""
+    """``encoded``: what the policy saw, [M, ...]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted."""
 
-    frames: Tensor
+    encoded: Encoded
     actions: Tensor
     log_probs: Tensor
     values: Tensor
@@ -50,73 +52,130 @@ def ppo_loss(
     clip_range: float,
     value_coefficient: float,
     entropy_coefficient: float,
+    clip_values: bool = True,
+    advantage_epsilon: float = 1e-8,
 ) -> Loss:
-    """PPO's clipped objective, clipped value loss and entropy bonus, for the present policy's answers to ``batch``."""
+    """PPO's clipped objective, (clipped) value loss and entropy bonus, for the present policy's answers to ``batch``."""
     taken = log_probs_MA.gather(1, batch.actions[:, None])[:, 0]
     ratio = (taken - batch.log_probs).exp()
-    advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+    advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + advantage_epsilon)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
     targets = batch.values + batch.advantages
-    near = batch.values + (values_M - batch.values).clamp(-clip_range, clip_range)
-    value_loss = 0.5 * torch.maximum((values_M - targets).square(), (near - targets).square()).mean()
+    errors = (values_M - targets).square()
+    if clip_values:
+        near = batch.values + (values_M - batch.values).clamp(-clip_range, clip_range)
+        errors = torch.maximum(errors, (near - targets).square())
+    value_loss = 0.5 * errors.mean()
     entropy = -(log_probs_MA.exp() * log_probs_MA.clamp_min(-1e9)).sum(1).mean()
     total = policy_loss + value_coefficient * value_loss - entropy_coefficient * entropy
     terms = {"loss/policy": policy_loss, "loss/value": value_loss, "entropy": entropy}
     return Loss(total, {name: term.detach() for name, term in terms.items()})
 
 
-class _Rollout:
-    """Buffers of one rollout [T, E, ...] on the learner's device."""
+class CurvePoint(NamedTuple):
+    """After ``env_steps`` environment steps: how many episodes ended in the last rollout, and their mean raw return (NaN: none)."""
 
-    def __init__(self, settings: PixelExpertSettings, frame_shape: tuple[int, int, int], device: torch.device) -> None:
-        shape = (settings.num_steps, settings.num_envs)
-        self.frames = torch.zeros((*shape, *frame_shape), dtype=torch.uint8, device=device)
-        self.actions = torch.zeros(shape, dtype=torch.int64, device=device)
-        self.log_probs = torch.zeros(shape, device=device)
-        self.values = torch.zeros(shape, device=device)
-        self.rewards = np.zeros(shape, np.float32)
-        self.ends = np.zeros(shape, np.bool_)
+    env_steps: int
+    episodes: int
+    return_mean: float
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What was seen and done in a rollout: ``frames`` uint8 [T + 1, E, *frame_shape], ``actions`` int64 [T, E], ``ends`` bool [T, E].
+
+    Where ``ends[t]``, frame t + 1 is the first one of another episode.
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+    ends: NDArray[np.bool_]
+
+
+class _Rollout:
+    """Buffers of one rollout [T, E, ...]; what the learner needs is on its device."""
+
+    def __init__(self, settings: PpoSettings, device: torch.device) -> None:
+        self._shape = (settings.num_steps, settings.num_envs)
+        self._device = device
+        self.encoded: list[Tensor] = []
+        self.actions = torch.zeros(self._shape, dtype=torch.int64, device=device)
+        self.log_probs = torch.zeros(self._shape, device=device)
+        self.values = torch.zeros(self._shape, device=device)
+        self.cut_values = torch.zeros(self._shape, device=device)
+        self.rewards = np.zeros(self._shape, np.float32)
+        self.ends = np.zeros(self._shape, np.bool_)
+
+    def put(self, step: int, columns: slice, encoded: Encoded) -> None:
+        """Keep what the policy saw."""
+        if not self.encoded:
+            self.encoded = [
+                torch.zeros((*self._shape, *part.shape[1:]), dtype=part.dtype, device=self._device) for part in encoded
+            ]
+        for kept, part in zip(self.encoded, encoded, strict=True):
+            kept[step, columns] = part
 
 
 class PpoLearner:
     """Gives the training loop its batches: ``batch_at`` plays a rollout, then serves its minibatches, epoch by epoch.
 
+    Episodes are of the environment's train levels, ``all_levels``: of all of Procgen's. An episode that the step limit cuts is
+    bootstrapped with the value of its last observation where the simulator shows it (XLand). ``listen`` is told of each
+    rollout's experience before the minibatches are served.
+
     Its state (saved games, levels drawn, reward statistics) is the loop's ``companion``: with checkpoints between two rollouts an
     interrupted and resumed training equals a straight one.
     """
 
-    def __init__(self, network: PixelActorCritic, settings: PixelExpertSettings, seed: int) -> None:
+    def __init__(
+        self,
+        network: ActorCritic,
+        settings: PpoSettings,
+        seed: int,
+        *,
+        num_rulesets: int | None = None,
+        all_levels: bool = False,
+        listen: Callable[[Experience], None] | None = None,
+    ) -> None:
         self.network = network
         self.settings = settings
         self.device = next(network.parameters()).device
-        group = settings.num_envs // NUM_GROUPS
+        self.curve: list[CurvePoint] = []
+        rulesets = {} if num_rulesets is None else {"num_rulesets": num_rulesets}
+        group, spec = settings.num_envs // NUM_GROUPS, network.spec
         self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
         self._streams = [
-            LevelStream(network.spec.name, "train", seed * NUM_GROUPS + index) for index in range(NUM_GROUPS)
+            LevelStream(spec.name, "train", seed * NUM_GROUPS + index, all_levels=all_levels, **rulesets)
+            for index in range(NUM_GROUPS)
         ]
         threads = max(1, torch.get_num_threads() // 2) if self.device.type == "cuda" else 0
         self._games = [
-            ProcgenVectorEnvironment(network.spec, group, stream, num_threads=threads) for stream in self._streams
+            make_vector_environment(spec.name, group, level_stream=stream, num_threads=threads, **rulesets)
+            for stream in self._streams
         ]
         self._present = [
             game.reset(np.array([next(stream) for _ in range(group)], np.int64))
             for game, stream in zip(self._games, self._streams, strict=True)
         ]
+        self._memories = [ContextMemory(first, network.context, self.device) for first in self._present]
         self._normaliser = RewardNormaliser(settings.num_envs, settings.discount)
         self._running_returns = np.zeros(settings.num_envs)
         self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
-        self._rollout = _Rollout(settings, self._games[0].spec.frame_shape, self.device)
+        self._ended_now: list[float] = []
+        self._rollout = _Rollout(settings, self.device)
         self._advantages = torch.zeros(0)
         self._order = torch.zeros(0, dtype=torch.int64)
+        self._listen = listen
+        shape = (settings.num_steps + 1, settings.num_envs, *spec.frame_shape)
+        self._frames = np.zeros(shape if listen else 0, np.uint8)
 
-    def training_settings(self) -> TrainingSettings:
-        """What the training loop needs to know."""
+    def training_settings(self, *, validate_every: int = 1) -> TrainingSettings:
+        """What the training loop needs to know; ``validate_every``: rollouts."""
         settings, each = self.settings, self.steps_each_rollout
-        rollouts = max(1, settings.total_steps // (settings.num_envs * settings.num_steps))
         return TrainingSettings(
-            steps=rollouts * each,
-            batch_size=settings.num_envs * settings.num_steps // settings.minibatches,
+            steps=settings.num_rollouts * each,
+            batch_size=settings.steps_a_rollout // settings.minibatches,
             learning_rate=settings.learning_rate,
             warmup_steps=0,
             final_learning_rate_fraction=settings.final_learning_rate_fraction,
@@ -124,7 +183,7 @@ class PpoLearner:
             clip_norm=settings.max_grad_norm,
             precision=settings.precision,
             log_every=each,
-            validate_every=settings.validate_every * each,
+            validate_every=validate_every * each,
             checkpoint_every=settings.checkpoint_every * each,
         )
 
@@ -132,6 +191,10 @@ class PpoLearner:
     def steps_each_rollout(self) -> int:
         """Optimiser steps."""
         return self.settings.epochs * self.settings.minibatches
+
+    def env_steps_at(self, step: int) -> int:
+        """Environment steps that were made when optimiser step ``step`` begins, those of its own rollout left out."""
+        return step // self.steps_each_rollout * self.settings.steps_a_rollout
 
     def batch_at(self, step: int) -> Minibatch:
         """The minibatch of optimiser step ``step``; plays a rollout before the first step of each."""
@@ -141,13 +204,13 @@ class PpoLearner:
             self._play()
         minibatch = within % settings.minibatches
         if minibatch == 0:
-            self._order = torch.randperm(settings.num_envs * settings.num_steps).to(self.device)
+            self._order = torch.randperm(settings.steps_a_rollout).to(self.device)
         return self._minibatch(self._order.chunk(settings.minibatches)[minibatch])
 
     def loss(self, batch: Minibatch) -> Loss:
         """PPO's loss, and as a term the mean raw return of the last episodes."""
         settings = self.settings
-        log_probs, values = self.network(batch.frames)
+        log_probs, values = self.network.evaluate(batch.encoded)
         loss = ppo_loss(
             log_probs,
             values,
@@ -155,6 +218,8 @@ class PpoLearner:
             clip_range=settings.clip_range,
             value_coefficient=settings.value_coefficient,
             entropy_coefficient=settings.entropy_coefficient,
+            clip_values=settings.clip_values,
+            advantage_epsilon=settings.advantage_epsilon,
         )
         recent = float(np.mean(self._finished)) if self._finished else float("nan")
         return Loss(loss.total, {**loss.terms, "return": torch.tensor(recent)})
@@ -167,24 +232,34 @@ class PpoLearner:
         return {
             "games": [game.save() for game in self._games],
             "positions": [stream.position for stream in self._streams],
+            "memories": [memory.state_dict() for memory in self._memories],
             "normaliser": self._normaliser.state_dict(),
             "running_returns": self._running_returns.copy(),
             "finished": list(self._finished),
+            "curve": [tuple(point) for point in self.curve],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._present = [game.restore(saved) for game, saved in zip(self._games, state["games"], strict=True)]
         for stream, position in zip(self._streams, state["positions"], strict=True):
             stream.position = position
+        for memory, saved in zip(self._memories, state["memories"], strict=True):
+            memory.load_state_dict(saved)
         self._normaliser.load_state_dict(state["normaliser"])
         self._running_returns = state["running_returns"].copy()
         self._finished = deque(state["finished"], maxlen=REPORTED_EPISODES)
+        self.curve = [CurvePoint(*point) for point in state["curve"]]
+
+    def close(self) -> None:
+        """End the simulators."""
+        for game in self._games:
+            game.close()
 
     def _minibatch(self, rows: Tensor) -> Minibatch:
         """The transitions at ``rows`` int64 [M] of the rollout, counted through its steps."""
         rollout = self._rollout
         return Minibatch(
-            frames=rollout.frames.flatten(0, 1)[rows],
+            encoded=tuple(part.flatten(0, 1)[rows] for part in rollout.encoded),
             actions=rollout.actions.flatten()[rows],
             log_probs=rollout.log_probs.flatten()[rows],
             values=rollout.values.flatten()[rows],
@@ -202,9 +277,10 @@ class PpoLearner:
                 game.send(self._act(index, step))
         for index in range(NUM_GROUPS):
             self._receive(index, settings.num_steps - 1)
-        for rewards, ends in zip(rollout.rewards, rollout.ends, strict=True):
-            rewards[:] = self._normaliser(rewards, ends)
-        last_values = torch.cat([self.network(self._frames(index))[1] for index in range(NUM_GROUPS)])
+        if settings.normalise_rewards:
+            for rewards, ends in zip(rollout.rewards, rollout.ends, strict=True):
+                rewards[:] = self._normaliser(rewards, ends)
+        last_values = torch.cat([self._value(index) for index in range(NUM_GROUPS)])
         self._advantages = generalised_advantages(
             torch.from_numpy(rollout.rewards).to(self.device),
             rollout.values,
@@ -212,20 +288,36 @@ class PpoLearner:
             torch.from_numpy(rollout.ends).to(self.device),
             discount=settings.discount,
             gae_lambda=settings.gae_lambda,
+            cut_values_TE=rollout.cut_values,
         ).flatten()
+        self._note_curve()
+        if self._listen is not None:
+            for index, columns in enumerate(self._slices):
+                self._frames[-1, columns] = self._present[index].frames
+            self._listen(Experience(self._frames, rollout.actions.cpu().numpy(), rollout.ends))
 
-    def _frames(self, index: int) -> Tensor:
-        return torch.from_numpy(self._present[index].frames).to(self.device)
+    def _note_curve(self) -> None:
+        ended, before = self._ended_now, self.curve[-1].env_steps if self.curve else 0
+        mean = float(np.mean(ended)) if ended else float("nan")
+        self.curve.append(CurvePoint(before + self.settings.steps_a_rollout, len(ended), mean))
+        self._ended_now = []
+
+    def _value(self, index: int) -> Tensor:
+        """Values float32 [G] of a group's present observations."""
+        return self.network.evaluate(self.network.encode(self._memories[index].present))[1]
 
     def _act(self, index: int, step: int) -> NDArray[np.int64]:
         """Actions of a group in its present observations, recorded."""
-        frames, columns = self._frames(index), self._slices[index]
-        log_probs, values = self.network(frames)
+        columns = self._slices[index]
+        encoded = self.network.encode(self._memories[index].present)
+        log_probs, values = self.network.evaluate(encoded)
         actions = torch.multinomial(log_probs.exp(), 1)
-        self._rollout.frames[step, columns] = frames
+        self._rollout.put(step, columns, encoded)
         self._rollout.actions[step, columns] = actions[:, 0]
         self._rollout.log_probs[step, columns] = log_probs.gather(1, actions)[:, 0]
         self._rollout.values[step, columns] = values
+        if self._listen is not None:
+            self._frames[step, columns] = self._present[index].frames
         chosen: NDArray[np.int64] = actions[:, 0].cpu().numpy()
         return chosen
 
@@ -234,9 +326,24 @@ class PpoLearner:
         result = self._games[index].receive()
         columns = self._slices[index]
         ends = result.terminated | result.truncated
+        cut = np.flatnonzero(result.truncated)
+        self._rollout.cut_values[step, columns] = 0
+        if result.final_observation is not None and len(cut):
+            seen = self._memories[index].after(result.final_observation[cut], cut)
+            values = self.network.evaluate(self.network.encode(seen))[1]
+            self._rollout.cut_values[step, torch.from_numpy(cut + columns.start).to(self.device)] = values
         self._present[index] = result.observation
+        self._memories[index].see(result.observation, ends)
         self._rollout.ends[step, columns] = ends
         self._running_returns[columns] += result.rewards
-        self._finished.extend(self._running_returns[columns][ends].tolist())
+        ended = self._running_returns[columns][ends].tolist()
+        self._finished.extend(ended)
+        self._ended_now.extend(ended)
         self._running_returns[columns][ends] = 0
         self._rollout.rewards[step, columns] = result.rewards
+
+
+def reached(curve: list[CurvePoint], target_return: float, patience: int) -> bool:
+    """Whether the episodes of each of the last ``patience`` rollouts had at least ``target_return`` on average."""
+    last = curve[-patience:]
+    return len(last) == patience and all(point.return_mean >= target_return for point in last)

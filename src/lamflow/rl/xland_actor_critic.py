@@ -1,4 +1,6 @@
-"""The expert's network: one-hot egocentric view, direction and carried object into an MLP with a policy and a value head.
+"""The expert's network in JAX, where it plays: one-hot egocentric view, direction and carried object into an MLP with two heads.
+
+``lamflow.rl.actor_critic.GridActorCritic`` is the same in torch, where it is trained.
 
 Legend: B batch, A actions, F features. Parameters are a flat dict of float32 arrays, as safetensors keeps them.
 """
@@ -33,32 +35,17 @@ def features(timesteps: Timesteps) -> jax.Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def init_params(key: jax.Array, num_actions: int, hidden_width: int) -> Params:
-    """Orthogonal weights (gain sqrt 2; policy head .01, value head 1) and zero biases, as is usual for PPO."""
-    shapes = {
-        "hidden1": (NUM_FEATURES, hidden_width, np.sqrt(2)),
-        "hidden2": (hidden_width, hidden_width, np.sqrt(2)),
-        "policy": (hidden_width, num_actions, 0.01),
-        "value": (hidden_width, 1, 1.0),
-    }
-    params: Params = {}
-    for (name, (fan_in, fan_out, gain)), layer_key in zip(
-        shapes.items(), jax.random.split(key, len(shapes)), strict=True
-    ):
-        params[f"{name}.weight"] = jax.nn.initializers.orthogonal(gain)(layer_key, (fan_in, fan_out), jnp.float32)
-        params[f"{name}.bias"] = jnp.zeros(fan_out)
-    return params
-
-
 def check_shapes(tensors: Mapping[str, NDArray[np.float32]], num_actions: int) -> None:
     """ValueError when ``tensors`` are no parameters of this network with ``num_actions`` actions."""
     width = tensors["hidden1.bias"].shape[0] if "hidden1.bias" in tensors else 0
-    wanted = {
-        name: value.shape
-        for name, value in jax.eval_shape(
-            lambda key: init_params(key, num_actions, width), jax.random.PRNGKey(0)
-        ).items()
+    layers = {
+        "hidden1": (NUM_FEATURES, width),
+        "hidden2": (width, width),
+        "policy": (width, num_actions),
+        "value": (width, 1),
     }
+    wanted: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in layers.items()}
+    wanted |= {f"{name}.bias": (outputs,) for name, (_, outputs) in layers.items()}
     found = {name: value.shape for name, value in tensors.items()}
     if found != wanted:
         raise ValueError(f"found weights {found}, expected {wanted}")

@@ -134,6 +134,21 @@ def flow_size(settings: FlowSettings, latent_dim: int, feature_dim: int) -> Netw
     return total([noisy, features, mlp_size(first, others, latent_dim)])
 
 
+def dense_macs(settings: PolicySettings, spec: EnvironmentSpec) -> int:
+    """Multiply-accumulates of a policy's hidden layer, which is all that a fine-tuning trains beside its heads."""
+    network = settings.network
+    height, width, _ = spec.frame_shape
+    if isinstance(network, NetworkSettings):
+        cells = height * width if network.pooling == "flatten" else 1
+        inputs = network.width * cells + _extra_inputs(settings, spec, network.embedding_dim)[0]
+    else:
+        for index in range(len(network.channels)):
+            step = PATCH_SIDE if index == 0 and network.stem == "patch" else 2
+            height, width = -(-height // step), -(-width // step)
+        inputs = network.channels[-1] * network.scale * height * width
+    return inputs * network.hidden_width
+
+
 def _linear(inputs: int, outputs: int) -> NetworkSize:
     return NetworkSize(inputs * outputs, (inputs + 1) * outputs)
 

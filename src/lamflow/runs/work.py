@@ -15,6 +15,7 @@ from lamflow.config import (
     EncoderSettings,
     ImpalaSettings,
     LatentMethodSettings,
+    OnlineMethodSettings,
     RandomMethodSettings,
     TrainingSettings,
     VptMethodSettings,
@@ -22,6 +23,7 @@ from lamflow.config import (
 )
 from lamflow.runs.network_sizes import (
     NetworkSize,
+    dense_macs,
     encoder_size,
     flow_size,
     inverse_dynamics_size,
@@ -253,7 +255,7 @@ def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    assert not isinstance(method, RandomMethodSettings)
+    assert not isinstance(method, RandomMethodSettings | OnlineMethodSettings)
     single = not isinstance(method, BcMethodSettings | VptMethodSettings)
     members = 1 if single else scope.experiment.num_agents(wildcards["method"])
     training, size = method.policy.training, _policy_network(scope, wildcards)
@@ -277,10 +279,35 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
     spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     if isinstance(method, RandomMethodSettings):
         return NetworkSize(0, 0)
+    if isinstance(method, OnlineMethodSettings):
+        tuned = scope.experiment.methods[method.of]
+        assert isinstance(tuned, LatentMethodSettings)
+        return policy_size(tuned.policy, spec, spec.num_actions)
     if isinstance(method, LatentMethodSettings):
         policy = policy_size(method.policy, spec, _policy_outputs(scope, method))
         return total([policy, _head(scope, method)])
     return policy_size(method.policy, spec, spec.num_actions)
+
+
+def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """PPO of a policy network: what is frozen is computed once a step, what is trained once more in each epoch, and thrice."""
+    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    assert isinstance(method, OnlineMethodSettings)
+    tuned, ppo = scope.experiment.methods[method.of], method.ppo
+    assert isinstance(tuned, LatentMethodSettings)
+    size = policy_size(tuned.policy, spec, spec.num_actions + 1)
+    trained = size.macs if method.variant == "scratch" else dense_macs(tuned.policy, spec)
+    kept = (
+        4 * prod(spec.frame_shape) if method.variant == "scratch" else 4 * trained // tuned.policy.network.hidden_width
+    )
+    buffer = method.decoder.buffer_size * 4 * _latent_width(scope, tuned) if method.variant == "rl_sl" else 0
+    return Work(
+        (Task("ppo", ppo.total_steps, size.macs + 3 * ppo.epochs * trained),),
+        networks=size.parameters,
+        batch_macs=ppo.steps_a_rollout // ppo.minibatches * trained,
+        window_bytes=ppo.steps_a_rollout * (kept + prod(spec.frame_shape)) + buffer,
+        output_bytes=4 * size.parameters,
+    )
 
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -315,6 +342,7 @@ STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
     "relabel_episodes": _relabelling,
     "train_action_decoders": _decoders,
     "train_policy": _policy,
+    "finetune_online": _online,
     "evaluate_agents": _evaluation,
     "plot_episode_film": _film,
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.catalogue import environment_spec
 from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
@@ -19,6 +19,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
+from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
@@ -54,7 +55,7 @@ def evaluate_agents(
     started = time.monotonic()
     spec = environment_spec(env)
     rollouts = EvaluationSettings.model_validate(evaluation)
-    references = _references(EpisodeStore.open(episodes, env=env), spec)
+    references = reference_returns(EpisodeStore.open(episodes, env=env), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}
     members, agent = load_agent(
         spec=spec,
@@ -101,19 +102,6 @@ def _play(
 
     pixels = environment_spec(env).view == "pixels"
     return roll_out(agent, make_environment, levels, num_slots=NUM_SLOTS if pixels else GRID_SLOTS)
-
-
-def _references(store: EpisodeStore, spec: EnvironmentSpec) -> tuple[float, float]:
-    """The returns of random and of the expert by which returns are normalised."""
-    random, expert = store.attributes["return_random"], store.attributes["return_expert"]
-    if random is not None and expert is not None:
-        return random, expert
-    if spec.return_bounds is None:
-        raise ValueError(
-            f"{store.path}: found return_random {random} and return_expert {expert}, expected numbers: {spec.name} has no "
-            "published bounds to take in their place; write the store with both"
-        )
-    return spec.return_bounds
 
 
 def _table(

@@ -13,9 +13,6 @@ from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints
 from lamflow.training.metrics import MetricsLog
 
-TRAINING_LEVELS = 4096
-"""Levels of the train split that an XLand expert practises on; Procgen's draws them from the whole range of the split."""
-
 
 def train_expert(
     *,
@@ -42,7 +39,7 @@ def train_expert(
         _procgen_expert(spec, typed, seed, metrics, Path(output), state_dir, shipped)
     else:
         typed = ExpertSettings.model_validate(settings)
-        _xland_expert(spec, typed, seed, metrics, Path(output))
+        _xland_expert(spec, typed, seed, metrics, Path(output), state_dir)
     metrics.write(Path(output).with_name("metrics.csv"))
     record_provenance(
         Path(output),
@@ -85,27 +82,27 @@ def _procgen_expert(
 
 
 def _xland_expert(
-    spec: EnvironmentSpec, settings: ExpertSettings, seed: int, metrics: MetricsLog, output: Path
+    spec: EnvironmentSpec,
+    settings: ExpertSettings,
+    seed: int,
+    metrics: MetricsLog,
+    output: Path,
+    state_dir: Path | str | None,
 ) -> None:
     """PPO weights, or a planner's file."""
     from lamflow.rl.demonstrators import save_expert
 
     params: Mapping[str, Any] = {}
     if spec.demonstrator == "ppo":
-        params = _train_xland(spec.name, settings, seed, metrics)
-    save_expert(output, spec.name, params, {"seed": seed})
+        from lamflow.rl.xland_experts import expert_params, train_xland_expert
 
-
-def _train_xland(env: str, settings: ExpertSettings, seed: int, metrics: MetricsLog) -> Mapping[str, Any]:
-    """PPO weights; fills ``metrics``."""
-    from lamflow.envs.levels import draw_levels
-    from lamflow.envs.xland import make_simulator
-    from lamflow.rl.xland_ppo import train_ppo
-
-    params, history = train_ppo(make_simulator(env), draw_levels(env, "train", TRAINING_LEVELS, seed), settings, seed)
-    steps_a_rollout = settings.num_envs * settings.num_steps
-    for rollout in range(len(history["return"])):
-        metrics.log(
-            (rollout + 1) * steps_a_rollout, "train", {name: values[rollout] for name, values in history.items()}
+        network = train_xland_expert(
+            spec=spec,
+            settings=settings,
+            seed=seed,
+            metrics=metrics,
+            state_dir=Path(state_dir) if state_dir else None,
+            identity=settings_digest([settings.model_dump(mode="json"), seed, code_digest(__name__)]),
         )
-    return params
+        params = expert_params(network)
+    save_expert(output, spec.name, params, {"seed": seed})

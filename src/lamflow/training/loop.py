@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -76,6 +77,14 @@ def learning_rate_at(step: int, settings: TrainingSettings) -> float:
     return settings.learning_rate * (1 - progress * (1 - settings.final_learning_rate_fraction))
 
 
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters with a schedule of their own: ``learning_rate_at`` maps a step to their learning rate."""
+
+    parameters: Sequence[nn.Parameter]
+    learning_rate_at: Callable[[int], float]
+
+
 class _Objective(nn.Module):
     """The loss as a module over the trained one: what is compiled, and what DDP wraps."""
 
@@ -98,6 +107,7 @@ class _Run:
     metrics: MetricsLog
     meter: LossMeter
     companion: Resumable | None = None
+    finished: Callable[[], bool] | None = None
     best: tuple[float, int] | None = None
     step: int = 0
 
@@ -127,6 +137,10 @@ class _Run:
     def can_stop(self) -> bool:
         return self.companion is None or self.companion.is_complete_at(self.step)
 
+    def is_done(self, settings: TrainingSettings) -> bool:
+        ended = self.finished is not None and self.can_stop() and self.finished()
+        return ended or self.step >= settings.steps
+
 
 def train(
     *,
@@ -141,13 +155,17 @@ def train(
     identity: str = "",
     title: str = "training",
     companion: Resumable | None = None,
+    groups: Sequence[ParameterGroup] | None = None,
+    finished: Callable[[], bool] | None = None,
 ) -> None:
     """Minimise ``loss(batch_at(step)).total`` over the module's parameters for ``settings.steps`` steps.
 
     ``batch_at`` must give its batch as a function of the step alone, and both may use torch's generators, whose states are
     checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``validate`` answers held-out
     metrics, of which the best value of ``watched`` is kept. A ``batch_at`` that has a state of its own (a simulator, running
-    statistics) gives it as ``companion``.
+    statistics) gives it as ``companion``. With ``groups``, which hold all that is trained, each has its own learning rate; the
+    others have ``learning_rate_at``'s. The training ends early when ``finished`` (a function of what is checkpointed) says so,
+    asked where a checkpoint could be written.
 
     With ``state_dir``, the last checkpoints lie there (see ``CheckpointFolder``); those whose ``identity`` differs are not resumed.
     Raises TrainingDiverged when a loss or gradient is not finite: at its step on a CPU, on a GPU at the next step that is
@@ -155,14 +173,15 @@ def train(
     ``interruption.SIGNALS``, when the step is done and a checkpoint is written.
     """
     device = next(module.parameters()).device
+    groups = groups or [ParameterGroup(list(module.parameters()), partial(learning_rate_at, settings=settings))]
     optimizer = torch.optim.AdamW(
-        module.parameters(),
+        [{"params": list(group.parameters)} for group in groups],
         lr=settings.learning_rate,
         eps=settings.adam_epsilon,
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    run = _Run(module, optimizer, metrics, LossMeter(device), companion)
+    run = _Run(module, optimizer, metrics, LossMeter(device), companion, finished)
     folder = CheckpointFolder(state_dir, identity) if state_dir else None
     if folder and (state := folder.latest()):
         run.load_state_dict(state)
@@ -179,9 +198,9 @@ def train(
     )
     lines = ProgressLines(title if is_main() else "", settings, run.step)
     with stop_requests() as request:
-        while run.step < settings.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(run.step, settings)
+        while not run.is_done(settings):
+            for group, tuned in zip(groups, optimizer.param_groups, strict=True):
+                tuned["lr"] = group.learning_rate_at(run.step)
             with autocast(settings.precision, device):
                 total, terms = objective(batch_at(run.step))
             optimizer.zero_grad(set_to_none=True)
@@ -193,27 +212,24 @@ def train(
             optimizer.step()
             run.step += 1
             bar.update()
-            if _due(run.step, settings.log_every, settings):
+            last = run.is_done(settings)
+            if last or run.step % settings.log_every == 0:
                 means = mean_over_processes(run.meter.read())
                 metrics.log(run.step, "train", means)
                 if bar.disable:
                     lines.tell(run.step, means)
-            if validate is not None and _due(run.step, settings.validate_every, settings):
+            if validate is not None and (last or run.step % settings.validate_every == 0):
                 run.meter.check()
                 _validate(run, validate, watched, settings, device)
             stopping = any_process(request.signal is not None) and run.can_stop()
-            if folder and (stopping or _due(run.step, settings.checkpoint_every, settings)):
+            if folder and (stopping or last or run.step % settings.checkpoint_every == 0):
                 run.meter.check()
                 _save(folder, run)
-            if stopping and run.step < settings.steps:
+            if stopping and not last:
                 raise TrainingInterrupted(_farewell(request, run, settings, folder))
     bar.close()
     lines.end(run.step, _best(run, watched))
     module.eval()
-
-
-def _due(step: int, every: int, settings: TrainingSettings) -> bool:
-    return step % every == 0 or step == settings.steps
 
 
 def _validate(

@@ -1,0 +1,85 @@
+"""Settings of online decoding: a latent policy fine-tuned with rewards (LAPO's third stage), and PPO from scratch beside it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lamflow.config_base import Name, Settings
+from lamflow.config_ppo import PpoSettings
+
+
+class DelayedRateSettings(Settings):
+    """A learning rate that is 0 at first, rises linearly to its peak, and falls linearly to its final fraction at the last step."""
+
+    learning_rate: float = Field(2.5e-3, gt=0, description="Peak learning rate of Adam.")
+    starts_at: int = Field(0, ge=0, description="Environment steps until which it is 0.")
+    full_at: int = Field(50_000, ge=0, description="Environment steps after which it has reached its peak.")
+
+    @model_validator(mode="after")
+    def _rises(self) -> DelayedRateSettings:
+        if self.full_at < self.starts_at:
+            raise ValueError(f"full_at: found {self.full_at}, expected at least starts_at = {self.starts_at}")
+        return self
+
+
+class OnlinePpoSettings(PpoSettings):
+    """PPO of online decoding; the defaults are LAPO's."""
+
+    num_steps: int = Field(64, gt=0, description="Steps a rollout and environment.")
+    total_steps: int = Field(4_000_000, gt=0, description="Environment steps of training.")
+    learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate; of scratch only.")
+    final_learning_rate_fraction: float = Field(
+        0.0, ge=0, le=1, description="Learning rates at the end as a fraction of their peak; linear in between."
+    )
+    entropy_coefficient: float = Field(0.0025, ge=0, description="Weight of the entropy bonus.")
+    policy_head: DelayedRateSettings = Field(
+        default_factory=lambda: DelayedRateSettings(starts_at=35_000), description="The policy head, which begins at 0."
+    )
+    value_head: DelayedRateSettings = Field(
+        default_factory=lambda: DelayedRateSettings(starts_at=25_000), description="The value head."
+    )
+    hidden_layer: DelayedRateSettings = Field(
+        default_factory=lambda: DelayedRateSettings(learning_rate=1e-3, starts_at=50_000, full_at=200_000),
+        description="The last layer before the heads. Those below stay as the latent policy has them.",
+    )
+
+
+class OnlineDecoderSettings(Settings):
+    """The action decoder of online decoding, refitted from scratch on the agent's own transitions as the IDM labels them."""
+
+    hidden_widths: tuple[int, ...] = Field((192, 128, 64), description="Hidden layers.")
+    epochs: int = Field(3, gt=0, description="Passes over the labelled transitions.")
+    batch_size: int = Field(512, gt=0, description="Transitions a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="Share of the label spread over all actions.")
+    first_fit: int = Field(10_000, ge=0, description="Environment steps after which it is fitted for the first time.")
+    each_until: int = Field(
+        50_000, ge=0, description="Environment steps up to which it is refitted after each rollout."
+    )
+    every: int = Field(20, gt=0, description="Rollouts between two fits after that.")
+    last_fit: int = Field(400_000, ge=0, description="Environment steps after which it stays as it is.")
+    buffer: Literal["ring", "reservoir"] = Field(
+        "reservoir",
+        description="Which labelled transitions are kept once the buffer is full. ring: the last ones; reservoir: a uniform sample of all.",
+    )
+    buffer_size: int = Field(65_536, gt=0, description="Labelled transitions that are kept.")
+
+
+class OnlineMethodSettings(Settings):
+    """A latent method's policy fine-tuned with rewards and no action labels but the agent's own actions; or PPO from scratch."""
+
+    kind: Literal["online"] = "online"
+    of: Name = Field(
+        description="The latent method, by its name under `methods`; scratch takes no more than its network."
+    )
+    variant: Literal["rl_sl", "rl", "scratch"] = Field(
+        "rl_sl",
+        description="rl_sl: mean of the logits of a policy head and of the decoded latent policy (LAPO); rl: the policy head alone, on the latent "
+        "policy's features; scratch: all from nothing.",
+    )
+    ppo: OnlinePpoSettings = Field(default_factory=OnlinePpoSettings, description="PPO.")
+    decoder: OnlineDecoderSettings = Field(
+        default_factory=OnlineDecoderSettings, description="The decoder (rl_sl only)."
+    )

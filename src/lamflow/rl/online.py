@@ -1,0 +1,218 @@
+"""Online decoding (LAPO's third stage, arXiv 2312.10812): PPO from a latent policy, whose decoder learns from the agent's own actions.
+
+Shapes: T steps of a rollout, E environments, M transitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lamflow.config import (
+    DecoderSettings,
+    OnlineDecoderSettings,
+    OnlinePpoSettings,
+    TrainingSettings,
+)
+from lamflow.data.tensors import inference_batches
+from lamflow.lam.model import LatentActionModel
+from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
+from lamflow.rl.label_buffer import LabelBuffer
+from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
+from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
+from lamflow.training.checkpoint import random_states, restore_random_states
+from lamflow.training.loop import ParameterGroup, train
+from lamflow.training.metrics import MetricsLog
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Where the agent plays; see ``PpoLearner``."""
+
+    num_rulesets: int
+    all_levels: bool
+
+
+def delayed_rate(
+    env_steps: int, *, peak: float, starts_at: int, full_at: int, total: int, final_fraction: float
+) -> float:
+    """0 until ``starts_at``, linear to ``peak`` at ``full_at``, linear to ``final_fraction`` of it at ``total`` environment steps."""
+    if env_steps < starts_at:
+        return 0.0
+    if env_steps < full_at:
+        return peak * (env_steps - starts_at) / (full_at - starts_at)
+    progress = min(1.0, (env_steps - full_at) / max(1, total - full_at))
+    return peak * (1 - progress * (1 - final_fraction))
+
+
+class DecoderRefits:
+    """Labels the agent's transitions by the LAM's IDM, keeps a bounded number of them, and refits the policy's decoder on schedule."""
+
+    def __init__(
+        self,
+        policy: FinetunedPolicy,
+        lam: LatentActionModel,
+        settings: OnlineDecoderSettings,
+        *,
+        steps_a_rollout: int,
+        seed: int,
+    ) -> None:
+        self.policy, self.lam, self.settings, self.seed = policy, lam.eval(), settings, seed
+        self.steps_a_rollout = steps_a_rollout
+        self.num_rollouts = 0
+        width = policy.num_tokens or policy.decoder_inputs
+        dtype = torch.int64 if policy.num_tokens else torch.float32
+        self.buffer = LabelBuffer(settings.buffer_size, width, kind=settings.buffer, dtype=dtype, seed=seed)
+
+    def __call__(self, experience: Experience) -> None:
+        """Take in a rollout, and refit if it is time."""
+        self.num_rollouts += 1
+        settings, env_steps = self.settings, self.num_rollouts * self.steps_a_rollout
+        if env_steps > settings.last_fit:
+            return
+        self.buffer.add(*label_experience(self.lam, experience, codes=bool(self.policy.num_tokens)))
+        due = env_steps <= settings.each_until or self.num_rollouts % settings.every == 0
+        if env_steps >= settings.first_fit and due and len(self.buffer):
+            self._refit()
+
+    def _refit(self) -> None:
+        """A decoder from scratch; the training's random states are left as they were."""
+        settings, states = self.settings, random_states()
+        latents, count = self.buffer.latents, len(self.buffer)
+        inputs = code_one_hot(latents, self.policy.num_codes) if self.policy.num_tokens else latents
+        steps = max(1, settings.epochs * count // min(settings.batch_size, count))
+        fitting = DecoderSettings(
+            hidden_widths=settings.hidden_widths,
+            label_smoothing=settings.label_smoothing,
+            training=TrainingSettings(
+                steps=steps,
+                batch_size=min(settings.batch_size, count),
+                learning_rate=settings.learning_rate,
+                warmup_steps=0,
+                log_every=steps,
+                compile="off",
+            ),
+        )
+        with torch.enable_grad():
+            decoder = fit_mlp_decoder(
+                inputs,
+                self.buffer.actions,
+                num_actions=self.policy.spec.num_actions,
+                settings=fitting,
+                seed=self.seed + self.num_rollouts,
+            )
+        self.policy.put_decoder(decoder.state_dict())
+        restore_random_states(states)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"num_rollouts": self.num_rollouts, "buffer": self.buffer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.num_rollouts = state["num_rollouts"]
+        self.buffer.load_state_dict(state["buffer"])
+
+
+@torch.no_grad()
+def label_experience(lam: LatentActionModel, experience: Experience, *, codes: bool) -> tuple[Tensor, Tensor]:
+    """Latents before quantisation float32 [M, D], or ``codes`` int64 [M, T], and the actions int64 [M] taken, of a rollout's transitions.
+
+    Left out are those without a frame before (a rollout's first step) or after them (an episode's last step). On the first step of
+    an episode the frame before is the present one.
+    """
+    frames, ends = torch.from_numpy(experience.frames), torch.from_numpy(experience.ends)
+    steps, columns = torch.nonzero(~ends[1:], as_tuple=True)
+    steps = steps + 1
+    before = torch.where(ends[steps - 1, columns], steps, steps - 1)
+    device = next(lam.parameters()).device
+    parts = []
+    for rows in inference_batches(torch.stack([before, steps, steps + 1, columns], dim=1)):
+        windows = frames[rows[:, :3], rows[:, 3:]].to(device)
+        latents = lam.label(windows)
+        parts.append(latents.codes if codes else latents.continuous)
+    return torch.cat(parts).cpu(), torch.from_numpy(experience.actions)[steps, columns]
+
+
+class _Companion:
+    """The learner and its refits, as one part of a checkpoint."""
+
+    def __init__(self, learner: PpoLearner, refits: DecoderRefits | None) -> None:
+        self._learner, self._refits = learner, refits
+
+    def is_complete_at(self, step: int) -> bool:
+        return self._learner.is_complete_at(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        refits = self._refits.state_dict() if self._refits else None
+        return {"learner": self._learner.state_dict(), "refits": refits}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._learner.load_state_dict(state["learner"])
+        if self._refits:
+            self._refits.load_state_dict(state["refits"])
+
+
+def train_online(
+    policy: OnlinePolicy,
+    settings: OnlinePpoSettings,
+    *,
+    seed: int,
+    levels: Levels,
+    refits: DecoderRefits | None,
+    metrics: MetricsLog,
+    state_dir: Path | None,
+    identity: str,
+    title: str,
+) -> list[CurvePoint]:
+    """Train ``policy`` with rewards, and answer its learning curve; deterministic in its arguments and torch's generator."""
+    learner = PpoLearner(
+        policy,
+        settings,
+        seed,
+        num_rulesets=levels.num_rulesets,
+        all_levels=levels.all_levels,
+        listen=refits,
+    )
+    train(
+        module=policy,
+        batch_at=learner.batch_at,
+        loss=learner.loss,
+        settings=learner.training_settings(),
+        metrics=metrics,
+        state_dir=state_dir,
+        identity=identity,
+        title=title,
+        companion=_Companion(learner, refits),
+        groups=_groups(policy, settings, learner.env_steps_at),
+    )
+    learner.close()
+    return learner.curve
+
+
+def _groups(
+    policy: OnlinePolicy, settings: OnlinePpoSettings, env_steps_at: Callable[[int], int]
+) -> list[ParameterGroup] | None:
+    """The layers of a fine-tuned policy, each with its delayed learning rate; None for a policy from scratch, whose layers are alike."""
+    if not isinstance(policy, FinetunedPolicy):
+        return None
+    layers = {
+        policy.policy: settings.policy_head,
+        policy.value: settings.value_head,
+        policy.hidden: settings.hidden_layer,
+    }
+
+    def schedule(rate: Any) -> Callable[[int], float]:
+        return lambda step: delayed_rate(
+            env_steps_at(step),
+            peak=rate.learning_rate,
+            starts_at=rate.starts_at,
+            full_at=rate.full_at,
+            total=settings.total_steps,
+            final_fraction=settings.final_learning_rate_fraction,
+        )
+
+    return [ParameterGroup(list(layer.parameters()), schedule(rate)) for layer, rate in layers.items()]

@@ -1,0 +1,74 @@
+"""Agents of online decoding: made from a latent policy, and kept in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import LatentMethodSettings, OnlineMethodSettings, PolicySettings
+from lamflow.lam.model import LatentActionModel
+from lamflow.policies.members import Member
+from lamflow.policies.network import PolicyNetwork
+from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
+from lamflow.training.checkpoint import load_weights, read_model, save_model
+
+ONLINE_LABELS = "online"
+"""Label budget of what learns from rewards: no labels but its own actions."""
+MEMBER = Member(ONLINE_LABELS, 0)
+
+
+def make_online_policy(
+    settings: OnlineMethodSettings,
+    latent: LatentMethodSettings,
+    spec: EnvironmentSpec,
+    policy: PolicyNetwork | None,
+    lam: LatentActionModel | None,
+) -> OnlinePolicy:
+    """The untrained agent; ``policy``: the latent one (not for scratch), ``lam``: whose codes it may answer (rl_sl)."""
+    if settings.variant == "scratch":
+        return ScratchPolicy(settings=latent.policy, spec=spec)
+    assert policy is not None
+    quantizer = lam.settings.quantizer if lam else None
+    codes = quantizer is not None and latent.target == "codes"
+    return FinetunedPolicy(
+        policy,
+        spec=spec,
+        num_tokens=quantizer.codebooks * quantizer.tokens if codes and quantizer else 0,
+        num_codes=quantizer.codes if codes and quantizer else 0,
+        decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
+    )
+
+
+def save_online_policy(path: Path, policy: OnlinePolicy, metadata: dict[str, Any]) -> None:
+    """Write an agent; what is needed to put it together again travels with it."""
+    described: dict[str, Any] = {"kind": "online", "settings": policy.settings.model_dump(mode="json"), **metadata}
+    if isinstance(policy, FinetunedPolicy):
+        widths = None if policy.decoder is None else [layer.out_features for layer in policy.decoder[:-1:2]]
+        described |= {"output_dim": policy.decoder_inputs, "decoder_widths": widths}
+        described |= {"num_tokens": policy.num_tokens, "num_codes": policy.num_codes}
+    save_model(path, policy.state_dict(), described)
+
+
+def read_online_policy(path: Path, *, spec: EnvironmentSpec, method: str) -> OnlinePolicy:
+    """The agent of a file, on the CPU; ValueError when it is missing, damaged, of another environment or method, or no such agent."""
+    tensors, metadata = read_model(path)
+    for key, expected in (("kind", "online"), ("env", spec.name), ("method", method)):
+        if metadata.get(key) != expected:
+            raise ValueError(
+                f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the agent file of that {key}"
+            )
+    settings = PolicySettings.model_validate(metadata["settings"])
+    policy: OnlinePolicy
+    if "output_dim" not in metadata:
+        policy = ScratchPolicy(settings=settings, spec=spec)
+    else:
+        policy = FinetunedPolicy(
+            PolicyNetwork(settings=settings, spec=spec, output_dim=metadata["output_dim"]),
+            spec=spec,
+            num_tokens=metadata["num_tokens"],
+            num_codes=metadata["num_codes"],
+            decoder_widths=metadata["decoder_widths"],
+        )
+    load_weights(policy, tensors, path)
+    return policy.eval()

@@ -1,0 +1,139 @@
+"""The policies of online decoding: a latent policy with heads for rewards, and the same network from nothing.
+
+Shapes: B batch, S latents a state, D decoder inputs, F features, A actions, T codes a transition, C codes a codebook.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.config import PolicySettings
+from lamflow.models.perceptron import mlp
+from lamflow.policies.decoders import code_one_hot
+from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.rl.actor_critic import ActorCritic, Encoded, initialise_head
+
+
+class OnlinePolicy(ActorCritic):
+    """What all variants share: ``forward`` answers logits, so that rollouts take it for a policy in true actions."""
+
+    settings: PolicySettings
+
+    def forward(self, inputs: PolicyInputs) -> Tensor:
+        """Logits float32 [B, A]."""
+        return self.evaluate(self.encode(inputs))[0]
+
+
+class ScratchPolicy(OnlinePolicy):
+    """A policy network with a value head, all of it trained: PPO from scratch."""
+
+    def __init__(self, *, settings: PolicySettings, spec: EnvironmentSpec) -> None:
+        super().__init__()
+        refuse_recurrence(settings)
+        self.settings, self.spec, self.context = settings, spec, settings.context
+        self.network = PolicyNetwork(settings=settings, spec=spec, output_dim=spec.num_actions)
+        initialise_head(self.network.encoder.output, 0.01)
+        self.value = initialise_head(nn.Linear(settings.network.hidden_width, 1), 1.0)
+
+    def encode(self, inputs: PolicyInputs) -> Encoded:
+        """The inputs themselves."""
+        return tuple(inputs)
+
+    def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Log-probabilities float32 [B, A] and values float32 [B]."""
+        encoder = self.network.encoder
+        features_BF = encoder.dense(self.network.convolved(PolicyInputs(*encoded)), encoder.hidden)
+        return torch.log_softmax(encoder.output(features_BF).float(), dim=-1), self.value(features_BF).float()[:, 0]
+
+
+class FinetunedPolicy(OnlinePolicy):
+    """LAPO's online policy: the convolutions of a latent policy, frozen; a copy of its hidden layer, a policy head that begins at
+    zero and a value head, trained with rewards.
+
+    With ``decoder_widths`` the logits are the mean of the policy head's and of the log-probabilities that an action decoder gives the
+    frozen latent policy's answer: uniform until ``put_decoder`` is called for the first time. Of a policy over one codebook of one token
+    the decoder's answers are averaged over the codes; of one over several tokens the most likely codes count.
+    ``num_tokens`` is 0 for a policy in latents.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyNetwork,
+        *,
+        spec: EnvironmentSpec,
+        num_tokens: int,
+        num_codes: int,
+        decoder_widths: Sequence[int] | None,
+    ) -> None:
+        super().__init__()
+        refuse_recurrence(policy.settings)
+        self.settings, self.spec, self.context = policy.settings, spec, policy.settings.context
+        self.latent_policy = policy.requires_grad_(False)
+        self.num_tokens, self.num_codes = num_tokens, num_codes
+        encoder = policy.encoder
+        width = policy.settings.network.hidden_width
+        self.hidden = copy.deepcopy(encoder.hidden).requires_grad_(True)
+        self.policy = nn.Linear(width, spec.num_actions)
+        nn.init.zeros_(self.policy.weight)
+        nn.init.zeros_(self.policy.bias)
+        self.value = initialise_head(nn.Linear(width, 1), 1.0)
+        self.decoder: nn.Sequential | None = None
+        if decoder_widths is not None:
+            self.decoder = mlp(encoder.output.out_features, decoder_widths, spec.num_actions).requires_grad_(False)
+            with torch.no_grad():
+                for parameter in self.decoder[-1].parameters():
+                    parameter.zero_()
+
+    @property
+    def decoder_inputs(self) -> int:
+        """Width of what the decoder gets: a latent, or the one-hot codes of all tokens."""
+        return self.latent_policy.encoder.output.out_features
+
+    def put_decoder(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a decoder that was fitted anew."""
+        assert self.decoder is not None
+        self.decoder.load_state_dict(dict(weights))
+
+    @torch.no_grad()
+    def encode(self, inputs: PolicyInputs) -> Encoded:
+        """What the frozen convolutions see, and the decoder's log-probabilities, if there is one."""
+        convolved_BF = self.latent_policy.convolved(inputs)
+        if self.decoder is None:
+            return (convolved_BF,)
+        encoder = self.latent_policy.encoder
+        outputs = encoder.output(encoder.dense(convolved_BF, encoder.hidden)).float()
+        weights_BS, inputs_BSD = self._decodable(outputs)
+        probabilities = torch.softmax(self.decoder(inputs_BSD).float(), dim=-1)
+        return convolved_BF, torch.einsum("bs,bsa->ba", weights_BS, probabilities).clamp_min(1e-12).log()
+
+    def _decodable(self, outputs_BO: Tensor) -> tuple[Tensor, Tensor]:
+        """What the latent policy means, as weights [B, S] of decoder inputs [B, S, D]."""
+        if self.num_tokens == 1:
+            one_hot_CC = torch.eye(self.num_codes, device=outputs_BO.device)
+            return torch.softmax(outputs_BO, dim=-1), one_hot_CC.expand(len(outputs_BO), -1, -1)
+        if self.num_tokens > 1:
+            codes_BT = outputs_BO.unflatten(1, (self.num_tokens, self.num_codes)).argmax(-1)
+            outputs_BO = code_one_hot(codes_BT, self.num_codes)
+        return outputs_BO.new_ones(len(outputs_BO), 1), outputs_BO[:, None]
+
+    def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Log-probabilities float32 [B, A] and values float32 [B]."""
+        convolved_BF, *decoded = encoded
+        features_BF = self.latent_policy.encoder.dense(convolved_BF, self.hidden)
+        logits_BA = self.policy(features_BF).float()
+        if decoded:
+            logits_BA = (logits_BA + decoded[0]) / 2
+        return torch.log_softmax(logits_BA, dim=-1), self.value(features_BF).float()[:, 0]
+
+
+def refuse_recurrence(settings: PolicySettings) -> None:
+    """ValueError for a recurrent policy."""
+    if settings.recurrent:
+        raise ValueError(
+            "policy.recurrent: online decoding takes no recurrent policy; give it a context of several frames instead"
+        )

@@ -1,0 +1,16 @@
+"""Train one online method's policy with rewards."""
+
+from lamflow.stages.entry import run_stage
+
+if __name__ == "__main__":
+    run_stage(
+        "finetune_online",
+        snakemake,
+        **{name: snakemake.wildcards[name] for name in ("env", "method")},
+        **{name: snakemake.params[name] for name in ("settings", "latent", "collection", "state_dir")},
+        **{name: snakemake.input.get(name) for name in ("episodes", "policy", "lam")},
+        logging=snakemake.config.get("logging", {}),
+        seed=int(snakemake.wildcards.seed),
+        output=snakemake.output.agent,
+        **{name: snakemake.output[name] for name in ("curve", "metrics")},
+    )
