@@ -122,11 +122,11 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"methods": {}}, "methods: .* at least 1 item"),
     (
         {"methods": {"lapo": {"lam": "plain"}}},
-        "methods.lapo: kind is missing; expected one of latent, bc, vpt, oracle_bc, random",
+        "methods.lapo: kind is missing; expected one of latent, bc, vpt, oracle_bc, online, random",
     ),
     (
         {"methods": {"x": {"kind": "lapo"}}},
-        "methods.x.kind: expected one of latent, bc, vpt, oracle_bc, random (found 'lapo')",
+        "methods.x.kind: expected one of latent, bc, vpt, oracle_bc, online, random (found 'lapo')",
     ),
     ({"methods": {"lapo": {"kind": "latent"}}}, "methods.lapo.lam: missing; it has no default"),
     ({"methods": latent(lam="plane")}, "methods.lapo.lam: unknown LAM 'plane'; known: plain"),

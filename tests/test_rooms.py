@@ -11,8 +11,9 @@ ROOT = Path(lamflow.__file__).parent
 ORDER = [
     {"catalogue"},
     {"config_base", "config_errors"},
-    {"config_networks", "config_training"},
-    {"config_demonstrators", "config_methods"},
+    {"config_networks", "config_ppo", "config_training"},
+    {"config_demonstrators", "config_online"},
+    {"config_methods"},
     {"config"},
     {"provenance"},
     {"config_docs", "envs", "models", "runs", "training"},

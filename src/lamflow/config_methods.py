@@ -220,10 +220,10 @@ class RandomMethodSettings(Settings):
 
 MethodSettings = Annotated[
     LatentMethodSettings
-    | OnlineMethodSettings
     | BcMethodSettings
     | VptMethodSettings
     | OracleMethodSettings
+    | OnlineMethodSettings
     | RandomMethodSettings,
     Field(discriminator="kind"),
 ]

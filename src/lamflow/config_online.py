@@ -76,8 +76,8 @@ class OnlineMethodSettings(Settings):
     )
     variant: Literal["rl_sl", "rl", "scratch"] = Field(
         "rl_sl",
-        description="rl_sl: mean of the logits of a policy head and of the decoded latent policy (LAPO); rl: the policy head alone, on the latent "
-        "policy's features; scratch: all from nothing.",
+        description="rl_sl: mean of the logits of a policy head and of the decoded latent policy (LAPO); rl: the policy head alone, "
+        "on the latent policy's features; scratch: all from nothing.",
     )
     ppo: OnlinePpoSettings = Field(default_factory=OnlinePpoSettings, description="PPO.")
     decoder: OnlineDecoderSettings = Field(

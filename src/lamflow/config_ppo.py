@@ -36,8 +36,8 @@ class PpoSettings(Settings):
     advantage_epsilon: float = Field(
         1e-8,
         gt=0,
-        description="Added to the deviation that a minibatch's advantages are divided by. Where rewards are rare, a value of about .05 keeps a "
-        "rollout without any from being blown up to unit scale.",
+        description="Added to the deviation that a minibatch's advantages are divided by. Where rewards are rare, a value of about .05 "
+        "keeps a rollout without any from being blown up to unit scale.",
     )
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="Autocast precision; see `training`.")
     checkpoint_every: int = Field(10, gt=0, description="Rollouts between two checkpoints in the state directory.")

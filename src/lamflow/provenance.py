@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
-CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_training")
+CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_online", "_ppo", "_training")
 UNDIGESTED_MODULES = frozenset(
     {"lamflow", "lamflow.catalogue", "lamflow.provenance", *(f"lamflow.config{part}" for part in CONFIG_MODULES)}
 )

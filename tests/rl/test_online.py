@@ -43,7 +43,14 @@ ONLINE = {
         "value_head": SCHEDULE,
         "hidden_layer": SCHEDULE,
     },
-    "decoder": {"hidden_widths": [8], "first_fit": 64, "each_until": 192, "every": 2, "last_fit": 320, "batch_size": 32},
+    "decoder": {
+        "hidden_widths": [8],
+        "first_fit": 64,
+        "each_until": 192,
+        "every": 2,
+        "last_fit": 320,
+        "batch_size": 32,
+    },
 }
 
 
@@ -112,7 +119,9 @@ def test_only_transitions_with_a_frame_before_and_after_them_are_labelled() -> N
     ends = np.array([[False], [True], [False], [False]])
     _, actions = label_experience(lam, Experience(frames, np.array([[0], [1], [2], [3]]), ends), codes=False)
     assert actions.tolist() == [2, 3], "0 has no frame before it in this rollout, 1 ends an episode"
-    assert torch.cat(seen)[:, :, 0, 0, 0].tolist() == [[2, 2, 3], [2, 3, 4]], "an episode's first frame stands before itself"
+    assert torch.cat(seen)[:, :, 0, 0, 0].tolist() == [[2, 2, 3], [2, 3, 4]], (
+        "an episode's first frame stands before itself"
+    )
 
 
 def test_the_agent_begins_as_its_decoder_alone() -> None:

@@ -83,7 +83,7 @@ def minibatch(count: int, num_actions: int) -> tuple[torch.Tensor, Minibatch]:
     actions = torch.randint(num_actions, (count,), generator=generator)
     log_probs = logits.log_softmax(1).gather(1, actions[:, None])[:, 0]
     values, advantages = torch.randn(2, count, generator=generator, dtype=torch.float64)
-    return logits, Minibatch(torch.zeros(0), actions, log_probs, values, advantages)
+    return logits, Minibatch((), actions, log_probs, values, advantages)
 
 
 def loss_of(logits: torch.Tensor, values: torch.Tensor, batch: Minibatch, **changes: float) -> Any:
@@ -104,7 +104,7 @@ def test_the_first_gradient_is_that_of_the_policy_gradient_theorem() -> None:
 def test_beyond_the_clipping_range_a_good_action_is_not_pushed_further() -> None:
     logits, batch = minibatch(2, 3)
     batch = Minibatch(
-        batch.frames, batch.actions, batch.log_probs - 1, batch.values, torch.tensor([1.0, -1.0]).double()
+        batch.encoded, batch.actions, batch.log_probs - 1, batch.values, torch.tensor([1.0, -1.0]).double()
     )
     logits.requires_grad_()
     loss_of(logits, batch.values, batch).total.backward()
@@ -126,7 +126,7 @@ def test_values_move_no_further_than_the_clipping_range_allows_a_gain() -> None:
 
 def test_masked_actions_do_not_spoil_the_entropy() -> None:
     logits = torch.tensor([[0.0, 0.0, -torch.inf]], dtype=torch.float64)
-    batch = Minibatch(*(torch.zeros(0), torch.tensor([0, 1]), *torch.zeros(3, 2, dtype=torch.float64)))
+    batch = Minibatch(*((), torch.tensor([0, 1]), *torch.zeros(3, 2, dtype=torch.float64)))
     loss = loss_of(logits.repeat(2, 1), torch.zeros(2).double(), batch, entropy_coefficient=1.0)
     assert loss.terms["entropy"].item() == pytest.approx(np.log(2))
 

@@ -37,7 +37,7 @@ def test_the_network_in_torch_is_the_one_in_jax() -> None:
     environment.reset(levels)
     frames, proprioception, _ = (np.asarray(part) for part in simulator.observe(timesteps))
     with torch.no_grad():
-        log_probs, values = network.evaluate((torch.tensor(frames), torch.tensor(proprioception)))
+        log_probs, values = network.evaluate((network.features(torch.tensor(frames), torch.tensor(proprioception)),))
     logits, expected_values = policy_and_value(expert_params(network), features(timesteps))
     np.testing.assert_allclose(log_probs, jax.nn.log_softmax(logits), atol=1e-5)
     np.testing.assert_allclose(values, expected_values, atol=1e-5)
@@ -54,8 +54,8 @@ def train_expert(settings: ExpertSettings, state_dir: Path | None = None) -> tup
 def test_ppo_learns_doorkey_on_levels_that_it_never_saw() -> None:
     settings = ExpertSettings(target_return=0.95)
     network, metrics = train_expert(settings)
-    last = [row for row in metrics.rows if row["kind"] == "train"][-1] if "kind" in metrics.rows[-1] else metrics.rows[-1]
-    assert last["step"] < settings.num_rollouts * settings.epochs * settings.minibatches, "it stopped early"
+    last_step = metrics.rows[-1][0]
+    assert last_step < settings.num_rollouts * settings.epochs * settings.minibatches, "it stopped early"
     simulator = make_simulator(ENV)
     levels = draw_levels(ENV, "test", 256, seed=0)
     episodes = list(rollout(simulator, sample_action, expert_params(network), levels, seed=0))

@@ -28,7 +28,9 @@ Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
 
 VIEW_SIZE = 5
 RESET_CHUNK = 256
-"""Levels that one call of the compiled reset makes."""
+"""Levels, at most, that one call of the compiled reset makes."""
+FEW_RESETS = 16
+"""So many and fewer have a program of their own, several times as fast."""
 SEED_BITS = 32
 
 
@@ -42,6 +44,11 @@ def draw_agent(grids: jax.Array, positions: jax.Array, directions: jax.Array, po
 def where_batch(mask: jax.Array, chosen: Any, other: Any) -> Any:
     """Leafwise ``where`` of two trees over the batch axis; ``mask`` bool [B]."""
     return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), chosen, other)
+
+
+def reset_rows(num_levels: int) -> int:
+    """Rows of the reset's answer for so many levels."""
+    return FEW_RESETS if num_levels <= FEW_RESETS else RESET_CHUNK
 
 
 class XlandSimulator:
@@ -75,9 +82,9 @@ class XlandSimulator:
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(level_ids)], *chunks)
 
     def reset_chunk(self, level_ids: NDArray[np.int64]) -> Timesteps:
-        """The first timesteps of at most ``RESET_CHUNK`` levels, on the device, repeated to ``RESET_CHUNK`` rows, so that one
-        compiled program serves all."""
-        return self._reset(*self.split_ids(np.resize(level_ids, RESET_CHUNK)))
+        """The first timesteps of at most ``RESET_CHUNK`` levels, on the device, repeated to ``reset_rows`` of their number, so that
+        few compiled programs serve all."""
+        return self._reset(*self.split_ids(np.resize(level_ids, reset_rows(len(level_ids)))))
 
     def split_ids(self, level_ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
         """Ruleset indices int32 [B] and reset seeds uint32 [B] of level ids; ValueError for a ruleset that does not exist."""

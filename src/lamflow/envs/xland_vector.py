@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment, check_actions, check_level_ids
-from lamflow.envs.xland import RESET_CHUNK, DeviceObservation, Timesteps, XlandSimulator, terminated, where_batch
+from lamflow.envs.xland import (
+    RESET_CHUNK,
+    DeviceObservation,
+    Timesteps,
+    XlandSimulator,
+    reset_rows,
+    terminated,
+    where_batch,
+)
 
 
 class XlandVectorEnvironment(VectorEnvironment):
@@ -99,7 +107,7 @@ class XlandVectorEnvironment(VectorEnvironment):
         for start in range(0, len(slots), RESET_CHUNK):
             rows = slots[start : start + RESET_CHUNK]
             fresh = self._simulator.reset_chunk(self._next_ids[rows])
-            self._next = refill(self._next, np.resize(rows, RESET_CHUNK), fresh)
+            self._next = refill(self._next, np.resize(rows, reset_rows(len(rows))), fresh)
 
 
 @cache

@@ -22,4 +22,5 @@ DIFFERENCE_COLUMNS = ("env", "labels", "method", "baseline", "num_seeds", "num_d
 PROFILE_COLUMNS = ("env", "method", "labels", "threshold", "fraction", "low", "high")
 """Columns of ``summary/profile.csv``: the fraction of agents whose normalised return is above each threshold."""
 CURVE_COLUMNS = ("env", "method", "seed", "env_steps", "episodes", "return_mean", "return_random", "return_expert")
-"""Columns of the ``curve.csv`` of a training online: one row each time that it was logged."""
+"""Columns of the ``curve.csv`` of a training online: one row a rollout; ``return_mean`` is of the ``episodes`` that ended in it, empty
+where none did."""

@@ -6,15 +6,16 @@ O entries of what is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from lamflow.config import PolicySettings
 from lamflow.envs.interface import Observation
 from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
 
@@ -140,18 +141,21 @@ class PolicyAgent:
         weights, decoded, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
         return weights, decoded, states
 
-    def _run(self, network: PolicyNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, network: ActingNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of one network, float32: weights [B, S] of what is to be decoded [B, S, O] (S is 1 without a head), and the next recurrent
         states, which stay as they are if it has none."""
         with inference_autocast(network.settings.network, self.device):
-            if network.settings.recurrent:
+            if not isinstance(network, PolicyNetwork):
+                features = outputs = network(inputs)
+            elif network.settings.recurrent:
                 outputs, recurrent_BF = network.step(inputs, recurrent_BF)
                 features = recurrent_BF
             else:
                 features = network.features(inputs)
                 outputs = network.outputs(features)
-        if network.head is not None:
-            weights, decoded = network.head.draw(outputs.float(), self.generator)
+        head = network.head if isinstance(network, PolicyNetwork) else None
+        if head is not None:
+            weights, decoded = head.draw(outputs.float(), self.generator)
         else:
             weights, decoded = outputs.new_ones((len(outputs), 1), dtype=torch.float32), outputs.float()[:, None]
         if self.decodes_features:

@@ -94,16 +94,17 @@ class GridActorCritic(ActorCritic):
         self.value = initialise_head(nn.Linear(hidden_width, 1), 1.0)
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
-        """The present frames and proprioception."""
-        return inputs.frames[:, -1], inputs.proprioception[:, -1]
+        """The features of the present frames and proprioception."""
+        return (self.features(inputs.frames[:, -1], inputs.proprioception[:, -1]),)
 
     def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Log-probabilities float32 [B, A] and values float32 [B]."""
-        hidden = torch.tanh(self.hidden2(torch.tanh(self.hidden1(self.features(*encoded)))))
+        (features_BF,) = encoded
+        hidden = torch.tanh(self.hidden2(torch.tanh(self.hidden1(features_BF.float()))))
         return torch.log_softmax(self.policy(hidden).float(), dim=-1), self.value(hidden).float()[:, 0]
 
     def features(self, frames_BHW2: Tensor, proprioception_B3: Tensor) -> Tensor:
-        """float32 [B, F]: one-hot tiles, then colours, of the view's cells and the pocket; one-hot direction."""
+        """uint8 [B, F]: one-hot tiles, then colours, of the view's cells and the pocket; one-hot direction."""
         tiles, colors = self.spec.category_sizes
         cells_BN2 = torch.cat([frames_BHW2.flatten(1, 2), proprioception_B3[:, None, 1:]], dim=1).long()
         parts = [
@@ -111,4 +112,4 @@ class GridActorCritic(ActorCritic):
             functional.one_hot(cells_BN2[..., 1], colors).flatten(1),
             functional.one_hot(proprioception_B3[:, 0].long(), self.spec.proprioception_sizes[0]),
         ]
-        return torch.cat(parts, dim=1).float()
+        return torch.cat(parts, dim=1).byte()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LatentMethodSettings, OnlineMethodSettings, PolicySettings
 from lamflow.lam.model import LatentActionModel
@@ -44,7 +46,11 @@ def save_online_policy(path: Path, policy: OnlinePolicy, metadata: dict[str, Any
     """Write an agent; what is needed to put it together again travels with it."""
     described: dict[str, Any] = {"kind": "online", "settings": policy.settings.model_dump(mode="json"), **metadata}
     if isinstance(policy, FinetunedPolicy):
-        widths = None if policy.decoder is None else [layer.out_features for layer in policy.decoder[:-1:2]]
+        widths = (
+            None
+            if policy.decoder is None
+            else [layer.out_features for layer in policy.decoder if isinstance(layer, nn.Linear)][:-1]
+        )
         described |= {"output_dim": policy.decoder_inputs, "decoder_widths": widths}
         described |= {"num_tokens": policy.num_tokens, "num_codes": policy.num_codes}
     save_model(path, policy.state_dict(), described)

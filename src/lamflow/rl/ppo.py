@@ -22,6 +22,7 @@ from torch import Tensor
 from lamflow.config import PpoSettings, TrainingSettings
 from lamflow.envs.levels import LevelStream
 from lamflow.envs.registry import make_vector_environment
+from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
@@ -134,7 +135,7 @@ class PpoLearner:
         settings: PpoSettings,
         seed: int,
         *,
-        num_rulesets: int | None = None,
+        num_rulesets: int = DEFAULT_NUM_RULESETS,
         all_levels: bool = False,
         listen: Callable[[Experience], None] | None = None,
     ) -> None:
@@ -142,16 +143,17 @@ class PpoLearner:
         self.settings = settings
         self.device = next(network.parameters()).device
         self.curve: list[CurvePoint] = []
-        rulesets = {} if num_rulesets is None else {"num_rulesets": num_rulesets}
         group, spec = settings.num_envs // NUM_GROUPS, network.spec
         self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
         self._streams = [
-            LevelStream(spec.name, "train", seed * NUM_GROUPS + index, all_levels=all_levels, **rulesets)
+            LevelStream(spec.name, "train", seed * NUM_GROUPS + index, all_levels=all_levels, num_rulesets=num_rulesets)
             for index in range(NUM_GROUPS)
         ]
         threads = max(1, torch.get_num_threads() // 2) if self.device.type == "cuda" else 0
         self._games = [
-            make_vector_environment(spec.name, group, level_stream=stream, num_threads=threads, **rulesets)
+            make_vector_environment(
+                spec.name, group, num_rulesets=num_rulesets, level_stream=stream, num_threads=threads
+            )
             for stream in self._streams
         ]
         self._present = [

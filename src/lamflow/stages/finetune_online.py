@@ -45,8 +45,8 @@ def finetune_online(
 ) -> None:
     """Train the policy of ``method`` with rewards on train levels.
 
-    ``settings``: ``lamflow.config.OnlineMethodSettings``; ``latent``: those of the latent method that it is ``of``. ``policy``: that method's
-    policy file (not for scratch); ``lam``: its latent action model (rl_sl only); ``episodes``: a store of the environment, for
+    ``settings``: ``lamflow.config.OnlineMethodSettings``; ``latent``: those of the latent method that it is ``of``. ``policy``: that
+    method's policy file (not for scratch); ``lam``: its latent action model (rl_sl only); ``episodes``: a store of the environment, for
     the returns of random and demonstrator. ``curve`` (columns ``columns.CURVE_COLUMNS``) has a row a rollout. Resumes from
     ``state_dir``. ValueError when a file is missing or of another environment or method.
     """

@@ -1,0 +1,105 @@
+"""Memory of online decoding over a million environment steps: the label buffer is bounded, and so is the process.
+
+A small policy of a grid environment is fine-tuned by the library's own training; all of its transitions are labelled by the IDM and go through
+the buffer, and the decoder is refitted to the end. Prints one JSON object.
+"""
+
+import json
+import sys
+import time
+from statistics import median
+
+import psutil
+import torch
+from bench.machine import machine_facts
+
+from lamflow.catalogue import environment_spec
+from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettings
+from lamflow.lam.model import LatentActionModel
+from lamflow.policies.network import PolicyNetwork
+from lamflow.rl.online import DecoderRefits, Levels, train_online
+from lamflow.rl.online_files import make_online_policy
+from lamflow.rl.online_policies import FinetunedPolicy
+from lamflow.rl.ppo import Experience
+from lamflow.training.checkpoint import seed_everything
+from lamflow.training.metrics import MetricsLog
+
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+SPEC = environment_spec("xland-doorkey-5x5")
+NETWORK = {"width": 8, "layers": 1, "hidden_width": 32}
+CAPACITY = 65_536
+SAMPLES = 20
+"""Readings that are reported, evenly over the run."""
+
+
+class Watched:
+    """The refits, and the process's resident memory after each rollout."""
+
+    def __init__(self, refits: DecoderRefits) -> None:
+        self.refits, self.process = refits, psutil.Process()
+        self.resident: list[int] = []
+
+    def __call__(self, experience: Experience) -> None:
+        self.refits(experience)
+        self.resident.append(self.process.memory_info().rss)
+
+    def state_dict(self) -> dict[str, object]:
+        return self.refits.state_dict()
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.refits.load_state_dict(state)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    seed_everything(0)
+    lam = LatentActionModel(
+        settings=LamSettings.model_validate({"inverse_dynamics": NETWORK, "forward_dynamics": NETWORK}), spec=SPEC
+    )
+    latent = LatentMethodSettings.model_validate({"lam": "lapo", "policy": {"network": NETWORK}})
+    settings = OnlineMethodSettings.model_validate(
+        {
+            "of": "lapo",
+            "ppo": {"total_steps": STEPS},
+            "decoder": {"last_fit": STEPS, "every": 40, "buffer_size": CAPACITY, "hidden_widths": [64]},
+        }
+    )
+    policy = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=lam.settings.quantizer.latent_dim)
+    agent = make_online_policy(settings, latent, SPEC, policy, lam)
+    assert isinstance(agent, FinetunedPolicy)
+    watched = Watched(
+        DecoderRefits(agent, lam, settings.decoder, steps_a_rollout=settings.ppo.steps_a_rollout, seed=0)
+    )
+    started = time.perf_counter()
+    curve = train_online(
+        agent, settings.ppo, seed=0, levels=Levels(1000, all_levels=False), refits=watched, metrics=MetricsLog(),
+        state_dir=None, identity="", title="",
+    )  # fmt: skip
+    buffer = watched.refits.buffer
+    held = sum(part.untyped_storage().nbytes() for part in (buffer.latents, buffer.actions))
+    resident = [reading / 2**20 for reading in watched.resident]
+    tenth = max(1, len(resident) // 10)
+    early, late = median(resident[2 * tenth : 4 * tenth]), median(resident[-2 * tenth :])
+    row_bytes = held / CAPACITY
+    print(
+        json.dumps(
+            {
+                "benchmark": "label_buffer",
+                "machine": machine_facts(1),
+                "env_steps": curve[-1].env_steps,
+                "transitions_labelled": buffer.num_added,
+                "transitions_held": len(buffer),
+                "buffer_mib": round(held / 2**20, 1),
+                "unbounded_mib": round(buffer.num_added * row_bytes / 2**20, 1),
+                "resident_mib": [round(value, 1) for value in resident[:: max(1, len(resident) // SAMPLES)]],
+                "resident_mib_third_tenth": round(early, 1),
+                "resident_mib_last_tenths": round(late, 1),
+                "growth": round(late / early, 4),
+                "env_steps_per_second": round(curve[-1].env_steps / (time.perf_counter() - started)),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
