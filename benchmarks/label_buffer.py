@@ -1,7 +1,7 @@
 """Memory of online decoding over a million environment steps: the label buffer is bounded, and so is the process.
 
-A small policy of a grid environment is fine-tuned by the library's own training; all of its transitions are labelled by the IDM and go through
-the buffer, and the decoder is refitted to the end. Prints one JSON object.
+A small policy of a grid environment is fine-tuned by the library's own training; all of its transitions are labelled by the IDM and go
+through the buffer, and the decoder is refitted to the end. Prints one JSON object.
 """
 
 import json
@@ -67,9 +67,7 @@ def main() -> None:
     policy = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=lam.settings.quantizer.latent_dim)
     agent = make_online_policy(settings, latent, SPEC, policy, lam)
     assert isinstance(agent, FinetunedPolicy)
-    watched = Watched(
-        DecoderRefits(agent, lam, settings.decoder, steps_a_rollout=settings.ppo.steps_a_rollout, seed=0)
-    )
+    watched = Watched(DecoderRefits(agent, lam, settings.decoder, steps_a_rollout=settings.ppo.steps_a_rollout, seed=0))
     started = time.perf_counter()
     curve = train_online(
         agent, settings.ppo, seed=0, levels=Levels(1000, all_levels=False), refits=watched, metrics=MetricsLog(),

@@ -83,3 +83,6 @@ class OnlineMethodSettings(Settings):
     decoder: OnlineDecoderSettings = Field(
         default_factory=OnlineDecoderSettings, description="The decoder (rl_sl only)."
     )
+    action_selection: Literal["argmax", "sample"] | None = Field(
+        None, description="How an action is taken from its distribution; null: as `evaluation.action_selection` says."
+    )

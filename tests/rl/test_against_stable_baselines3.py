@@ -44,9 +44,7 @@ def filled_buffer(rng: np.random.Generator) -> tuple[RolloutBuffer, np.ndarray, 
     """SB3's rollout, and rewards, values, ends [T, E] and last values [E] in it."""
     rewards, values = rng.normal(size=(2, STEPS, ENVS)).astype(np.float32)
     ends, last_values = rng.random((STEPS, ENVS)) < 0.2, rng.normal(size=ENVS).astype(np.float32)
-    buffer = RolloutBuffer(
-        STEPS, Played.observation_space, Played.action_space, "cpu", LAMBDA, DISCOUNT, n_envs=ENVS
-    )
+    buffer = RolloutBuffer(STEPS, Played.observation_space, Played.action_space, "cpu", LAMBDA, DISCOUNT, n_envs=ENVS)
     starts = np.vstack([np.ones((1, ENVS)), ends[:-1]])
     for step in range(STEPS):
         buffer.add(

@@ -12,6 +12,7 @@ from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettin
 from lamflow.envs.interface import Observation
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
+from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.rl.online import DecoderRefits, Levels, delayed_rate, label_experience, train_online
 from lamflow.rl.online_files import make_online_policy, read_online_policy, save_online_policy
@@ -68,7 +69,9 @@ def parts(
     settings = OnlineMethodSettings.model_validate(ONLINE | {"variant": variant})
     latent, lam = latent_method(target, **policy), LatentActionModel(settings=LAM, spec=SPEC)
     width = 2 * 5 if target == "codes" else LAM.quantizer.latent_dim
-    network = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=width)
+    head = build_head(latent.head, latent_dim=width, feature_dim=16) if latent.head else None
+    width = head.num_outputs if head else width
+    network = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=width, head=head)
     return settings, make_online_policy(settings, latent, SPEC, network, lam), lam
 
 
@@ -184,7 +187,9 @@ def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch
     assert refits is not None and len(refits.buffer) > 200
 
 
-@pytest.mark.parametrize(("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "codes"), ("scratch", "latent")])
+@pytest.mark.parametrize(
+    ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "codes"), ("rl_sl", "flow"), ("scratch", "latent")]
+)
 def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     variant: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,9 +211,11 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("variant", ["rl_sl", "rl", "scratch"])
-def test_a_saved_agent_acts_as_before(variant: str, tmp_path: Path) -> None:
-    agent, _, _ = run(variant)
+@pytest.mark.parametrize(
+    ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "mixture"), ("rl", "latent"), ("scratch", "latent")]
+)
+def test_a_saved_agent_acts_as_before(variant: str, target: str, tmp_path: Path) -> None:
+    agent, _, _ = run(variant, target=target)
     path = tmp_path / "agent.safetensors"
     save_online_policy(path, agent, {"env": SPEC.name, "method": "online"})
     read = read_online_policy(path, spec=SPEC, method="online")

@@ -38,12 +38,12 @@ def load_agent(
     if policy is None:
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
     if typed.kind == "online":
-        online = read_online_policy(policy, spec=spec, method=method).to(default_device())
+        online = read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())
         return [MEMBER], PolicyAgent(
             networks=[online],
             num_members=1,
             decode=action_probabilities,
-            action_selection=action_selection,
+            action_selection=typed.action_selection or action_selection,
             seed=seed,
         )
     members, networks = read_policies(policy, env=spec.name, method=method)

@@ -29,6 +29,7 @@ class LatentHead(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    settings: MixtureSettings | FlowSettings
 
     def __init__(self, *, latent_dim: int, num_outputs: int) -> None:
         super().__init__()
@@ -66,6 +67,7 @@ class MixtureHead(LatentHead):
 
     def __init__(self, *, settings: MixtureSettings, latent_dim: int) -> None:
         super().__init__(latent_dim=latent_dim, num_outputs=settings.components * (1 + 2 * latent_dim))
+        self.settings = settings
         self.centres = nn.Parameter(torch.randn(settings.components, latent_dim))
 
     def distribution(self, outputs_BO: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +99,7 @@ class FlowHead(LatentHead):
 
     def __init__(self, *, settings: FlowSettings, latent_dim: int, feature_dim: int) -> None:
         super().__init__(latent_dim=latent_dim, num_outputs=feature_dim)
-        self.settings = settings
+        self.settings: FlowSettings = settings
         self.network = FlowNetwork(vector_dim=latent_dim, feature_dim=feature_dim, hidden_widths=settings.hidden_widths)
 
     def loss(self, outputs_BO: Tensor, latents_BD: Tensor) -> Tensor:

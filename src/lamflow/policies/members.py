@@ -5,18 +5,18 @@ A member's tensors are stored under ``<index>.<name>``; the header's ``members``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
+from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import FlowSettings, LabelCount, MixtureSettings, PolicySettings, parse_label_count
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
-from lamflow.policies.latent_heads import LatentHead, build_head
+from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 from lamflow.training.precision import default_device
@@ -91,22 +91,32 @@ def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], l
     members, weights, metadata = read_members(path, env=env, method=method)
     networks = []
     for tensors in weights:
-        network = PolicyNetwork(
-            settings=PolicySettings.model_validate(metadata["settings"]),
-            spec=environment_spec(env),
-            output_dim=metadata["output_dim"],
-            head=_read_head(metadata),
-        )
+        network = build_policy(metadata, environment_spec(env))
         load_weights(network, tensors, path)
         networks.append(network.to(default_device()).eval())
     return members, networks
 
 
-def _read_head(metadata: dict[str, Any]) -> LatentHead | None:
-    """The untrained head of the policies whose file has this header."""
-    if "head" not in metadata:
-        return None
-    kinds: dict[str, type[MixtureSettings | FlowSettings]] = {"mixture": MixtureSettings, "flow": FlowSettings}
-    header = metadata["head"]
-    settings = kinds[header["target"]].model_validate(header["settings"])
-    return build_head(settings, latent_dim=header["latent_dim"], feature_dim=metadata["output_dim"])
+_HEADS: dict[str, type[MixtureSettings | FlowSettings]] = {"mixture": MixtureSettings, "flow": FlowSettings}
+"""Settings of latent heads by target."""
+
+
+def policy_header(network: PolicyNetwork) -> dict[str, Any]:
+    """What ``build_policy`` needs to make the network again, to be kept in the header of a file."""
+    header: dict[str, Any] = {"output_dim": network.output_dim, "settings": network.settings.model_dump(mode="json")}
+    if network.head is not None:
+        target = next(target for target, kind in _HEADS.items() if isinstance(network.head.settings, kind))
+        settings = network.head.settings.model_dump(mode="json")
+        header["head"] = {"target": target, "latent_dim": network.head.latent_dim, "settings": settings}
+    return header
+
+
+def build_policy(header: Mapping[str, Any], spec: EnvironmentSpec) -> PolicyNetwork:
+    """The untrained network whose ``policy_header`` this is."""
+    head = None
+    if "head" in header:
+        described = header["head"]
+        settings = _HEADS[described["target"]].model_validate(described["settings"])
+        head = build_head(settings, latent_dim=described["latent_dim"], feature_dim=header["output_dim"])
+    policy = PolicySettings.model_validate(header["settings"])
+    return PolicyNetwork(settings=policy, spec=spec, output_dim=header["output_dim"], head=head)

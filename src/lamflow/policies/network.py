@@ -62,7 +62,7 @@ class PolicyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         assert head is None or head.num_outputs == output_dim
-        self.settings = settings
+        self.settings, self.output_dim = settings, output_dim
         self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LatentMethodSettings, OnlineMethodSettings, PolicySettings
 from lamflow.lam.model import LatentActionModel
-from lamflow.policies.members import Member
+from lamflow.policies.members import Member, build_policy, policy_header
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.training.checkpoint import load_weights, read_model, save_model
@@ -46,35 +47,34 @@ def save_online_policy(path: Path, policy: OnlinePolicy, metadata: dict[str, Any
     """Write an agent; what is needed to put it together again travels with it."""
     described: dict[str, Any] = {"kind": "online", "settings": policy.settings.model_dump(mode="json"), **metadata}
     if isinstance(policy, FinetunedPolicy):
-        widths = (
-            None
-            if policy.decoder is None
-            else [layer.out_features for layer in policy.decoder if isinstance(layer, nn.Linear)][:-1]
-        )
-        described |= {"output_dim": policy.decoder_inputs, "decoder_widths": widths}
+        described["latent_policy"] = policy_header(policy.latent_policy)
+        decoder = policy.decoder
+        widths = None if decoder is None else [layer.out_features for layer in decoder if isinstance(layer, nn.Linear)]
+        described["decoder_widths"] = widths and widths[:-1]
         described |= {"num_tokens": policy.num_tokens, "num_codes": policy.num_codes}
     save_model(path, policy.state_dict(), described)
 
 
-def read_online_policy(path: Path, *, spec: EnvironmentSpec, method: str) -> OnlinePolicy:
-    """The agent of a file, on the CPU; ValueError when it is missing, damaged, of another environment or method, or no such agent."""
+def read_online_policy(path: Path, *, spec: EnvironmentSpec, method: str, seed: int = 0) -> OnlinePolicy:
+    """The agent of a file, on the CPU, its own noise seeded; ValueError when the file is missing, damaged, of another environment or
+    method, or no such agent's."""
     tensors, metadata = read_model(path)
     for key, expected in (("kind", "online"), ("env", spec.name), ("method", method)):
         if metadata.get(key) != expected:
             raise ValueError(
                 f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the agent file of that {key}"
             )
-    settings = PolicySettings.model_validate(metadata["settings"])
     policy: OnlinePolicy
-    if "output_dim" not in metadata:
-        policy = ScratchPolicy(settings=settings, spec=spec)
+    if "latent_policy" not in metadata:
+        policy = ScratchPolicy(settings=PolicySettings.model_validate(metadata["settings"]), spec=spec)
     else:
         policy = FinetunedPolicy(
-            PolicyNetwork(settings=settings, spec=spec, output_dim=metadata["output_dim"]),
+            build_policy(metadata["latent_policy"], spec),
             spec=spec,
             num_tokens=metadata["num_tokens"],
             num_codes=metadata["num_codes"],
             decoder_widths=metadata["decoder_widths"],
         )
+        policy.generator = torch.Generator().manual_seed(seed)
     load_weights(policy, tensors, path)
     return policy.eval()

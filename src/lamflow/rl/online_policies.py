@@ -58,7 +58,8 @@ class FinetunedPolicy(OnlinePolicy):
     With ``decoder_widths`` the logits are the mean of the policy head's and of the log-probabilities that an action decoder gives the
     frozen latent policy's answer: uniform until ``put_decoder`` is called for the first time. Of a policy over one codebook of one token
     the decoder's answers are averaged over the codes; of one over several tokens the most likely codes count.
-    ``num_tokens`` is 0 for a policy in latents.
+    ``num_tokens`` is 0 for a policy in latents; of a distribution over latents the decoder's answers are averaged over those drawn, with
+    noise of ``generator``.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class FinetunedPolicy(OnlinePolicy):
         refuse_recurrence(policy.settings)
         self.settings, self.spec, self.context = policy.settings, spec, policy.settings.context
         self.latent_policy = policy.requires_grad_(False)
+        self.generator = torch.default_generator
         self.num_tokens, self.num_codes = num_tokens, num_codes
         encoder = policy.encoder
         width = policy.settings.network.hidden_width
@@ -84,7 +86,7 @@ class FinetunedPolicy(OnlinePolicy):
         self.value = initialise_head(nn.Linear(width, 1), 1.0)
         self.decoder: nn.Sequential | None = None
         if decoder_widths is not None:
-            self.decoder = mlp(encoder.output.out_features, decoder_widths, spec.num_actions).requires_grad_(False)
+            self.decoder = mlp(self.decoder_inputs, decoder_widths, spec.num_actions).requires_grad_(False)
             with torch.no_grad():
                 for parameter in self.decoder[-1].parameters():
                     parameter.zero_()
@@ -92,7 +94,8 @@ class FinetunedPolicy(OnlinePolicy):
     @property
     def decoder_inputs(self) -> int:
         """Width of what the decoder gets: a latent, or the one-hot codes of all tokens."""
-        return self.latent_policy.encoder.output.out_features
+        head = self.latent_policy.head
+        return self.latent_policy.output_dim if head is None else head.latent_dim
 
     def put_decoder(self, weights: Mapping[str, Tensor]) -> None:
         """Take over the weights of a decoder that was fitted anew."""
@@ -106,13 +109,15 @@ class FinetunedPolicy(OnlinePolicy):
         if self.decoder is None:
             return (convolved_BF,)
         encoder = self.latent_policy.encoder
-        outputs = encoder.output(encoder.dense(convolved_BF, encoder.hidden)).float()
+        outputs = self.latent_policy.outputs(encoder.dense(convolved_BF, encoder.hidden)).float()
         weights_BS, inputs_BSD = self._decodable(outputs)
         probabilities = torch.softmax(self.decoder(inputs_BSD).float(), dim=-1)
         return convolved_BF, torch.einsum("bs,bsa->ba", weights_BS, probabilities).clamp_min(1e-12).log()
 
     def _decodable(self, outputs_BO: Tensor) -> tuple[Tensor, Tensor]:
         """What the latent policy means, as weights [B, S] of decoder inputs [B, S, D]."""
+        if self.latent_policy.head is not None:
+            return self.latent_policy.head.draw(outputs_BO, self.generator)
         if self.num_tokens == 1:
             one_hot_CC = torch.eye(self.num_codes, device=outputs_BO.device)
             return torch.softmax(outputs_BO, dim=-1), one_hot_CC.expand(len(outputs_BO), -1, -1)

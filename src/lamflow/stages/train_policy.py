@@ -34,6 +34,7 @@ from lamflow.policies.members import (
     label_members,
     labelled_rows,
     member_seed,
+    policy_header,
     read_members,
     save_members,
 )
@@ -118,11 +119,7 @@ def train_policy(
     if not is_main():
         return
     collected.write(Path(metrics))
-    metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, "output_dim": tasks[0].output_dim}
-    metadata["settings"] = typed.policy.model_dump(mode="json")
-    if isinstance(typed, LatentMethodSettings) and typed.head and tasks[0].head:
-        dumped = typed.head.model_dump(mode="json")
-        metadata["head"] = {"target": typed.target, "latent_dim": tasks[0].head.latent_dim, "settings": dumped}
+    metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, **policy_header(network)}
     save_members(Path(output), [task.member for task in tasks], weights, metadata)
     record_provenance(
         Path(output),
