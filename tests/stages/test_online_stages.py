@@ -61,7 +61,7 @@ def policy(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "policy.safetensors"
 
 
-def finetune(world: Any, policy: Path, folder: Path, variant: str, **changes: Any) -> Path:
+def finetune(world: Any, latent_policy: Path | None, folder: Path, variant: str, **changes: Any) -> Path:
     arguments: dict[str, Any] = {
         "env": ENV,
         "method": "online",
@@ -71,7 +71,7 @@ def finetune(world: Any, policy: Path, folder: Path, variant: str, **changes: An
         "logging": {},
         "seed": 0,
         "episodes": world.episodes("test"),
-        "policy": policy if variant != "scratch" else None,
+        "policy": latent_policy if variant != "scratch" else None,
         "lam": world.model("lapo") if variant == "rl_sl" else None,
         "output": folder / "agent.safetensors",
         "curve": folder / "curve.csv",
@@ -127,7 +127,7 @@ def test_the_file_says_what_it_is_of(world: Any, policy: Path, tmp_path: Path) -
 
 def test_what_is_missing_is_named(world: Any, policy: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fine-tunes the policy of 'lapo'; no policy file was given"):
-        finetune(world, policy, tmp_path, "rl", policy=None)
+        finetune(world, None, tmp_path, "rl")
     with pytest.raises(ValueError, match="labels by the LAM 'lapo'; no model file was given"):
         finetune(world, policy, tmp_path, "rl_sl", lam=None)
     with pytest.raises(ValueError, match="found a model of kind 'policy', expected 'lam'"):
