@@ -313,10 +313,10 @@ class Experiment(Settings):
         return self
 
     def labels_of(self, method: str) -> list[LabelCount]:
-        """The label budgets of ``method``'s agents: those that hold the labels that its LAM has seen. The oracle has all labels and
-        random none, so no budget counts for them."""
+        """The label budgets of ``method``'s agents: those that hold the labels that its LAM has seen. The oracle has all labels,
+        random none, and what learns online its own actions, so no budget counts for them."""
         settings = self.methods[method]
-        if isinstance(settings, OracleMethodSettings | RandomMethodSettings):
+        if isinstance(settings, OracleMethodSettings | RandomMethodSettings | OnlineMethodSettings):
             return []
         supervision = self._supervision_of(settings)
         return list(self.labels if supervision is None else _holding(self.labels, supervision))

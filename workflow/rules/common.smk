@@ -114,12 +114,14 @@ def policy_settings(wildcards):
 def online_settings(wildcards):
     """A decoder is refitted by one variant only."""
     method = EXPERIMENT.methods[wildcards.method]
-    return settings_of(method, without=set() if method.variant == "rl_sl" else {"decoder"})
+    unread = set() if method.variant == "rl_sl" else {"decoder"}
+    return settings_of(method, without={"action_selection", *unread})
 
 
 def tuned_settings(wildcards):
     """The latent method that an online one is of; its own decoder does not count."""
-    return settings_of(EXPERIMENT.methods[EXPERIMENT.methods[wildcards.method].of], without={"decoder"})
+    tuned = EXPERIMENT.methods[EXPERIMENT.methods[wildcards.method].of]
+    return settings_of(tuned, without={"decoder", "action_selection"})
 
 
 def level_settings(wildcards):
