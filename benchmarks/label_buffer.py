@@ -17,8 +17,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettings
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.network import PolicyNetwork
-from lamflow.rl.online import DecoderRefits, Levels, train_online
-from lamflow.rl.online_files import make_online_policy
+from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_policies import FinetunedPolicy
 from lamflow.rl.ppo import Experience
 from lamflow.training.checkpoint import seed_everything

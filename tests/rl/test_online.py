@@ -14,8 +14,15 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
-from lamflow.rl.online import DecoderRefits, Levels, delayed_rate, label_experience, train_online
-from lamflow.rl.online_files import make_online_policy, read_online_policy, save_online_policy
+from lamflow.rl.online import (
+    DecoderRefits,
+    Levels,
+    delayed_rate,
+    label_experience,
+    make_online_policy,
+    train_online,
+)
+from lamflow.rl.online_files import read_online_policy, save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
 from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
 from lamflow.training.checkpoint import seed_everything

@@ -91,7 +91,7 @@ def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Pa
 @pytest.mark.parametrize(
     ("module", "first", "spared"),
     [
-        ("rl/xland_ppo.py", "Demonstrator of", ()),
+        ("rl/ppo.py", "Demonstrator of", ()),
         (
             "evaluation/rollouts.py",
             "Rollouts of",

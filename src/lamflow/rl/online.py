@@ -13,17 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import (
     DecoderSettings,
+    LatentMethodSettings,
     OnlineDecoderSettings,
+    OnlineMethodSettings,
     OnlinePpoSettings,
     TrainingSettings,
 )
 from lamflow.data.tensors import inference_batches
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
+from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.label_buffer import LabelBuffer
-from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
+from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import ParameterGroup, train
@@ -48,6 +52,28 @@ def delayed_rate(
         return peak * (env_steps - starts_at) / (full_at - starts_at)
     progress = min(1.0, (env_steps - full_at) / max(1, total - full_at))
     return peak * (1 - progress * (1 - final_fraction))
+
+
+def make_online_policy(
+    settings: OnlineMethodSettings,
+    latent: LatentMethodSettings,
+    spec: EnvironmentSpec,
+    policy: PolicyNetwork | None,
+    lam: LatentActionModel | None,
+) -> OnlinePolicy:
+    """The untrained agent; ``policy``: the latent one (not for scratch), ``lam``: whose codes it may answer (rl_sl)."""
+    if settings.variant == "scratch":
+        return ScratchPolicy(settings=latent.policy, spec=spec)
+    assert policy is not None
+    quantizer = lam.settings.quantizer if lam else None
+    codes = quantizer is not None and latent.target == "codes"
+    return FinetunedPolicy(
+        policy,
+        spec=spec,
+        num_tokens=quantizer.codebooks * quantizer.tokens if codes and quantizer else 0,
+        num_codes=quantizer.codes if codes and quantizer else 0,
+        decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
+    )
 
 
 class DecoderRefits:

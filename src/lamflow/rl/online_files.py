@@ -1,4 +1,4 @@
-"""Agents of online decoding: made from a latent policy, and kept in a file."""
+"""Agents of online decoding, kept in files."""
 
 from __future__ import annotations
 
@@ -9,38 +9,14 @@ import torch
 from torch import nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LatentMethodSettings, OnlineMethodSettings, PolicySettings
-from lamflow.lam.model import LatentActionModel
+from lamflow.config import PolicySettings
 from lamflow.policies.members import Member, build_policy, policy_header
-from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 
 ONLINE_LABELS = "online"
 """Label budget of what learns from rewards: no labels but its own actions."""
 MEMBER = Member(ONLINE_LABELS, 0)
-
-
-def make_online_policy(
-    settings: OnlineMethodSettings,
-    latent: LatentMethodSettings,
-    spec: EnvironmentSpec,
-    policy: PolicyNetwork | None,
-    lam: LatentActionModel | None,
-) -> OnlinePolicy:
-    """The untrained agent; ``policy``: the latent one (not for scratch), ``lam``: whose codes it may answer (rl_sl)."""
-    if settings.variant == "scratch":
-        return ScratchPolicy(settings=latent.policy, spec=spec)
-    assert policy is not None
-    quantizer = lam.settings.quantizer if lam else None
-    codes = quantizer is not None and latent.target == "codes"
-    return FinetunedPolicy(
-        policy,
-        spec=spec,
-        num_tokens=quantizer.codebooks * quantizer.tokens if codes and quantizer else 0,
-        num_codes=quantizer.codes if codes and quantizer else 0,
-        decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
-    )
 
 
 def save_online_policy(path: Path, policy: OnlinePolicy, metadata: dict[str, Any]) -> None:
