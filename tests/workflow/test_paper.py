@@ -22,7 +22,7 @@ def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, sna
     games, seeds = 16, 5
     expected = {
         "train_lam": games * seeds,
-        "relabel_episodes": 2 * games * seeds,
+        "relabel_episodes": games * seeds,
         "train_action_decoders": 2 * games * seeds,
         "train_policy": 4 * games * seeds,
         "evaluate_agents": 5 * games * seeds,

@@ -33,13 +33,15 @@ rule train_lam:
 rule relabel_episodes:
     input:
         model="results/{experiment}/lam/{env}/{lam}/seed{seed}/model.safetensors",
-        episodes="results/{experiment}/data/{env}/{split}.zarr",
+        train="results/{experiment}/data/{env}/train.zarr",
+        validation="results/{experiment}/data/{env}/validation.zarr",
     output:
-        latents=directory("results/{experiment}/latents/{env}/{lam}/seed{seed}/{split}.zarr"),
+        train=directory("results/{experiment}/latents/{env}/{lam}/seed{seed}/train.zarr"),
+        validation=directory("results/{experiment}/latents/{env}/{lam}/seed{seed}/validation.zarr"),
     log:
-        "results/{experiment}/logs/relabel_episodes/{env}/{lam}/seed{seed}/{split}.log",
+        "results/{experiment}/logs/relabel_episodes/{env}/{lam}/seed{seed}.log",
     benchmark:
-        "results/{experiment}/benchmarks/relabel_episodes/{env}/{lam}/seed{seed}/{split}.jsonl"
+        "results/{experiment}/benchmarks/relabel_episodes/{env}/{lam}/seed{seed}.jsonl"
     conda:
         "../../envs/learning.yaml"
     threads: 1
@@ -51,6 +53,6 @@ rule relabel_episodes:
         environment=environment_facts,
         code=code_of("lamflow.stages.relabel_episodes"),
     message:
-        "Latent actions by {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}, {wildcards.split} split"
+        "Latent actions by {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}"
     script:
         "../scripts/relabel_episodes.py"

@@ -1,15 +1,15 @@
-"""Relabel one split's episodes with the latent actions of one model."""
+"""Relabel the episodes that policies are cloned from and validated on with the latent actions of one model."""
 
 from lamflow.stages.entry import run_stage
 
 if __name__ == "__main__":
     run_stage(
-        "relabel_episodes",
+        "relabel_episodes.relabel_splits",
         snakemake,
         env=snakemake.wildcards.env,
         lam=snakemake.wildcards.lam,
         seed=int(snakemake.wildcards.seed),
         model=snakemake.input.model,
-        episodes=snakemake.input.episodes,
-        output=snakemake.output.latents,
+        episodes=[snakemake.input.train, snakemake.input.validation],
+        outputs=[snakemake.output.train, snakemake.output.validation],
     )

@@ -172,7 +172,8 @@ def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
-    size, rows = inverse_dynamics_size(settings, spec), scope.rows_of(spec.name, wildcards["split"])
+    size = inverse_dynamics_size(settings, spec)
+    rows = scope.rows_of(spec.name, "train") + scope.rows_of(spec.name, "validation")
     quantizer = settings.quantizer
     tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
     latents = rows * (4 * quantizer.latent_dim + tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
 from lamflow.provenance import record_provenance
 from lamflow.training.precision import autocast
+
+
+def relabel_splits(
+    *,
+    env: str,
+    lam: str,
+    seed: int,
+    model: Path | str,
+    episodes: Sequence[Path | str],
+    outputs: Sequence[Path | str],
+) -> None:
+    """``relabel_episodes`` of several stores, one after the other: starting a process costs more than labelling a small one."""
+    for store, output in zip(episodes, outputs, strict=True):
+        relabel_episodes(env=env, lam=lam, seed=seed, model=model, episodes=store, output=output)
 
 
 def relabel_episodes(

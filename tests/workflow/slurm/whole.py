@@ -10,7 +10,14 @@ from driving import TINY, Driver
 from private_cluster import PrivateCluster, until
 
 OUTAGE_SECONDS = 30
-GPU_RULES = ("train_lam", "relabel_episodes", "train_action_decoders", "train_policy", "evaluate_agents")
+GPU_RULES = (
+    "train_lam",
+    "relabel_episodes",
+    "train_action_decoders",
+    "train_policy",
+    "finetune_online",
+    "evaluate_agents",
+)
 GPU_COMMENTS = tuple(f"rule_{rule}_" for rule in GPU_RULES)
 
 
