@@ -63,13 +63,11 @@ class Encoder(nn.Module):
 
 
 class Policy(nn.Module):
-    """A policy over one frame, with a value head where the settings say so."""
+    """A policy over one frame."""
 
-    def __init__(self, settings: ImpalaSettings, side: int, outputs: int, value_head: bool) -> None:
+    def __init__(self, settings: ImpalaSettings, side: int, outputs: int) -> None:
         super().__init__()
         self.encoder = Encoder(settings, 1, side, outputs)
-        if value_head:
-            self.value = nn.Linear(settings.hidden_width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encoder(x)

@@ -55,7 +55,7 @@ class Size:
         """The plain form of ``policy()``, with the same weights."""
         settings = self.method.policy
         assert isinstance(settings.network, ImpalaSettings)
-        policy = plain.Policy(settings.network, self.spec.frame_shape[0], self.latent_dim, settings.value_head)
+        policy = plain.Policy(settings.network, self.spec.frame_shape[0], self.latent_dim)
         policy.load_state_dict(self.policy().state_dict())
         return policy
 

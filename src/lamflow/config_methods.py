@@ -66,9 +66,6 @@ class PolicySettings(Settings):
     network: EncoderSettings = Field(
         default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
     )
-    value_head: bool = Field(
-        False, description="A value head beside the output, for fine-tuning online; cloning leaves it as it is."
-    )
     context: int = Field(
         1,
         gt=0,

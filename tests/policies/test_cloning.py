@@ -127,7 +127,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
     rows = data.action_rows
     assert len(rows) == 200
     training = {"steps": 20, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 0}
-    settings = PolicySettings.model_validate({"network": PIXEL_NETWORK, "value_head": True, "training": training})
+    settings = PolicySettings.model_validate({"network": PIXEL_NETWORK, "training": training})
 
     def train(seed: int) -> PolicyNetwork:
         return clone(

@@ -90,7 +90,7 @@ def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: di
         (RULES, {"network": {"kind": "grid", "pooling": "flatten"}}),
         (RULES, {"proprioception": False, "task": False}),
         (EGOCENTRIC, {"recurrent": True, "context": 4}),
-        (COINRUN, {"network": {"kind": "impala"}, "value_head": True}),
+        (COINRUN, {"network": {"kind": "impala"}}),
         (COINRUN, {"network": {"kind": "impala", "stem": "patch", "channels": [32, 32]}, "context": 2}),
     ],
 )

@@ -28,7 +28,7 @@ TRAINING = {"steps": 3, "batch_size": 8}
 NETWORK = {"kind": "impala", "stem": "patch", "channels": [8], "blocks": 0, "hidden_width": 16}
 POLICY, DECODER = {"network": NETWORK, "training": TRAINING}, {"hidden_widths": [8], "training": TRAINING}
 METHODS: dict[str, dict[str, Any]] = {
-    "lapo": {"kind": "latent", "lam": "lapo", "policy": POLICY | {"value_head": True}, "decoder": DECODER},
+    "lapo": {"kind": "latent", "lam": "lapo", "policy": POLICY, "decoder": DECODER},
     "bc": {"kind": "bc", "policy": POLICY | {"context": 2}},
     "vpt": {"kind": "vpt", "inverse_dynamics": NETWORK, "policy": POLICY, "decoder": DECODER},
     "oracle_bc": {"kind": "oracle_bc", "policy": POLICY},

@@ -25,7 +25,8 @@ def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, sna
         "relabel_episodes": games * seeds,
         "train_action_decoders": 2 * games * seeds,
         "train_policy": 4 * games * seeds,
-        "evaluate_agents": 5 * games * seeds,
+        "finetune_online": 3 * games * seeds,
+        "evaluate_agents": 8 * games * seeds,
     }
     assert {rule: int(jobs[rule]) for rule in expected} == expected
 
@@ -54,6 +55,8 @@ def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial:
 def test_a_trial_ends_in_a_table_of_returns(trial: Path) -> None:
     with trial.joinpath("summary", "returns.csv").open() as opened:
         rows = list(csv.DictReader(opened))
-    assert {row["method"] for row in rows} == {"lapo", "bc", "vpt", "oracle_bc", "random"}
+    assert {row["method"] for row in rows} == {
+        "lapo", "bc", "vpt", "oracle_bc", "lapo_rl_sl", "lapo_rl", "ppo_scratch", "random",
+    }  # fmt: skip
     assert {row["labels"] for row in rows if row["method"] == "lapo"} == {"16", "32", "64"}
     assert all(float(row["normalized_return_cobbe"]) < 1 for row in rows)

@@ -52,9 +52,8 @@ class PolicyNetwork(nn.Module):
 
     An environment without proprioception or without a task has no such input, whatever the settings. With a task, planes mark
     the cells that show the goal's objects; in a full view, where the agent may be anywhere, they also enter centred on the
-    agent, so that the way to an object is the same input wherever both are. The value head, if there is one, is for the
-    features of the hidden layer (or the recurrent state), and no part of ``forward``. Nor is ``head``, which reads the outputs
-    as a distribution over latents: without one, they are the latent itself (or logits).
+    agent, so that the way to an object is the same input wherever both are. ``head``, no part of ``forward``, reads the outputs as a
+    distribution over latents: without one, they are the latent itself (or logits).
     """
 
     def __init__(
@@ -79,8 +78,6 @@ class PolicyNetwork(nn.Module):
         if settings.recurrent:
             self.cell = nn.GRUCell(hidden, hidden)
             self.output = nn.Linear(hidden, output_dim)
-        if settings.value_head:
-            self.value = nn.Linear(hidden, 1)
         self.head = head
 
     def _embed_extras(self, spec: EnvironmentSpec, network: NetworkSettings) -> int:

@@ -121,8 +121,6 @@ def policy_size(settings: PolicySettings, spec: EnvironmentSpec, output_dim: int
         cell = NetworkSize(6 * hidden * hidden, 6 * hidden * (hidden + 1))
         step = total([encoder, cell])
         parts = [NetworkSize(settings.context * step.macs, step.parameters), _linear(hidden, output_dim), parts[1]]
-    if settings.value_head:
-        parts.append(NetworkSize(0, hidden + 1))
     return total(parts)
 
 

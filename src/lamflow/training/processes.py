@@ -41,7 +41,7 @@ def launch(function: Callable[..., None], arguments: Mapping[str, Any], *, proce
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
-    # A head that a loss does not use (a latent policy's value head) has no gradient to wait for.
+    # A head that a loss does not use has no gradient to wait for.
     strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     fabric = Fabric(accelerator="cuda" if gpus else "cpu", devices=processes, strategy=strategy)
     before = {number: signal.signal(number, _pass_on) for number in SIGNALS}
