@@ -166,6 +166,33 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
         {"lams": {"plain": {"idm_horizon": 11}}},
         "lams.plain.idm_horizon: Input should be less than or equal to 10 (found 11)",
     ),
+    (
+        {"methods": latent() | {"tuned": {"kind": "online", "of": "lap"}}},
+        "methods.tuned.of: found 'lap', expected a method of kind latent; known: lapo",
+    ),
+    (
+        {"methods": latent(policy={"recurrent": True, "context": 2}) | {"tuned": {"kind": "online", "of": "lapo"}}},
+        "methods.tuned.of: 'lapo' has a recurrent policy, which online decoding cannot take; give it a context",
+    ),
+    (
+        {
+            "envs": ["xland-doorkey-5x5", "xland-doorkey-6x6"],
+            "methods": latent() | {"tuned": {"kind": "online", "of": "lapo"}},
+            "only": {"lapo": ["xland-doorkey-5x5"]},
+        },
+        "methods.tuned: runs on xland-doorkey-6x6, where its latent method 'lapo' does not; see `only`",
+    ),
+    (
+        {"methods": latent() | {"tuned": {"kind": "online", "of": "lapo", "ppo": {"num_envs": 3}}}},
+        "methods.tuned.ppo: num_envs: found 3, expected an even number",
+    ),
+    (
+        {
+            "methods": latent()
+            | {"tuned": {"kind": "online", "of": "lapo", "ppo": {"value_head": {"starts_at": 9, "full_at": 8}}}}
+        },
+        "methods.tuned.ppo.value_head: full_at: found 8, expected at least starts_at = 9",
+    ),
     ({"only": {"lap": ["xland-doorkey-5x5"]}}, "only.lap: unknown method; known: lapo, random"),
     ({"only": {"lapo": ["xland-doorkey-6x6"]}}, "only.lapo: environment 'xland-doorkey-6x6' is not among envs"),
 ]

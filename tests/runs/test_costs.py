@@ -19,6 +19,7 @@ from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
 from lamflow.runs.network_sizes import (
     NetworkSize,
+    dense_macs,
     encoder_size,
     inverse_dynamics_size,
     lam_size,
@@ -214,14 +215,19 @@ def wildcards(given: Scope) -> dict[str, str]:
 def test_every_rule_asks_for_half_as_much_memory_again_and_twice_the_time_with_each_attempt(name: str, device) -> None:
     given = scope(name)
     stages = set(STAGES) - (PIXEL_STAGES if name == "tiny" else set())
+    online = [method for method, settings in given.experiment.methods.items() if settings.kind == "online"]
     for stage in [*stages, "summarise", "plot_latent_space"]:
-        memory = [memory_mb(given, stage, wildcards(given), device=device, attempt=n) for n in (1, 2, 3)]
+        job = wildcards(given)
+        if stage == "finetune_online":
+            if not online:
+                continue
+            job["method"] = online[0]
+        memory = [memory_mb(given, stage, job, device=device, attempt=n) for n in (1, 2, 3)]
         assert memory[0] > 500 and memory[2] < 64_000
         assert memory[1] == pytest.approx(1.5 * memory[0], abs=100)
         assert memory[2] == pytest.approx(2.25 * memory[0], abs=250)
         first, second, third = (
-            time_limit_minutes(given, stage, wildcards(given), device=device, processors=1, attempt=n)
-            for n in (1, 2, 3)
+            time_limit_minutes(given, stage, job, device=device, processors=1, attempt=n) for n in (1, 2, 3)
         )
         assert first >= 10
         assert (second, third) == (2 * first, 4 * first)
@@ -239,6 +245,23 @@ def test_memory_grows_with_the_window(stage: str) -> None:
         for given in (scope("procgen_laptop"), scope("procgen_laptop", wider))
     )
     assert large - small >= 4 * 1024
+
+
+def test_an_online_training_costs_more_from_nothing_and_keeps_labels_only_where_a_decoder_is_refitted() -> None:
+    given = scope("paper")
+    fitted, plain, scratch = (
+        work_of(given, "finetune_online", wildcards(given) | {"method": name})
+        for name in ("lapo_rl_sl", "lapo_rl", "ppo_scratch")
+    )
+    assert scratch.tasks[0].macs > 5 * plain.tasks[0].macs == 5 * fitted.tasks[0].macs
+    assert fitted.window_bytes - plain.window_bytes == 65_536 * 4 * 128
+
+
+def test_the_hidden_layer_is_counted_as_it_is_made() -> None:
+    for env, network in ((FULL, {"kind": "grid", "pooling": "flatten"}), (COINRUN, {"kind": "impala", "scale": 4})):
+        settings, spec = PolicySettings.model_validate({"network": network}), environment_spec(env)
+        layer = PolicyNetwork(settings=settings, spec=spec, output_dim=3).encoder.hidden
+        assert dense_macs(settings, spec) == layer.weight.numel()
 
 
 def test_no_memory_is_asked_for_a_window_that_no_split_can_fill() -> None:

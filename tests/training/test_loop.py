@@ -21,7 +21,7 @@ from lamflow.runs.training_lines import last_training_line
 from lamflow.training import progress_lines
 from lamflow.training.checkpoint import load_checkpoint, seed_everything
 from lamflow.training.interruption import SIGNALS, TrainingInterrupted
-from lamflow.training.loop import Loss, Resumable, Watched, learning_rate_at, train
+from lamflow.training.loop import Loss, ParameterGroup, Resumable, Watched, learning_rate_at, train
 from lamflow.training.meters import TrainingDiverged
 from lamflow.training.metrics import MetricsLog
 
@@ -169,6 +169,57 @@ def test_long_gradients_are_scaled_down_and_logged_as_they_were() -> None:
     norms = [value for _, _, name, value in metrics.rows if name == "optimizer/gradient_norm"]
     assert norms == pytest.approx([1e6, 1.0])
     assert before - module.weight.item() == pytest.approx(2 * 0.01, rel=1e-4)
+
+
+def test_each_group_of_parameters_has_its_own_learning_rate() -> None:
+    """Adam's first steps are as long as the learning rate, whatever the gradient."""
+    module = nn.ParameterDict({name: nn.Parameter(torch.ones(3)) for name in ("early", "late")})
+    groups = [
+        ParameterGroup([module["early"]], lambda step: 0.1),
+        ParameterGroup([module["late"]], lambda step: 0.01 if step >= 2 else 0.0),
+    ]
+    train(
+        module=module,
+        batch_at=lambda step: step,
+        loss=lambda _: Loss(sum((value.sum() for value in module.values()), torch.zeros(()))),
+        settings=settings_with(steps=3, warmup_steps=0),
+        metrics=MetricsLog(),
+        title="",
+        groups=groups,
+    )
+    torch.testing.assert_close(module["early"].data, torch.full((3,), 0.7))
+    torch.testing.assert_close(module["late"].data, torch.full((3,), 0.99))
+
+
+def test_a_training_that_has_reached_its_aim_ends_early_with_its_last_row_and_checkpoint(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def go() -> MetricsLog:
+        learner, metrics = Learner(), MetricsLog()
+        seen: list[int] = []
+
+        def batch_at(step: int) -> Tensor:
+            seen.append(step)
+            return torch.ones(4, 6)
+
+        train(
+            module=learner,
+            batch_at=batch_at,
+            loss=learner.loss,
+            settings=SETTINGS,
+            metrics=metrics,
+            state_dir=tmp_path,
+            title="",
+            finished=lambda: bool(done) or len(seen) >= 8,
+        )
+        done.extend(seen)
+        return metrics
+
+    assert go().rows[-1][0] == 8
+    assert tmp_path.joinpath("checkpoint-0000000008.pt").exists()
+    trained = len(done)
+    go()
+    assert len(done) == trained, "what has reached its aim is not trained further"
 
 
 def test_training_twice_gives_equal_weights_and_metrics() -> None:
