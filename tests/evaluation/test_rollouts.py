@@ -17,6 +17,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.policies.agents import AgentState, RandomAgent
+from lamflow.policies.network import PolicyInputs
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,12 @@ class CountingAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(empty, empty, empty, torch.zeros(len(observation), 1))
+        return AgentState(PolicyInputs(*[empty] * 4), torch.zeros(len(observation), 1))
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         assert (state.recurrent[:, 0].numpy() == observation.frames[:, 0, 0, 1]).all(), "the state is of this episode"
         self.rows.append(len(observation))
-        advanced = AgentState(state.frames, state.proprioception, state.begun, state.recurrent + 1)
+        advanced = AgentState(state.inputs, state.recurrent + 1)
         return members * 2 + state.recurrent[:, 0].long() % 2, advanced
 
 
@@ -245,7 +246,7 @@ class FrameAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(empty, empty, empty, empty)
+        return AgentState(PolicyInputs(*[empty] * 4), empty)
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         seen = torch.from_numpy(observation.frames.reshape(len(observation), -1).sum(1, dtype=np.int64))

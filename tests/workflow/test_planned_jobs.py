@@ -37,7 +37,8 @@ def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, 
     assert count(jobs, "LAPO's data:") == len(imported)
     assert count(jobs, "Latent action model ") == seeds * sum(len(experiment.lams_of(env)) for env in experiment.envs)
     assert count(jobs, "Action decoders of") == seeds * (kinds["latent"] + kinds["vpt"])
-    assert count(jobs, "Policy of") == seeds * (kinds.total() - kinds["random"])
+    assert count(jobs, "Policy of") == seeds * (kinds.total() - kinds["random"] - kinds["online"])
+    assert count(jobs, "Online training of") == seeds * kinds["online"]
     assert count(jobs, "Rollouts of") == seeds * kinds.total()
     assert len(jobs) == len(set(jobs))
 

@@ -25,10 +25,11 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
     """Normalised return against environment steps, the mean over seeds with its 95% band; panels as in the label curve.
 
     ``curves``: as ``evaluation.online.curve_estimates`` gives them. ``published`` (see ``read_published``): final values after 4 M
-    steps, drawn at the right edge, in the panel of all environments if it has each of them. ValueError when no curve has a point.
+    steps, drawn at the right edge, in the panel of all environments if it has each of them. Where no curve has a point, as in a trial of a few steps, the
+    figure says so.
     """
     if curves.empty:
-        raise ValueError("no curve has a return: no episode has ended in any of the runs")
+        return _nothing_to_draw()
     envs = sorted(curves["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
     styles = style.method_styles(curves["method"])
     marks = {env: _published_marks(published, env, curves) for env in envs}
@@ -50,6 +51,13 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
         ]
         ncols = style.legend_columns([str(handle.get_label()) for handle in handles])
         figure.legend(handles=handles, loc="outside upper left", ncols=ncols, columnspacing=1.4, handlelength=2.2)
+    return figure
+
+
+def _nothing_to_draw() -> Figure:
+    with style.in_style():
+        figure = style.new_figure(1.2)
+        figure.text(0.5, 0.5, "no episode has ended in any of the runs", ha="center", va="center", color=style.MUTED)
     return figure
 
 

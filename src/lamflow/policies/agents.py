@@ -10,34 +10,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lamflow.config import PolicySettings
 from lamflow.envs.interface import Observation
+from lamflow.policies.contexts import first_inputs, next_inputs
 from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
 
 
 @dataclass
 class AgentState:
-    """What an agent remembers of B running episodes, on its device: its context and, if recurrent, its state float32 [B, F]."""
+    """What an agent remembers of B running episodes, on its device: its last inputs and, if recurrent, its state float32 [B, S]."""
 
-    frames: Tensor
-    proprioception: Tensor
-    begun: Tensor
+    inputs: PolicyInputs
     recurrent: Tensor
 
     def __getitem__(self, rows: Tensor) -> AgentState:
-        rows = rows.to(self.frames.device)
-        return AgentState(self.frames[rows], self.proprioception[rows], self.begun[rows], self.recurrent[rows])
+        rows = rows.to(self.recurrent.device)
+        return AgentState(PolicyInputs(*(part[rows] for part in self.inputs)), self.recurrent[rows])
 
     def put(self, rows: Tensor, part: AgentState) -> None:
         """Write the states of some rows back."""
-        rows = rows.to(self.frames.device)
-        for name in ("frames", "proprioception", "begun", "recurrent"):
-            getattr(self, name)[rows] = getattr(part, name)
+        rows = rows.to(self.recurrent.device)
+        for kept, new in zip((*self.inputs, self.recurrent), (*part.inputs, part.recurrent), strict=True):
+            kept[rows] = new
 
 
 class Agent(Protocol):
@@ -100,30 +97,18 @@ class PolicyAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         settings = self.networks[0].settings
-        batch = len(observation)
-        context = 1 if settings.recurrent else settings.context
-        frames = self._tensor(observation.frames)[:, None].repeat_interleave(context, dim=1)
-        proprioception = self._tensor(observation.proprioception)[:, None].repeat_interleave(context, dim=1)
-        begun = torch.zeros(batch, context, dtype=torch.bool, device=self.device)
         width = settings.network.hidden_width if settings.recurrent else 0
-        return AgentState(frames, proprioception, begun, torch.zeros(batch, width, device=self.device))
+        inputs = first_inputs(observation, 1 if settings.recurrent else settings.context, self.device)
+        return AgentState(inputs, torch.zeros(len(observation), width, device=self.device))
 
     @torch.inference_mode()
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        state = AgentState(
-            torch.cat([state.frames[:, 1:], self._tensor(observation.frames)[:, None]], dim=1),
-            torch.cat([state.proprioception[:, 1:], self._tensor(observation.proprioception)[:, None]], dim=1),
-            torch.cat([state.begun[:, 1:], torch.ones_like(state.begun[:, :1])], dim=1),
-            state.recurrent,
-        )
-        inputs = PolicyInputs(state.frames, state.begun, state.proprioception, self._tensor(observation.task))
-        weights_BS, decoded_BSO, state.recurrent = self._answers(inputs, state.recurrent, members)
+        inputs = next_inputs(state.inputs, observation)
+        weights_BS, decoded_BSO, recurrent_BF = self._answers(inputs, state.recurrent, members)
         samples = weights_BS.shape[1]
         probabilities = self.decode(decoded_BSO.flatten(0, 1).cpu(), members.repeat_interleave(samples))
-        return self._select((weights_BS.cpu()[..., None] * probabilities.unflatten(0, (-1, samples))).sum(1)), state
-
-    def _tensor(self, values: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        chosen = self._select((weights_BS.cpu()[..., None] * probabilities.unflatten(0, (-1, samples))).sum(1))
+        return chosen, AgentState(inputs, recurrent_BF)
 
     def _answers(self, inputs: PolicyInputs, recurrent_BF: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks of the rows' members answer, see ``_run``."""
@@ -180,7 +165,7 @@ class RandomAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(empty, empty, empty, empty)
+        return AgentState(PolicyInputs(*[empty] * 4), empty)
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         return torch.randint(self.num_actions, (len(members),), generator=self.generator), state
