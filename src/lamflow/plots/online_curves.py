@@ -25,8 +25,8 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
     """Normalised return against environment steps, the mean over seeds with its 95% band; panels as in the label curve.
 
     ``curves``: as ``evaluation.online.curve_estimates`` gives them. ``published`` (see ``read_published``): final values after 4 M
-    steps, drawn at the right edge, in the panel of all environments if it has each of them. Where no curve has a point, as in a trial of a few steps, the
-    figure says so.
+    steps, drawn at the right edge, in the panel of all environments if it has each of them. Where no curve has a point, as in a
+    trial of a few steps, the figure says so.
     """
     if curves.empty:
         return _nothing_to_draw()
