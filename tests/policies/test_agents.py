@@ -127,9 +127,9 @@ def test_acting_leaves_the_state_that_it_was_given_alone(make_inputs: MakeInputs
     agent = make_agent([make_network(context=3, recurrent=True)], 1)
     first, second = (observation_of(make_inputs(SPEC, seed=seed)) for seed in range(2))
     state = agent.initial_state(first)
-    frames, recurrent = state.frames.clone(), state.recurrent.clone()
+    frames, recurrent = state.inputs.frames.clone(), state.recurrent.clone()
     _, following = agent.act(second, state, torch.zeros(8, dtype=torch.long))
-    assert torch.equal(state.frames, frames) and torch.equal(state.recurrent, recurrent)
+    assert torch.equal(state.inputs.frames, frames) and torch.equal(state.recurrent, recurrent)
     assert not torch.equal(following.recurrent, recurrent)
 
 
@@ -137,11 +137,11 @@ def test_a_context_moves_on_by_a_frame_a_step(make_inputs: MakeInputs) -> None:
     agent = make_agent([make_network(context=3)], 1)
     observations = [observation_of(make_inputs(SPEC, seed=seed)) for seed in range(4)]
     state = agent.initial_state(observations[0])
-    assert not state.begun.any()
+    assert not state.inputs.begun.any()
     for observation in observations:
         _, state = agent.act(observation, state, torch.zeros(8, dtype=torch.long))
-    np.testing.assert_array_equal(state.frames, np.stack([o.frames for o in observations[1:]], axis=1))
-    assert state.begun.all()
+    np.testing.assert_array_equal(state.inputs.frames, np.stack([o.frames for o in observations[1:]], axis=1))
+    assert state.inputs.begun.all()
 
 
 def test_an_agent_over_pixels_acts_on_single_frames() -> None:
@@ -160,24 +160,25 @@ def test_an_agent_over_pixels_acts_on_single_frames() -> None:
     )
     actions, state = agent.act(observation, agent.initial_state(observation), torch.tensor([0, 1] * 3))
     assert actions.dtype == torch.int64 and actions.device.type == "cpu"
-    np.testing.assert_array_equal(state.frames[:, 0].cpu(), observation.frames)
+    np.testing.assert_array_equal(state.inputs.frames[:, 0].cpu(), observation.frames)
     turned, _ = agent.act(observation, agent.initial_state(observation), torch.tensor([1, 0] * 3))
     assert (turned - actions).remainder(15).tolist() == [1, 14] * 3, "each member has its own decoder"
 
 
 def test_states_of_some_rows_are_taken_out_and_put_back() -> None:
-    state = AgentState(
-        torch.arange(12).reshape(4, 3), torch.arange(4)[:, None], torch.zeros(4, 3, dtype=torch.bool), torch.rand(4, 2)
+    inputs = PolicyInputs(
+        torch.arange(12).reshape(4, 3), torch.zeros(4, 3, dtype=torch.bool), torch.arange(4)[:, None], torch.zeros(4, 0)
     )
+    state = AgentState(inputs, torch.rand(4, 2))
     rows = torch.tensor([3, 1])
     part = state[rows]
-    assert part.frames.tolist() == [[9, 10, 11], [3, 4, 5]]
-    part.frames += 100
-    part.begun[:] = True
-    assert state.frames[3, 0] == 9, "a part is a copy"
+    assert part.inputs.frames.tolist() == [[9, 10, 11], [3, 4, 5]]
+    part.inputs.frames.add_(100)
+    part.inputs.begun[:] = True
+    assert state.inputs.frames[3, 0] == 9, "a part is a copy"
     state.put(rows, part)
-    assert state.frames.tolist() == [[0, 1, 2], [103, 104, 105], [6, 7, 8], [109, 110, 111]]
-    assert state.begun.all(1).tolist() == [False, True, False, True]
+    assert state.inputs.frames.tolist() == [[0, 1, 2], [103, 104, 105], [6, 7, 8], [109, 110, 111]]
+    assert state.inputs.begun.all(1).tolist() == [False, True, False, True]
 
 
 def test_the_random_agent_takes_every_action_equally_often(make_inputs: MakeInputs) -> None:
