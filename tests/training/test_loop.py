@@ -171,6 +171,42 @@ def test_long_gradients_are_scaled_down_and_logged_as_they_were() -> None:
     assert before - module.weight.item() == pytest.approx(2 * 0.01, rel=1e-4)
 
 
+def test_a_batch_may_look_through_the_module_without_gradients_and_train_another_one() -> None:
+    """Autocast keeps lowered weights as long as it lasts: what a batch did must not be seen by the loss, nor the other way round."""
+
+    def trained(look: Callable[[nn.Module], object]) -> nn.Module:
+        seed_everything(0)
+        module, inputs = nn.Linear(4, 4), torch.linspace(-1, 1, 32).reshape(8, 4)
+
+        def batch_at(step: int) -> Tensor:
+            look(module)
+            return inputs
+
+        train(
+            module=module,
+            batch_at=batch_at,
+            loss=lambda batch: Loss(functional.mse_loss(module(batch).float(), batch.flip(1))),
+            settings=settings_with(precision="bf16"),
+            metrics=MetricsLog(),
+            title="",
+        )
+        return module
+
+    inner: list[nn.Module] = []
+
+    def look(module: nn.Module) -> None:
+        with torch.no_grad():
+            module(torch.ones(2, 4))
+        states = torch.get_rng_state()
+        inner[:] = [trained(lambda _: None)]
+        torch.set_rng_state(states)
+
+    alone, looked_through = trained(lambda _: None), trained(look)
+    for name, value in alone.state_dict().items():
+        assert torch.equal(looked_through.state_dict()[name], value), name
+        assert torch.equal(inner[0].state_dict()[name], value), name
+
+
 def test_each_group_of_parameters_has_its_own_learning_rate() -> None:
     """Adam's first steps are as long as the learning rate, whatever the gradient."""
     module = nn.ParameterDict({name: nn.Parameter(torch.ones(3)) for name in ("early", "late")})

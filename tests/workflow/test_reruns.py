@@ -84,7 +84,8 @@ def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Pa
     jobs = planned(finished, *TINY)
     assert sum(job.startswith("Latent action model ") for job in jobs) == 6
     assert any(job.startswith("Latent actions by") for job in jobs)
-    assert {job.split()[2] for job in jobs if job.startswith(("Policy of", "Rollouts of"))} == {"lapo", "lapo_codes"}
+    latent = {"lapo", "lapo_codes", "lapo_online"}
+    assert {job.split()[2] for job in jobs if job.startswith(("Policy of", "Rollouts of"))} == latent
     assert not any(job.startswith(("Demonstrator", "Episodes")) for job in jobs)
 
 

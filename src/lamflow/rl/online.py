@@ -32,6 +32,7 @@ from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import ParameterGroup, train
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import autocast
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def label_experience(lam: LatentActionModel, experience: Experience, *, codes: b
     parts = []
     for rows in inference_batches(torch.stack([before, steps, steps + 1, columns], dim=1)):
         windows = frames[rows[:, :3], rows[:, 3:]].to(device)
-        latents = lam.label(windows)
+        with autocast(lam.settings.training.precision, device):
+            latents = lam.label(windows)
         parts.append(latents.codes if codes else latents.continuous)
     return torch.cat(parts).cpu(), torch.from_numpy(experience.actions)[steps, columns]
 

@@ -27,6 +27,7 @@ from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.training.loop import Loss
+from lamflow.training.precision import autocast
 
 NUM_GROUPS = 2
 ADAM_EPSILON = 1e-5
@@ -272,17 +273,18 @@ class PpoLearner:
     def _play(self) -> None:
         """Fill the rollout and its advantages."""
         settings, rollout = self.settings, self._rollout
-        for step in range(settings.num_steps):
-            for index, game in enumerate(self._games):
-                if step > 0:
-                    self._receive(index, step - 1)
-                game.send(self._act(index, step))
-        for index in range(NUM_GROUPS):
-            self._receive(index, settings.num_steps - 1)
+        with autocast(settings.precision, self.device):
+            for step in range(settings.num_steps):
+                for index, game in enumerate(self._games):
+                    if step > 0:
+                        self._receive(index, step - 1)
+                    game.send(self._act(index, step))
+            for index in range(NUM_GROUPS):
+                self._receive(index, settings.num_steps - 1)
+            last_values = torch.cat([self._value(index) for index in range(NUM_GROUPS)])
         if settings.normalise_rewards:
             for rewards, ends in zip(rollout.rewards, rollout.ends, strict=True):
                 rewards[:] = self._normaliser(rewards, ends)
-        last_values = torch.cat([self._value(index) for index in range(NUM_GROUPS)])
         self._advantages = generalised_advantages(
             torch.from_numpy(rollout.rewards).to(self.device),
             rollout.values,

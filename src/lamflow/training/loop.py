@@ -161,7 +161,8 @@ def train(
     """Minimise ``loss(batch_at(step)).total`` over the module's parameters for ``settings.steps`` steps.
 
     ``batch_at`` must give its batch as a function of the step alone, and both may use torch's generators, whose states are
-    checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``validate`` answers held-out
+    checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``loss`` runs in the autocast
+    precision of the settings, ``batch_at`` does not. ``validate`` answers held-out
     metrics, of which the best value of ``watched`` is kept. A ``batch_at`` that has a state of its own (a simulator, running
     statistics) gives it as ``companion``. With ``groups``, which hold all that is trained, each has its own learning rate; the
     others have ``learning_rate_at``'s. The training ends early when ``finished`` (a function of what is checkpointed) says so,
@@ -201,8 +202,11 @@ def train(
         while not run.is_done(settings):
             for group, tuned in zip(groups, optimizer.param_groups, strict=True):
                 tuned["lr"] = group.learning_rate_at(run.step)
+            # Outside of autocast, which keeps the weights that it has lowered until it ends: those of a batch that was made
+            # without gradients (a rollout) would have none in the loss, and a training within would not see its own steps.
+            batch = batch_at(run.step)
             with autocast(settings.precision, device):
-                total, terms = objective(batch_at(run.step))
+                total, terms = objective(batch)
             optimizer.zero_grad(set_to_none=True)
             backward(total)
             norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
