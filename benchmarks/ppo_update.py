@@ -24,7 +24,8 @@ from lamflow.envs.levels import LevelStream
 from lamflow.envs.procgen import ProcgenVectorEnvironment
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
-from lamflow.rl.ppo import ADAM_EPSILON, Minibatch, PpoLearner, ppo_loss
+from lamflow.rl.ppo import ADAM_EPSILON, PpoLearner
+from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.loop import train
 from lamflow.training.memory import keep_freed_memory
 from lamflow.training.metrics import MetricsLog

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
-from lamflow.rl.ppo import Minibatch, ppo_loss
+from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 
 STEPS, ENVS, WIDTH, ACTIONS = 24, 6, 5, 4
 DISCOUNT, LAMBDA = 0.93, 0.81

@@ -14,6 +14,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.rl.experience import CurvePoint, Experience
 from lamflow.rl.online import (
     DecoderRefits,
     Levels,
@@ -24,7 +25,7 @@ from lamflow.rl.online import (
 )
 from lamflow.rl.online_files import read_online_policy, save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
-from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
+from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
 

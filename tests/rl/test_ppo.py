@@ -10,7 +10,8 @@ import torch
 from lamflow.config import PixelExpertSettings
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.pixel_experts import train_pixel_expert
-from lamflow.rl.ppo import Minibatch, PpoLearner, ppo_loss
+from lamflow.rl.ppo import PpoLearner
+from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.metrics import MetricsLog
 
 ENV = "procgen-fruitbot"

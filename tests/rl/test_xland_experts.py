@@ -15,7 +15,8 @@ from lamflow.envs.xland import make_simulator
 from lamflow.envs.xland_vector import XlandVectorEnvironment
 from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import GridActorCritic
-from lamflow.rl.ppo import CurvePoint, PpoLearner, reached
+from lamflow.rl.experience import CurvePoint, reached
+from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.xland_actor_critic import features, policy_and_value, sample_action
 from lamflow.rl.xland_experts import expert_params, train_xland_expert
 from lamflow.training.metrics import MetricsLog

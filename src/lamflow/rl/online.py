@@ -26,9 +26,10 @@ from lamflow.data.tensors import inference_batches
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
 from lamflow.policies.network import PolicyNetwork
+from lamflow.rl.experience import CurvePoint, Experience
 from lamflow.rl.label_buffer import LabelBuffer
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
-from lamflow.rl.ppo import CurvePoint, Experience, PpoLearner
+from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import ParameterGroup, train
 from lamflow.training.metrics import MetricsLog

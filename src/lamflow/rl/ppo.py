@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,10 @@ from lamflow.envs.levels import LevelStream
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 from lamflow.policies.contexts import ContextMemory
-from lamflow.rl.actor_critic import ActorCritic, Encoded
+from lamflow.rl.actor_critic import ActorCritic
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
+from lamflow.rl.experience import CurvePoint, Experience, Rollout
+from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.loop import Loss
 from lamflow.training.precision import autocast
 
@@ -33,90 +34,6 @@ NUM_GROUPS = 2
 ADAM_EPSILON = 1e-5
 REPORTED_EPISODES = 100
 """Episodes whose mean raw return is logged."""
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """``encoded``: what the policy saw, [M, ...]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted."""
-
-    encoded: Encoded
-    actions: Tensor
-    log_probs: Tensor
-    values: Tensor
-    advantages: Tensor
-
-
-def ppo_loss(
-    log_probs_MA: Tensor,
-    values_M: Tensor,
-    batch: Minibatch,
-    *,
-    clip_range: float,
-    value_coefficient: float,
-    entropy_coefficient: float,
-    clip_values: bool = True,
-    advantage_epsilon: float = 1e-8,
-) -> Loss:
-    """PPO's clipped objective, (clipped) value loss and entropy bonus, for the present policy's answers to ``batch``."""
-    taken = log_probs_MA.gather(1, batch.actions[:, None])[:, 0]
-    ratio = (taken - batch.log_probs).exp()
-    advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + advantage_epsilon)
-    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-    policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
-    targets = batch.values + batch.advantages
-    errors = (values_M - targets).square()
-    if clip_values:
-        near = batch.values + (values_M - batch.values).clamp(-clip_range, clip_range)
-        errors = torch.maximum(errors, (near - targets).square())
-    value_loss = 0.5 * errors.mean()
-    entropy = -(log_probs_MA.exp() * log_probs_MA.clamp_min(-1e9)).sum(1).mean()
-    total = policy_loss + value_coefficient * value_loss - entropy_coefficient * entropy
-    terms = {"loss/policy": policy_loss, "loss/value": value_loss, "entropy": entropy}
-    return Loss(total, {name: term.detach() for name, term in terms.items()})
-
-
-class CurvePoint(NamedTuple):
-    """After ``env_steps`` environment steps: how many episodes ended in the last rollout, and their mean raw return (NaN: none)."""
-
-    env_steps: int
-    episodes: int
-    return_mean: float
-
-
-@dataclass(frozen=True)
-class Experience:
-    """What was seen and done in a rollout: ``frames`` uint8 [T + 1, E, *frame_shape], ``actions`` int64 [T, E], ``ends`` bool [T, E].
-
-    Where ``ends[t]``, frame t + 1 is the first one of another episode.
-    """
-
-    frames: NDArray[np.uint8]
-    actions: NDArray[np.int64]
-    ends: NDArray[np.bool_]
-
-
-class _Rollout:
-    """Buffers of one rollout [T, E, ...]; what the learner needs is on its device."""
-
-    def __init__(self, settings: PpoSettings, device: torch.device) -> None:
-        self._shape = (settings.num_steps, settings.num_envs)
-        self._device = device
-        self.encoded: list[Tensor] = []
-        self.actions = torch.zeros(self._shape, dtype=torch.int64, device=device)
-        self.log_probs = torch.zeros(self._shape, device=device)
-        self.values = torch.zeros(self._shape, device=device)
-        self.cut_values = torch.zeros(self._shape, device=device)
-        self.rewards = np.zeros(self._shape, np.float32)
-        self.ends = np.zeros(self._shape, np.bool_)
-
-    def put(self, step: int, columns: slice, encoded: Encoded) -> None:
-        """Keep what the policy saw."""
-        if not self.encoded:
-            self.encoded = [
-                torch.zeros((*self._shape, *part.shape[1:]), dtype=part.dtype, device=self._device) for part in encoded
-            ]
-        for kept, part in zip(self.encoded, encoded, strict=True):
-            kept[step, columns] = part
 
 
 class PpoLearner:
@@ -166,7 +83,7 @@ class PpoLearner:
         self._running_returns = np.zeros(settings.num_envs)
         self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
         self._ended_now: list[float] = []
-        self._rollout = _Rollout(settings, self.device)
+        self._rollout = Rollout(settings, self.device)
         self._advantages = torch.zeros(0)
         self._order = torch.zeros(0, dtype=torch.int64)
         self._listen = listen
@@ -345,9 +262,3 @@ class PpoLearner:
         self._ended_now.extend(ended)
         self._running_returns[columns][ends] = 0
         self._rollout.rewards[step, columns] = result.rewards
-
-
-def reached(curve: list[CurvePoint], target_return: float, patience: int) -> bool:
-    """Whether the episodes of each of the last ``patience`` rollouts had at least ``target_return`` on average."""
-    last = curve[-patience:]
-    return len(last) == patience and all(point.return_mean >= target_return for point in last)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lamflow.catalogue import EnvironmentSpec, egocentric_twin
 from lamflow.config import ExpertSettings
 from lamflow.rl.actor_critic import GridActorCritic
-from lamflow.rl.ppo import PpoLearner, reached
+from lamflow.rl.experience import reached
+from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import train
 from lamflow.training.metrics import MetricsLog

@@ -17,10 +17,10 @@ from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import read_policies
 from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest, write_text
+from lamflow.rl.experience import CurvePoint
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_files import save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy
-from lamflow.rl.ppo import CurvePoint
 from lamflow.training.checkpoint import remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
