@@ -11,6 +11,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.policies.agents import AgentState
+from lamflow.policies.network import PolicyInputs
 
 
 def seen(count: int) -> Observation:
@@ -54,13 +55,13 @@ class EverySecond:
 
     def initial_state(self, observation: Observation) -> AgentState:
         zero = torch.zeros(len(observation), 1)
-        return AgentState(zero, zero, zero, zero)
+        return AgentState(PolicyInputs(*[zero] * 4), zero)
 
     def act(
         self, observation: Observation, state: AgentState, members: torch.Tensor
     ) -> tuple[torch.Tensor, AgentState]:
         waits = (state.recurrent[:, 0] % 2 == 0) & (members == 0)
-        return waits.long(), AgentState(state.frames, state.proprioception, state.begun, state.recurrent + 1)
+        return waits.long(), AgentState(state.inputs, state.recurrent + 1)
 
 
 @pytest.mark.parametrize(("member", "actions"), [(0, [1, 0, 1, 0]), (1, [0, 0])])
