@@ -46,8 +46,7 @@ def train_action_decoders(
     """Train one decoder for each label count and draw on the labelled transitions of ``train``; all go to one file.
 
     ``latents``: the latent store of the split (latent methods); ``policy``: the method's trained policy, where its decoders see the
-    observation.
-    Where the LAM has seen labels, ``labels`` and ``label_draws`` are those that hold them.
+    observation. Where the LAM has seen labels, ``labels`` and ``label_draws`` are those that hold them.
     """
     started = time.monotonic()
     spec = environment_spec(env)
