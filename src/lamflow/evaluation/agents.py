@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LatentMethodSettings, MethodSettings
-from lamflow.policies.agents import Agent, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.agents import ActingNetwork, Agent, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
 from lamflow.rl.online_files import MEMBER, read_online_policy
@@ -37,16 +37,13 @@ def load_agent(
         return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
     if policy is None:
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
+    members: list[Member]
+    networks: Sequence[ActingNetwork]
     if typed.kind == "online":
-        online = read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())
-        return [MEMBER], PolicyAgent(
-            networks=[online],
-            num_members=1,
-            decode=action_probabilities,
-            action_selection=typed.action_selection or action_selection,
-            seed=seed,
-        )
-    members, networks = read_policies(policy, env=spec.name, method=method)
+        members = [MEMBER]
+        networks = [read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())]
+    else:
+        members, networks = read_policies(policy, env=spec.name, method=method)
     decode: Decode = action_probabilities
     observes = False
     if isinstance(typed, LatentMethodSettings):
@@ -60,7 +57,7 @@ def load_agent(
         else:
             num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
             decode = mlp_decode(weights, num_tokens=num_tokens, num_codes=metadata["num_codes"])
-    if typed.kind != "oracle_bc" and list(members) != list(label_budgets):
+    if typed.kind not in ("oracle_bc", "online") and list(members) != list(label_budgets):
         raise ValueError(
             f"{decoders or policy}: holds other label counts or draws than the configuration; train it again"
         )

@@ -23,6 +23,8 @@ from lamflow.training.precision import default_device
 
 ALL_LABELS = "all"
 NO_LABELS = "0"
+ONLINE_LABELS = "online"
+"""Label budget of what learns from rewards: no labels but its own actions."""
 LabelDraws = int | Sequence[int]
 """So many label draws, or these."""
 

@@ -43,11 +43,7 @@ class LabelBuffer:
     def add(self, latents_MD: Tensor, actions_M: Tensor) -> None:
         """Take in transitions in the order in which they happened."""
         places = self._places(len(actions_M))
-        kept = torch.nonzero(places >= 0)[:, 0]
-        if self.kind == "ring":
-            kept = kept[-len(self._actions) :]  # of two for one place the later one counts
-        else:
-            kept = _last_of_each(places, kept)
+        kept = _last_of_each(places)
         self._latents[places[kept]] = latents_MD.cpu()[kept].to(self._latents.dtype)
         self._actions[places[kept]] = actions_M.cpu()[kept]
         self.num_added += len(actions_M)
@@ -76,7 +72,7 @@ class LabelBuffer:
         self._generator.set_state(state["generator"])
 
 
-def _last_of_each(places: Tensor, kept: Tensor) -> Tensor:
-    """Of the transitions ``kept`` the last one for each place."""
-    latest: dict[int, int] = dict(zip(places[kept].tolist(), kept.tolist(), strict=True))
+def _last_of_each(places: Tensor) -> Tensor:
+    """The last transition for each place, ascending; none for -1."""
+    latest = {place: number for number, place in enumerate(places.tolist()) if place >= 0}
     return torch.tensor(sorted(latest.values()), dtype=torch.int64)

@@ -16,6 +16,7 @@ from torch import Tensor
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import (
     DecoderSettings,
+    DelayedRateSettings,
     LatentMethodSettings,
     OnlineDecoderSettings,
     OnlineMethodSettings,
@@ -31,7 +32,7 @@ from lamflow.rl.label_buffer import LabelBuffer
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
-from lamflow.training.loop import ParameterGroup, train
+from lamflow.training.loop import ParameterGroup
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast
 
@@ -206,11 +207,7 @@ def train_online(
         all_levels=levels.all_levels,
         listen=refits,
     )
-    train(
-        module=policy,
-        batch_at=learner.batch_at,
-        loss=learner.loss,
-        settings=learner.training_settings(),
+    learner.train(
         metrics=metrics,
         state_dir=state_dir,
         identity=identity,
@@ -218,7 +215,6 @@ def train_online(
         companion=_Companion(learner, refits),
         groups=_groups(policy, settings, learner.env_steps_at),
     )
-    learner.close()
     return learner.curve
 
 
@@ -234,7 +230,7 @@ def _groups(
         policy.hidden: settings.hidden_layer,
     }
 
-    def schedule(rate: Any) -> Callable[[int], float]:
+    def schedule(rate: DelayedRateSettings) -> Callable[[int], float]:
         return lambda step: delayed_rate(
             env_steps_at(step),
             peak=rate.learning_rate,

@@ -10,12 +10,10 @@ from torch import nn
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
-from lamflow.policies.members import Member, build_policy, policy_header
+from lamflow.policies.members import ONLINE_LABELS, Member, build_policy, policy_header
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 
-ONLINE_LABELS = "online"
-"""Label budget of what learns from rewards: no labels but its own actions."""
 MEMBER = Member(ONLINE_LABELS, 0)
 
 

@@ -20,7 +20,7 @@ from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import load_weights, read_model, save_model, seed_everything
-from lamflow.training.loop import Watched, train
+from lamflow.training.loop import Watched
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast, default_device
 
@@ -78,18 +78,14 @@ def train_pixel_expert(
         returns = [episode.total_reward for episode in play_episodes(PixelExpert(network, epsilon=0, seed=0), levels)]
         return {"return": float(np.mean(returns))}
 
-    train(
-        module=network,
-        batch_at=learner.batch_at,
-        loss=learner.loss,
-        settings=learner.training_settings(validate_every=settings.validate_every),
+    learner.train(
+        validate_every=settings.validate_every,
         metrics=metrics,
         validate=validate,
         watched=Watched("return", "highest"),
         state_dir=state_dir,
         identity=identity,
         title=f"PPO expert of {env}",
-        companion=learner,
     )
     return network
 

@@ -27,7 +27,7 @@ from lamflow.rl.actor_critic import ActorCritic
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.experience import CurvePoint, Experience, Rollout
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
-from lamflow.training.loop import Loss
+from lamflow.training.loop import Loss, Resumable, train
 from lamflow.training.precision import autocast
 
 NUM_GROUPS = 2
@@ -89,6 +89,19 @@ class PpoLearner:
         self._listen = listen
         shape = (settings.num_steps + 1, settings.num_envs, *spec.frame_shape)
         self._frames = np.zeros(shape if listen else 0, np.uint8)
+
+    def train(self, *, validate_every: int = 1, companion: Resumable | None = None, **options: Any) -> None:
+        """Train the network to the end, and end the simulators. ``validate_every``: rollouts; ``companion``: what is checkpointed in the
+        place of the learner, which must be part of it; ``options``: the other arguments of ``training.loop.train``."""
+        train(
+            module=self.network,
+            batch_at=self.batch_at,
+            loss=self.loss,
+            settings=self.training_settings(validate_every=validate_every),
+            companion=companion or self,
+            **options,
+        )
+        self.close()
 
     def training_settings(self, *, validate_every: int = 1) -> TrainingSettings:
         """What the training loop needs to know; ``validate_every``: rollouts."""

@@ -13,7 +13,6 @@ from lamflow.rl.actor_critic import GridActorCritic
 from lamflow.rl.experience import reached
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import seed_everything
-from lamflow.training.loop import train
 from lamflow.training.metrics import MetricsLog
 
 PATIENCE = 10
@@ -33,19 +32,13 @@ def train_xland_expert(
     seed_everything(seed)
     network = GridActorCritic(spec=egocentric_twin(spec), hidden_width=settings.hidden_width)
     learner = PpoLearner(network, settings, seed)
-    train(
-        module=network,
-        batch_at=learner.batch_at,
-        loss=learner.loss,
-        settings=learner.training_settings(),
+    learner.train(
         metrics=metrics,
         state_dir=state_dir,
         identity=identity,
         title=f"PPO expert of {spec.name}",
-        companion=learner,
         finished=lambda: reached(learner.curve, settings.target_return, PATIENCE),
     )
-    learner.close()
     return network
 
 
