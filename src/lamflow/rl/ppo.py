@@ -85,6 +85,7 @@ class PpoLearner:
         self._ended_now: list[float] = []
         self._rollout = Rollout(settings, self.device)
         self._advantages = torch.zeros(0)
+        self._recent_return = torch.zeros(())
         self._order = torch.zeros(0, dtype=torch.int64)
         self._listen = listen
         shape = (settings.num_steps + 1, settings.num_envs, *spec.frame_shape)
@@ -154,8 +155,7 @@ class PpoLearner:
             clip_values=settings.clip_values,
             advantage_epsilon=settings.advantage_epsilon,
         )
-        recent = float(np.mean(self._finished)) if self._finished else float("nan")
-        return Loss(loss.total, {**loss.terms, "return": torch.tensor(recent)})
+        return Loss(loss.total, {**loss.terms, "return": batch.recent_return})
 
     def is_complete_at(self, step: int) -> bool:
         """Between two rollouts: what a rollout holds is not saved."""
@@ -197,6 +197,7 @@ class PpoLearner:
             log_probs=rollout.log_probs.flatten()[rows],
             values=rollout.values.flatten()[rows],
             advantages=self._advantages[rows],
+            recent_return=self._recent_return,
         )
 
     @torch.no_grad()
@@ -224,6 +225,8 @@ class PpoLearner:
             gae_lambda=settings.gae_lambda,
             cut_values_TE=rollout.cut_values,
         ).flatten()
+        recent = float(np.mean(self._finished)) if self._finished else float("nan")
+        self._recent_return = torch.tensor(recent, device=self.device)
         self._note_curve()
         if self._listen is not None:
             for index, columns in enumerate(self._slices):

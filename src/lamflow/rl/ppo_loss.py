@@ -16,13 +16,17 @@ from lamflow.training.loop import Loss
 
 @dataclass(frozen=True)
 class Minibatch:
-    """``encoded``: what the policy saw, [M, ...]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted."""
+    """``encoded``: what the policy saw, [M, ...]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted.
+
+    ``recent_return``: mean raw return of the last episodes, float32 scalar; of no use to the loss, which logs it.
+    """
 
     encoded: Encoded
     actions: Tensor
     log_probs: Tensor
     values: Tensor
     advantages: Tensor
+    recent_return: Tensor = torch.tensor(float("nan"))
 
 
 def ppo_loss(
