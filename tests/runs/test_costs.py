@@ -15,12 +15,13 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.models.perceptron import mlp
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
-from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.actor_critic import GridActorCritic, PixelActorCritic
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
 from lamflow.runs.network_sizes import (
     NetworkSize,
     dense_macs,
     encoder_size,
+    grid_expert_size,
     inverse_dynamics_size,
     lam_size,
     mlp_size,
@@ -153,6 +154,13 @@ def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> 
     assert_counts(size, network, lambda: network(windows(spec, 1)[:, 0]))
     decoder = mlp(128, (64, 32), 15)
     assert_counts(mlp_size(128, (64, 32), 15), decoder, lambda: decoder(torch.zeros(2, 128)))
+
+
+def test_a_grid_expert_is_counted_as_torch_counts_it() -> None:
+    spec = environment_spec(EGOCENTRIC)
+    network = GridActorCritic(spec=spec, hidden_width=24)
+    features = network.features(windows(spec, 1)[:, 0], torch.zeros(2, 3, dtype=torch.uint8))
+    assert_counts(grid_expert_size(24, spec), network, lambda: network.evaluate((features,)))
 
 
 def test_the_sizes_in_the_table_of_rates_are_those_of_the_configurations_it_names() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings
+from lamflow.config import ExpertSettings, LamSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.rl.actor_critic import GridActorCritic
+from lamflow.rl.ppo import PpoLearner
 from lamflow.training import loop
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.compilation import COMPILED_STEPS, compiles
@@ -64,3 +68,32 @@ def test_a_compiled_training_has_no_graph_breaks_and_gives_the_weights_of_the_pl
     assert plain.keys() == traced.keys()
     for name, tensor in plain.items():
         torch.testing.assert_close(traced[name], tensor, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_ppo_is_compiled_once_for_all_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, graphs = torch.compile, []
+
+    def note(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda function, **options: real(
+            function, fullgraph=options["fullgraph"], dynamic=options["dynamic"], backend=note
+        ),
+    )
+    settings = ExpertSettings(total_steps=4 * 64 * 32, num_envs=64, minibatches=2, epochs=1)
+    logged = []
+    for compiled in (False, True):
+        monkeypatch.setattr(loop, "compiles", lambda *arguments, compiled=compiled: compiled)
+        seed_everything(0)
+        network, metrics = (
+            GridActorCritic(spec=environment_spec("xland-empty-random-8x8"), hidden_width=8),
+            MetricsLog(),
+        )
+        PpoLearner(network, settings, seed=0).train(metrics=metrics, title="PPO")
+        logged.append(torch.tensor([row[3] for row in metrics.rows]))
+    torch.testing.assert_close(*logged, equal_nan=True)
+    assert len(graphs) == 1

@@ -13,6 +13,8 @@ from torch import Tensor
 from lamflow.rl.actor_critic import Encoded
 from lamflow.training.loop import Loss
 
+NO_EPISODE = torch.tensor(float("nan"))
+
 
 @dataclass(frozen=True)
 class Minibatch:
@@ -26,7 +28,7 @@ class Minibatch:
     log_probs: Tensor
     values: Tensor
     advantages: Tensor
-    recent_return: Tensor = torch.tensor(float("nan"))
+    recent_return: Tensor = NO_EPISODE
 
 
 def ppo_loss(

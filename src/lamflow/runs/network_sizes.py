@@ -124,6 +124,13 @@ def policy_size(settings: PolicySettings, spec: EnvironmentSpec, output_dim: int
     return total(parts)
 
 
+def grid_expert_size(hidden_width: int, spec: EnvironmentSpec) -> NetworkSize:
+    """The expert of an egocentric grid: one-hot view, carried object and direction into an MLP for actions and value."""
+    height, width, _ = spec.frame_shape
+    features = (height * width + 1) * sum(spec.category_sizes) + spec.proprioception_sizes[0]
+    return mlp_size(features, (hidden_width, hidden_width), spec.num_actions + 1)
+
+
 def flow_size(settings: FlowSettings, latent_dim: int, feature_dim: int) -> NetworkSize:
     """One prediction of a flow's network: its first layer reads a noisy latent, its time, and features."""
     first, *others = settings.hidden_widths

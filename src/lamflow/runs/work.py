@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import prod
 
-from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, environment_spec
+from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, egocentric_twin, environment_spec
 from lamflow.config import (
     BcMethodSettings,
     EncoderSettings,
     ImpalaSettings,
     LatentMethodSettings,
     OnlineMethodSettings,
+    PpoSettings,
     RandomMethodSettings,
     TrainingSettings,
     VptMethodSettings,
@@ -26,6 +27,7 @@ from lamflow.runs.network_sizes import (
     dense_macs,
     encoder_size,
     flow_size,
+    grid_expert_size,
     inverse_dynamics_size,
     lam_size,
     mlp_size,
@@ -75,22 +77,25 @@ def _samples(training: TrainingSettings) -> int:
 
 def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """A training of XLand's PPO; planners and shipped experts need none."""
-    spec = environment_spec(wildcards["env"])
+    spec, settings = environment_spec(wildcards["env"]), scope.experiment.expert
     if spec.family == "procgen" or spec.demonstrator == "planner":
         return Work()
-    return Work((Task("ppo", scope.experiment.expert.total_steps),))
+    return _ppo(settings, egocentric_twin(spec), grid_expert_size(settings.hidden_width, egocentric_twin(spec)))
 
 
 def _pixel_expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    """Procgen's PPO: each step of a game is one forward pass, and a training sample in each epoch."""
+    """Procgen's PPO."""
     spec, settings = environment_spec(wildcards["env"]), scope.experiment.pixel_expert
-    size = _actor_critic(settings.network, spec)
-    rollout = settings.num_envs * settings.num_steps
+    return _ppo(settings, spec, _actor_critic(settings.network, spec))
+
+
+def _ppo(settings: PpoSettings, spec: EnvironmentSpec, size: NetworkSize) -> Work:
+    """PPO of a whole network: each step of an environment is one forward pass, and a training sample in each epoch."""
     return Work(
         (Task("ppo", settings.total_steps, size.macs * (1 + 3 * settings.epochs)),),
         networks=size.parameters,
-        batch_macs=rollout // settings.minibatches * size.macs,
-        window_bytes=rollout * _frame_bytes(spec),
+        batch_macs=settings.steps_a_rollout // settings.minibatches * size.macs,
+        window_bytes=settings.steps_a_rollout * _frame_bytes(spec),
         output_bytes=4 * size.parameters,
     )
 
