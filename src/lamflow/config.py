@@ -239,6 +239,16 @@ class Experiment(Settings):
                 f"methods.{name}.of: {method.of!r} has a recurrent policy, which online decoding cannot take; give it a context of "
                 "several frames instead"
             )
+        if method.variant != "scratch" and self.lams[tuned.lam].supervision is not None:
+            raise ValueError(
+                f"methods.{name}.of: the LAM of {method.of!r}, {tuned.lam!r}, has seen action labels (supervision), and online decoding "
+                "has none; give it a latent method whose LAM is unsupervised"
+            )
+        if method.variant == "rl_sl" and tuned.decoder.observation:
+            raise ValueError(
+                f"methods.{name}.of: {method.of!r} has decoder.observation: true, and the decoder of online decoding sees the latent "
+                "alone; give it a latent method with observation: false"
+            )
         for env in self.envs:
             if name in self.methods_of(env) and method.of not in self.methods_of(env):
                 raise ValueError(
@@ -358,6 +368,7 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
     labels = [count for count in experiment.labels if isinstance(count, int) and count <= trial.labels]
     if not labels:
         raise ValueError(f"trial.labels: no label budget is at most {trial.labels}; found {list(experiment.labels)}")
+    rollout = {"num_envs": 2, "num_steps": 64, "minibatches": 1}
     limits: dict[type, Mapping[str, int]] = {
         TrainingSettings: {"steps": trial.steps, "batch_size": trial.batch_size},
         CollectionSettings: dict.fromkeys(
@@ -365,8 +376,8 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
         ),
         EvaluationSettings: {"episodes": trial.episodes},
         SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
-        PixelExpertSettings: {"num_envs": 2, "total_steps": 2 * 256, "num_steps": 64, "validation_episodes": 2},
-        OnlinePpoSettings: {"num_envs": 2, "total_steps": 4 * 128, "num_steps": 64},
+        PixelExpertSettings: {**rollout, "total_steps": 2 * 256, "validation_episodes": 2},
+        OnlinePpoSettings: {**rollout, "total_steps": 4 * 128},
         OnlineDecoderSettings: {"first_fit": 128, "each_until": 512, "last_fit": 512},
         DelayedRateSettings: {"starts_at": 128, "full_at": 256},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from lamflow.config_base import Name, Settings
 from lamflow.config_networks import (
@@ -35,7 +35,7 @@ class SupervisionSettings(Settings):
     )
     every: int = Field(1, gt=0, description="Steps from one that the cross-entropy counts in to the next; CLAM 2.")
     batch_size: int = Field(64, gt=0, description="Labelled transitions a step.")
-    hidden_widths: tuple[int, ...] = Field((), description="Hidden layers of the head; none: a linear map.")
+    hidden_widths: tuple[PositiveInt, ...] = Field((), description="Hidden layers of the head; none: a linear map.")
 
 
 class LamSettings(Settings):
@@ -98,7 +98,7 @@ class DecoderSettings(Settings):
         "mlp",
         description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
     )
-    hidden_widths: tuple[int, ...] = Field((128, 128), description="Hidden layers of the MLP.")
+    hidden_widths: tuple[PositiveInt, ...] = Field((128, 128), description="Hidden layers of the MLP.")
     observation: bool = Field(
         False,
         description="The MLP also gets the features of the trained policy's hidden layer in the present observation: what a latent "
@@ -139,7 +139,9 @@ class FlowSettings(Settings):
     """Flow matching over the pre-quantisation latent: a network predicts the latent from a noisy one, the time and the policy's output."""
 
     integration_steps: int = Field(4, gt=0, description="Euler steps from noise to a latent; 2 to 5 are enough.")
-    hidden_widths: tuple[int, ...] = Field((256, 256), min_length=1, description="Hidden layers of the network.")
+    hidden_widths: tuple[PositiveInt, ...] = Field(
+        (256, 256), min_length=1, description="Hidden layers of the network."
+    )
     samples: int = Field(
         4, gt=0, description="Latents that an agent draws at each step; it averages their decoded action probabilities."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from lamflow.config_base import Settings
 
@@ -62,7 +62,7 @@ class ImpalaSettings(Settings):
         description="conv: 3x3 convolution at full resolution and max-pool (LAPO); patch: an 8x8 convolution of stride 4, "
         "several times faster.",
     )
-    channels: tuple[int, ...] = Field(
+    channels: tuple[PositiveInt, ...] = Field(
         (16, 32, 32), min_length=1, description="Channels of each sequence, before `scale`."
     )
     scale: int = Field(1, gt=0, description="Factor on all channels; LAPO's networks have 4.")

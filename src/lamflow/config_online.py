@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from lamflow.config_base import Name, Settings
 from lamflow.config_ppo import PpoSettings
@@ -49,7 +49,7 @@ class OnlinePpoSettings(PpoSettings):
 class OnlineDecoderSettings(Settings):
     """The action decoder of online decoding, refitted from scratch on the agent's own transitions as the IDM labels them."""
 
-    hidden_widths: tuple[int, ...] = Field((192, 128, 64), description="Hidden layers.")
+    hidden_widths: tuple[PositiveInt, ...] = Field((192, 128, 64), description="Hidden layers.")
     epochs: int = Field(3, gt=0, description="Passes over the labelled transitions.")
     batch_size: int = Field(512, gt=0, description="Transitions a step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
@@ -86,3 +86,33 @@ class OnlineMethodSettings(Settings):
     action_selection: Literal["argmax", "sample"] | None = Field(
         None, description="How an action is taken from its distribution; null: as `evaluation.action_selection` says."
     )
+
+    @model_validator(mode="after")
+    def _schedules_fit_the_budget(self) -> OnlineMethodSettings:
+        ppo, decoder = self.ppo, self.decoder
+        if self.variant == "scratch":
+            return self
+        if ppo.learning_rate != OnlinePpoSettings().learning_rate:
+            raise ValueError(
+                f"ppo.learning_rate: counts with variant: scratch alone; {self.variant} has those of policy_head, value_head and "
+                "hidden_layer"
+            )
+        for name in ("policy_head", "value_head", "hidden_layer"):
+            full_at = getattr(ppo, name).full_at
+            if full_at > ppo.total_steps:
+                raise ValueError(
+                    f"ppo.{name}.full_at: found {full_at}, expected at most ppo.total_steps = {ppo.total_steps}: schedules are in "
+                    "environment steps, and a smaller budget needs smaller ones"
+                )
+        if self.variant == "rl_sl":
+            last = min(decoder.last_fit, ppo.total_steps)
+            if decoder.first_fit > last:
+                raise ValueError(
+                    f"decoder.first_fit: found {decoder.first_fit}, expected at most {last}, the lower of decoder.last_fit and "
+                    "ppo.total_steps"
+                )
+            if ppo.num_steps == 1:
+                raise ValueError(
+                    "ppo.num_steps: found 1; a decoder needs rollouts of 2 steps or more, whose frames it is fitted to"
+                )
+        return self

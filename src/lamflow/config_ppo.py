@@ -59,4 +59,9 @@ class PpoSettings(Settings):
             raise ValueError(
                 f"minibatches: found {self.minibatches}, expected a divisor of num_envs * num_steps = {self.steps_a_rollout}"
             )
+        if self.steps_a_rollout == self.minibatches:
+            raise ValueError(
+                f"minibatches: found {self.minibatches}, which leaves one transition each; advantages are normalised within a minibatch, "
+                "which takes two or more"
+            )
         return self

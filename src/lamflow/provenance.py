@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -145,6 +146,12 @@ def _commit() -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
+def _device() -> str:
+    """What a stage computes on: the name of the GPU, or cpu. A stage that has not loaded torch has no use for a GPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu"
+
+
 def record_provenance(
     artefact: Path,
     *,
@@ -153,7 +160,6 @@ def record_provenance(
     inputs: Mapping[str, Path],
     seed: int | None,
     wall_seconds: float,
-    device: str = "cpu",
 ) -> None:
     """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be."""
     versions = {}
@@ -173,7 +179,7 @@ def record_provenance(
                 "commit": _commit(),
                 "packages": versions,
                 "wall_seconds": round(wall_seconds, 3),
-                "device": device,
+                "device": _device(),
             },
             indent=2,
         )

@@ -12,6 +12,7 @@ import pytest
 from lamflow.evaluation import online
 from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.online import curve_estimates, read_online_curve, read_online_curves
+from lamflow.stages.summarise_online import summarise_online
 
 ENV, OTHER = "procgen-coinrun", "procgen-maze"
 
@@ -23,7 +24,7 @@ def write_curve(tmp_path: Path) -> Callable[..., Path]:
     def write(returns: list[float], seed: int = 0, env: str = ENV, method: str = "rl", **columns: object) -> Path:
         table = pd.DataFrame({"return_mean": returns}).assign(
             env=env, method=method, seed=seed, return_random=1.0, return_expert=3.0,
-            env_steps=100 * np.arange(1, len(returns) + 1), episodes=np.where(np.isnan(returns), 0, 2),
+            env_steps=100 * np.arange(1, len(returns) + 1), episodes=np.where(np.isnan(returns), 0, 20),
         )  # fmt: skip
         path = tmp_path / env / method / f"seed{seed}" / "curve.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +92,17 @@ def test_a_curve_begins_where_all_seeds_have_a_return_and_bridges_rows_without_e
 
 def test_long_curves_are_pooled_by_episodes(write_curve: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(online, "MOST_POINTS", 2)
+    monkeypatch.setattr(online, "LEAST_EPISODES", 2)
     found = estimates([write_curve([1.0, 3.0, 3.0, 1.0, 5.0], episodes=[1, 3, 0, 1, 1])])
-    assert found["env_steps"].tolist() == [300, 500]
-    assert found["mean"].tolist() == pytest.approx([0.75, 1.0])
+    assert found["env_steps"].tolist() == [100, 400]
+    # Through .75 at step 175, where the first three rows' episodes are, and 1 at step 450, level before the first.
+    assert found["mean"].tolist() == pytest.approx([0.75, 0.75 + 0.25 * 225 / 275])
+
+
+def test_a_point_holds_enough_episodes_to_be_one(write_curve: Callable[..., Path]) -> None:
+    found = estimates([write_curve([1.0, 5.0, 1.0, 1.0, 5.0], episodes=[64, 1, 10, 9, 3])])
+    assert found["mean"].tolist()[0] == 0, "64 episodes"
+    assert found["mean"].tolist()[-1] == pytest.approx((2 * 1 + 2 * 3) / 23), "the others, pooled"
 
 
 def test_all_environments_are_averaged_at_the_steps_that_all_cover(write_curve: Callable[..., Path]) -> None:
@@ -110,3 +119,18 @@ def test_another_method_leaves_the_intervals_as_they_were(write_curve: Callable[
     before = estimates(paths, method="rl")
     after = estimates([write_curve([1.0] * 4, method="aaa"), *reversed(paths)], method="rl")
     pd.testing.assert_frame_equal(before, after)
+
+
+def test_methods_are_compared_at_a_tenth_of_the_steps_that_the_other_needs_to_converge(
+    write_curve: Callable[..., Path], tmp_path: Path
+) -> None:
+    slow = write_curve([1.0] * 10 + [2.0] * 4 + [3.0] * 16, method="slow")  # converges at 1,500 of 3,000 steps
+    fast = write_curve([2.0, 2.6, 3.0], method="fast")
+    curves, efficiency = tmp_path / "online.csv", tmp_path / "efficiency.csv"
+    summarise_online(curves=[slow, fast], output_curves=curves, output_efficiency=efficiency, bootstrap_samples=200)
+    rows = pd.read_csv(efficiency).set_index(["method", "baseline"])
+    assert set(rows.index) == {("fast", "slow"), ("slow", "fast")}
+    pair = rows.loc[("fast", "slow")]
+    assert (pair["baseline_final"], pair["baseline_converged"], pair["env_steps"]) == (1, 1500, 150)
+    assert pair["mean"] == pytest.approx(0.65) and pair["baseline_mean"] == 0
+    assert pd.read_csv(curves).groupby("method").size().to_dict() == {"fast": 3, "slow": 30}

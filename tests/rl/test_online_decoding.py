@@ -14,7 +14,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
-from lamflow.rl.experience import CurvePoint, Experience
+from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.online import (
     DecoderRefits,
     Levels,
@@ -85,7 +85,7 @@ def parts(
 
 def run(
     variant: str, state_dir: Path | None = None, target: str = "latent", **policy: Any
-) -> tuple[OnlinePolicy, list[CurvePoint], DecoderRefits | None]:
+) -> tuple[OnlinePolicy, list[EpisodesBegun], DecoderRefits | None]:
     settings, agent, lam = parts(variant, target, **policy)
     refits = None
     if isinstance(agent, FinetunedPolicy) and variant == "rl_sl":
@@ -165,7 +165,7 @@ def test_convolutions_and_latent_policy_stay_as_they_are(variant: str) -> None:
     trained = {f"{layer}.{kind}" for layer in ("policy", "value", "hidden") for kind in ("weight", "bias")}
     assert {name for name in changed if not name.startswith("decoder")} == trained
     assert any(name.startswith("decoder") for name in changed) == (variant == "rl_sl")
-    assert [point.env_steps for point in curve] == [64 * k for k in range(1, 7)]
+    assert [point.env_steps for point in curve] == [64 * k for k in range(6)]
 
 
 def test_heads_do_not_move_before_their_time() -> None:

@@ -406,6 +406,8 @@ def final_results(wildcards):
         *paths_of("summary/{env}.csv", envs),
         *paths_of("summary/{env}/seed{seed}.csv", runs),
         *paths_of("summary/lams.csv", with_lams[:1]),
+        *paths_of("summary/online.csv", online[:1]),
+        *paths_of("summary/sample_efficiency.csv", online[:1]),
         *paths_of("plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "iqm", "success")]),
         *paths_of("plots/method_comparison.svg", [{}]),
         *paths_of("plots/performance_profile.svg", [{}]),

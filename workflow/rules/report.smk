@@ -6,6 +6,7 @@ localrules:
     summarise_env,
     summarise_seed,
     summarise_lams,
+    summarise_online,
     plot_label_curve,
     plot_method_comparison,
     plot_performance_profile,
@@ -121,6 +122,31 @@ rule summarise_lams:
         "Summary of the latent action models"
     script:
         "../scripts/summarise_lams.py"
+
+
+rule summarise_online:
+    input:
+        curves=online_curves,
+    output:
+        curves="results/{experiment}/summary/online.csv",
+        efficiency="results/{experiment}/summary/sample_efficiency.csv",
+    log:
+        "results/{experiment}/logs/summarise_online.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_online.jsonl"
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_of("lamflow.stages.summarise_online"),
+    message:
+        "Summary of the methods trained online"
+    script:
+        "../scripts/summarise_online.py"
 
 
 rule plot_label_curve:

@@ -43,7 +43,7 @@ def load_agent(
         members = [MEMBER]
         networks = [read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())]
     else:
-        members, networks = read_policies(policy, env=spec.name, method=method)
+        members, networks = read_policies(policy, env=spec.name, method=method, seed=seed)
     decode: Decode = action_probabilities
     observes = False
     if isinstance(typed, LatentMethodSettings):

@@ -22,5 +22,22 @@ DIFFERENCE_COLUMNS = ("env", "labels", "method", "baseline", "num_seeds", "num_d
 PROFILE_COLUMNS = ("env", "method", "labels", "threshold", "fraction", "low", "high")
 """Columns of ``summary/profile.csv``: the fraction of agents whose normalised return is above each threshold."""
 CURVE_COLUMNS = ("env", "method", "seed", "env_steps", "episodes", "return_mean", "return_random", "return_expert")
-"""Columns of the ``curve.csv`` of a training online: one row a rollout; ``return_mean`` is of the ``episodes`` that ended in it, empty
-where none did."""
+"""Columns of the ``curve.csv`` of a training online: one row a rollout, which began after ``env_steps`` steps; ``return_mean``
+is of the ``episodes`` that began in it, empty where none did."""
+ONLINE_COLUMNS = ("env", "method", "env_steps", "mean", "low", "high")
+"""Columns of ``summary/online.csv``: normalised training returns, mean over seeds with 95% intervals."""
+EFFICIENCY_COLUMNS = (
+    "env",
+    "method",
+    "baseline",
+    "baseline_final",
+    "baseline_converged",
+    "env_steps",
+    "mean",
+    "low",
+    "high",
+    "baseline_mean",
+    "baseline_low",
+    "baseline_high",
+)
+"""Columns of ``summary/sample_efficiency.csv``: where ``method`` is at a tenth of the steps that ``baseline`` needs to converge."""

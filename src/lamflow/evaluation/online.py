@@ -9,16 +9,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lamflow.evaluation.columns import CURVE_COLUMNS
+from lamflow.evaluation.columns import CURVE_COLUMNS, EFFICIENCY_COLUMNS, ONLINE_COLUMNS
 from lamflow.evaluation.results import EVERY_ENV, read_table, to_numbers
 from lamflow.evaluation.statistics import Floats, estimate_curve, normalized_return
 
 MOST_POINTS = 100
 """Points of a curve; the episodes of more rows are pooled."""
+LEAST_EPISODES = 20
+"""Episodes of a seed behind a point of its curve."""
+CONVERGED_WITHIN = 0.05
+"""Normalised return below its final value at which a curve counts as converged."""
+FINAL_SHARE = 0.1
+"""Of a curve's steps, at its end, whose mean is its final value."""
+EARLY_SHARE = 0.1
+"""Of the steps until a baseline's convergence, at which others are compared with it."""
 
 
 def read_online_curve(path: Path) -> pd.DataFrame:
-    """One run's ``curve.csv``, typed and checked; ``return_mean`` is NaN where no episode has ended.
+    """One run's ``curve.csv``, typed and checked; ``return_mean`` is NaN where no episode began.
 
     ValueError names the file: for a malformed table, several runs in one file, environment steps that do not grow, references that
     change, and rows with episodes but no return.
@@ -34,7 +42,7 @@ def read_online_curve(path: Path) -> pd.DataFrame:
     returns = pd.to_numeric(table["return_mean"], errors="coerce").astype(float)
     empty = table["return_mean"].str.lower().isin(("", "nan"))
     for wrong, expected in (
-        (returns.isna() & ~empty, "a number, or nothing where no episode ended"),
+        (returns.isna() & ~empty, "a number, or nothing where no episode began"),
         (empty & (table["episodes"] > 0), "the mean return of the row's episodes"),
     ):
         if wrong.any():
@@ -89,11 +97,11 @@ def _normalized(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
-    """Mean over seeds with 95% intervals, columns env, method, env_steps, mean, low, high; ``curves``: of ``read_online_curves``.
+    """Mean over seeds with 95% intervals, columns ``columns.ONLINE_COLUMNS``; ``curves``: of ``read_online_curves``.
 
-    Rows of a long curve are pooled to at most ``MOST_POINTS``, each episode counting the same; where no episode ended, the line between
-    the neighbouring points counts, and after the last one its value. A curve begins where all of its seeds have a return. With two
-    environments or more, ``all`` is the mean over them for the methods that ran on each, at the steps that all of them cover.
+    A seed's curve is a line through points of at least ``LEAST_EPISODES`` episodes, at most ``MOST_POINTS`` of them, each at the mean step
+    of its episodes; it stays level beyond the last. A curve begins where all of its seeds do. With two environments or more, ``all`` is
+    the mean over them for the methods that ran on each, at the steps that all of them cover.
     """
     strata: dict[str, dict[str, tuple[Floats, Floats]]] = {}
     for (env, method), rows in curves.groupby(["env", "method"]):
@@ -111,25 +119,68 @@ def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
             columns = {"env_steps": steps, "mean": band.value, "low": band.low, "high": band.high}
             parts.append(pd.DataFrame(columns).assign(env=name, method=method))
     table = pd.concat(parts, ignore_index=True)
-    return table[["env", "method", "env_steps", "mean", "low", "high"]].dropna(subset="mean")
+    return table[list(ONLINE_COLUMNS)].dropna(subset="mean")
+
+
+def sample_efficiency(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Where each method is at a tenth of the environment steps that another one needs to converge; ``estimates``: of ``curve_estimates``.
+
+    A row an environment and ordered pair, columns ``columns.EFFICIENCY_COLUMNS``. A baseline's final value is its mean over the last
+    tenth of its steps; it has converged where it first comes within ``CONVERGED_WITHIN`` of that.
+    """
+    rows = []
+    for env, found in estimates.groupby("env"):
+        curves = {str(method): curve.sort_values("env_steps") for method, curve in found.groupby("method")}
+        for baseline, theirs in curves.items():
+            steps = theirs["env_steps"].to_numpy(float)
+            final = float(theirs["mean"][steps >= steps[-1] * (1 - FINAL_SHARE)].mean())
+            converged = float(steps[(theirs["mean"] >= final - CONVERGED_WITHIN).to_numpy().argmax()])
+            early = EARLY_SHARE * converged
+            for method, ours in curves.items():
+                if method != baseline:
+                    values = (*_values_at(ours, early), *_values_at(theirs, early))
+                    rows.append((env, method, baseline, final, converged, early, *values))
+    return pd.DataFrame(rows, columns=list(EFFICIENCY_COLUMNS))
+
+
+def _values_at(curve: pd.DataFrame, env_steps: float) -> list[float]:
+    """Mean, low and high, on straight lines between the points of a curve."""
+    return [float(np.interp(env_steps, curve["env_steps"], curve[column])) for column in ("mean", "low", "high")]
 
 
 def _pooled(rows: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Steps [T] and scores [S, T] of the seeds of one environment and method, NaN before a seed's first return."""
-    by_step = rows.sort_values("env_steps").pivot(index="seed", columns="env_steps", values=["episodes", "normalized"])
-    steps = by_step["episodes"].columns.to_numpy(float)
-    episodes, scores = by_step["episodes"].to_numpy(float), by_step["normalized"].to_numpy(float)
-    starts = np.arange(0, len(steps), -(-len(steps) // MOST_POINTS))
-    ends = np.append(starts[1:], len(steps)) - 1
-    counts = np.add.reduceat(episodes, starts, axis=1)
-    sums = np.add.reduceat(np.where(episodes > 0, episodes * np.nan_to_num(scores), 0.0), starts, axis=1)
-    pooled = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return steps[ends], np.stack([_filled(steps[ends], seed) for seed in pooled])
+    """Steps [T] and scores [S, T] of the seeds of one environment and method, NaN before a seed's first episode."""
+    steps = np.sort(rows["env_steps"].unique()).astype(float)
+    stride = -(-len(steps) // MOST_POINTS)
+    return steps[::stride], np.stack([_points(seed, stride, steps[::stride]) for _, seed in rows.groupby("seed")])
 
 
-def _filled(steps: Floats, scores: Floats, at: Floats | None = None) -> Floats:
+def _points(rows: pd.DataFrame, stride: int, at: Floats) -> Floats:
+    """One seed's scores at the steps ``at``: on lines through the mean steps and scores of runs of ``stride`` rows or more that hold
+    ``LEAST_EPISODES`` or more. Rows at the end that are too few for a point of their own belong to the one before."""
+    rows = rows[rows["episodes"].cumsum() > 0].sort_values("env_steps")
+    if rows.empty:
+        return np.full(len(at), np.nan)
+    starts, seen = [0], 0
+    for index, count in enumerate(rows["episodes"]):
+        if seen >= LEAST_EPISODES and index - starts[-1] >= stride:
+            starts.append(index)
+            seen = 0
+        seen += count
+    if seen < LEAST_EPISODES and len(starts) > 1:
+        starts.pop()
+    weights = rows["episodes"].to_numpy(float)
+    counts = np.add.reduceat(weights, starts)
+    centres = np.add.reduceat(weights * rows["env_steps"].to_numpy(float), starts) / counts
+    scores: Floats = np.interp(
+        at, centres, np.add.reduceat(weights * rows["normalized"].fillna(0).to_numpy(), starts) / counts
+    )
+    scores[at < rows["env_steps"].iloc[0]] = np.nan
+    return scores
+
+
+def _filled(steps: Floats, scores: Floats, at: Floats) -> Floats:
     """Scores at the steps ``at`` on straight lines between those that are known; NaN before the first."""
-    at = steps if at is None else at
     known = np.isfinite(scores)
     if not known.any():
         return np.full(len(at), np.nan)

@@ -87,10 +87,10 @@ def read_members(
     return members, weights, metadata
 
 
-def read_policies(path: Path, *, env: str, method: str) -> tuple[list[Member], list[PolicyNetwork]]:
-    """The policy networks of a file, on the default device; ValueError when it is of another environment, method or
+def read_policies(path: Path, *, env: str, method: str, seed: int) -> tuple[list[Member], list[PolicyNetwork]]:
+    """The policy networks of a file, on the default device; ValueError when it is of another environment, method, seed or
     architecture."""
-    members, weights, metadata = read_members(path, env=env, method=method)
+    members, weights, metadata = read_members(path, env=env, method=method, seed=seed)
     networks = []
     for tensors in weights:
         network = build_policy(metadata, environment_spec(env))

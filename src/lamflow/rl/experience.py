@@ -25,6 +25,17 @@ class CurvePoint(NamedTuple):
     return_mean: float
 
 
+class EpisodesBegun(NamedTuple):
+    """The episodes that began in the rollout after ``env_steps`` environment steps, and their mean raw return (NaN: none began).
+
+    Episodes that ended in a rollout would be the wrong ones to judge a policy by: those that succeed end before those that fail.
+    """
+
+    env_steps: int
+    episodes: int
+    return_mean: float
+
+
 @dataclass(frozen=True)
 class Experience:
     """What was seen and done in a rollout: ``frames`` uint8 [T + 1, E, *frame_shape], ``actions`` int64 [T, E], ``ends`` bool [T, E].

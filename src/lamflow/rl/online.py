@@ -27,7 +27,7 @@ from lamflow.data.tensors import inference_batches
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
 from lamflow.policies.network import PolicyNetwork
-from lamflow.rl.experience import CurvePoint, Experience
+from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.label_buffer import LabelBuffer
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.rl.ppo import PpoLearner
@@ -197,7 +197,7 @@ def train_online(
     state_dir: Path | None,
     identity: str,
     title: str,
-) -> list[CurvePoint]:
+) -> list[EpisodesBegun]:
     """Train ``policy`` with rewards, and answer its learning curve; deterministic in its arguments and torch's generator."""
     learner = PpoLearner(
         policy,
@@ -213,9 +213,10 @@ def train_online(
         identity=identity,
         title=title,
         companion=_Companion(learner, refits),
+        finish_episodes=True,
         groups=_groups(policy, settings, learner.env_steps_at),
     )
-    return learner.curve
+    return learner.episodes_begun()
 
 
 def _groups(

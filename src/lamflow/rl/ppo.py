@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.config import PpoSettings, TrainingSettings
+from lamflow.envs.interface import StepResult
 from lamflow.envs.levels import LevelStream
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 from lamflow.policies.contexts import ContextMemory
-from lamflow.rl.actor_critic import ActorCritic
+from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
-from lamflow.rl.experience import CurvePoint, Experience, Rollout
+from lamflow.rl.experience import CurvePoint, EpisodesBegun, Experience, Rollout
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.loop import Loss, Resumable, train
 from lamflow.training.precision import autocast
@@ -60,6 +61,7 @@ class PpoLearner:
         self.network = network
         self.settings = settings
         self.device = next(network.parameters()).device
+        self._seed = seed
         self.curve: list[CurvePoint] = []
         group, spec = settings.num_envs // NUM_GROUPS, network.spec
         self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
@@ -83,6 +85,11 @@ class PpoLearner:
         self._running_returns = np.zeros(settings.num_envs)
         self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
         self._ended_now: list[float] = []
+        self._began_in = np.zeros(
+            settings.num_envs, np.int64
+        )  # the rollout in which each environment's present episode began
+        self._num_ended = np.zeros(settings.num_rollouts + 1, np.int64)  # by that rollout; the last entry is of none
+        self._return_sums = np.zeros(settings.num_rollouts + 1)
         self._rollout = Rollout(settings, self.device)
         self._advantages = torch.zeros(0)
         self._recent_return = torch.zeros(())
@@ -91,9 +98,17 @@ class PpoLearner:
         shape = (settings.num_steps + 1, settings.num_envs, *spec.frame_shape)
         self._frames = np.zeros(shape if listen else 0, np.uint8)
 
-    def train(self, *, validate_every: int = 1, companion: Resumable | None = None, **options: Any) -> None:
+    def train(
+        self,
+        *,
+        validate_every: int = 1,
+        companion: Resumable | None = None,
+        finish_episodes: bool = False,
+        **options: Any,
+    ) -> None:
         """Train the network to the end, and end the simulators. ``validate_every``: rollouts; ``companion``: what is checkpointed in the
-        place of the learner, which must be part of it; ``options``: the other arguments of ``training.loop.train``."""
+        place of the learner, which must be part of it; ``finish_episodes``: for ``episodes_begun``, which needs their ends; ``options``:
+        the other arguments of ``training.loop.train``."""
         train(
             module=self.network,
             batch_at=self.batch_at,
@@ -102,6 +117,8 @@ class PpoLearner:
             companion=companion or self,
             **options,
         )
+        if finish_episodes:
+            self._finish_episodes()
         self.close()
 
     def training_settings(self, *, validate_every: int = 1) -> TrainingSettings:
@@ -129,6 +146,16 @@ class PpoLearner:
     def env_steps_at(self, step: int) -> int:
         """Environment steps that were made when optimiser step ``step`` begins, those of its own rollout left out."""
         return step // self.steps_each_rollout * self.settings.steps_a_rollout
+
+    def episodes_begun(self) -> list[EpisodesBegun]:
+        """The learning curve, a point a rollout. Episodes that have not ended yet are left out, so it takes a training that has
+        finished them."""
+        points = []
+        for index in range(len(self.curve)):
+            count = int(self._num_ended[index])
+            mean = float(self._return_sums[index]) / count if count else float("nan")
+            points.append(EpisodesBegun(index * self.settings.steps_a_rollout, count, mean))
+        return points
 
     def batch_at(self, step: int) -> Minibatch:
         """The minibatch of optimiser step ``step``; plays a rollout before the first step of each."""
@@ -170,6 +197,9 @@ class PpoLearner:
             "running_returns": self._running_returns.copy(),
             "finished": list(self._finished),
             "curve": [tuple(point) for point in self.curve],
+            "began_in": self._began_in.copy(),
+            "num_ended": self._num_ended.copy(),
+            "return_sums": self._return_sums.copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -182,6 +212,9 @@ class PpoLearner:
         self._running_returns = state["running_returns"].copy()
         self._finished = deque(state["finished"], maxlen=REPORTED_EPISODES)
         self.curve = [CurvePoint(*point) for point in state["curve"]]
+        self._began_in = state["began_in"].copy()
+        self._num_ended = state["num_ended"].copy()
+        self._return_sums = state["return_sums"].copy()
 
     def close(self) -> None:
         """End the simulators."""
@@ -243,12 +276,16 @@ class PpoLearner:
         """Values float32 [G] of a group's present observations."""
         return self.network.evaluate(self.network.encode(self._memories[index].present))[1]
 
+    def _answer(self, index: int) -> tuple[Encoded, Tensor, Tensor, Tensor]:
+        """What the policy saw of a group's present observations, log-probabilities [G, A], values [G], and actions drawn [G, 1]."""
+        encoded = self.network.encode(self._memories[index].present)
+        log_probs, values = self.network.evaluate(encoded)
+        return encoded, log_probs, values, torch.multinomial(log_probs.exp(), 1)
+
     def _act(self, index: int, step: int) -> NDArray[np.int64]:
         """Actions of a group in its present observations, recorded."""
         columns = self._slices[index]
-        encoded = self.network.encode(self._memories[index].present)
-        log_probs, values = self.network.evaluate(encoded)
-        actions = torch.multinomial(log_probs.exp(), 1)
+        encoded, log_probs, values, actions = self._answer(index)
         self._rollout.put(step, columns, encoded)
         self._rollout.actions[step, columns] = actions[:, 0]
         self._rollout.log_probs[step, columns] = log_probs.gather(1, actions)[:, 0]
@@ -269,12 +306,35 @@ class PpoLearner:
             seen = self._memories[index].after(result.final_observation[cut], cut)
             values = self.network.evaluate(self.network.encode(seen))[1]
             self._rollout.cut_values[step, torch.from_numpy(cut + columns.start).to(self.device)] = values
-        self._present[index] = result.observation
-        self._memories[index].see(result.observation, ends)
         self._rollout.ends[step, columns] = ends
-        self._running_returns[columns] += result.rewards
-        ended = self._running_returns[columns][ends].tolist()
+        self._rollout.rewards[step, columns] = result.rewards
+        # An episode that ends with a rollout's last step is followed by one of the next rollout.
+        ended = self._follow(index, result, len(self.curve) + int(step == self.settings.num_steps - 1))
         self._finished.extend(ended)
         self._ended_now.extend(ended)
+
+    def _follow(self, index: int, result: StepResult, rollout: int) -> list[float]:
+        """Go on to a group's next observations; the returns of the episodes that ended. Those that follow begin in ``rollout``."""
+        columns = self._slices[index]
+        ends = result.terminated | result.truncated
+        self._present[index] = result.observation
+        self._memories[index].see(result.observation, ends)
+        self._running_returns[columns] += result.rewards
+        ended = self._running_returns[columns][ends]
         self._running_returns[columns][ends] = 0
-        self._rollout.rewards[step, columns] = result.rewards
+        np.add.at(self._num_ended, self._began_in[columns][ends], 1)
+        np.add.at(self._return_sums, self._began_in[columns][ends], ended)
+        self._began_in[columns][ends] = rollout
+        returns: list[float] = ended.tolist()
+        return returns
+
+    @torch.no_grad()
+    def _finish_episodes(self) -> None:
+        """Play on with the trained policy, learning nothing, until every episode that began in a rollout has ended."""
+        torch.manual_seed(self._seed)  # not to depend on how often the training was interrupted
+        done = len(self.curve)
+        with autocast(self.settings.precision, self.device):
+            for index, game in enumerate(self._games):
+                while (self._began_in[self._slices[index]] < done).any():
+                    game.send(self._answer(index)[3][:, 0].cpu().numpy())
+                    self._follow(index, game.receive(), done)

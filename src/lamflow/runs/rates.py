@@ -15,7 +15,16 @@ from lamflow.config_errors import read_settings
 Device = Literal["cpu", "gpu"]
 Frames = Literal["grid", "pixels"]
 WorkKind = Literal[
-    "ppo", "planning", "collection", "import", "lam_training", "cloning", "labelling", "decoder_training", "rollouts"
+    "ppo",
+    "online_decoding",
+    "planning",
+    "collection",
+    "import",
+    "lam_training",
+    "cloning",
+    "labelling",
+    "decoder_training",
+    "rollouts",
 ]
 
 

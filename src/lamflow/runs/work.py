@@ -308,7 +308,7 @@ def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     )
     buffer = method.decoder.buffer_size * 4 * _latent_width(scope, tuned) if method.variant == "rl_sl" else 0
     return Work(
-        (Task("ppo", ppo.total_steps, size.macs + 3 * ppo.epochs * trained),),
+        (Task("online_decoding", ppo.total_steps, size.macs + 3 * ppo.epochs * trained),),
         networks=size.parameters,
         batch_macs=ppo.steps_a_rollout // ppo.minibatches * trained,
         window_bytes=ppo.steps_a_rollout * (kept + prod(spec.frame_shape)) + buffer,

@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import read_policies
 from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest, write_text
-from lamflow.rl.experience import CurvePoint
+from lamflow.rl.experience import EpisodesBegun
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_files import save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy
@@ -59,13 +60,21 @@ def finetune_online(
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     random, expert = reference_returns(EpisodeStore.open(episodes, env=env), spec)
     digests = {name: file_digest(path) for name, path in inputs.items()}
-    described = [typed.model_dump(mode="json"), tuned.model_dump(mode="json"), seed, digests, code_digest(__name__)]
+    levels = Levels(played.num_rulesets, all_levels=played.levels == "all" and spec.family == "procgen")
+    described = [
+        typed.model_dump(mode="json"),
+        tuned.model_dump(mode="json"),
+        asdict(levels),
+        seed,
+        digests,
+        code_digest(__name__),
+    ]
     seed_everything(seed)
     latent_policy = None
     if typed.variant != "scratch":
         if policy is None:
             raise ValueError(f"method {method!r} fine-tunes the policy of {typed.of!r}; no policy file was given")
-        latent_policy = read_policies(Path(policy), env=env, method=typed.of)[1][0]
+        latent_policy = read_policies(Path(policy), env=env, method=typed.of, seed=seed)[1][0]
     model = None
     if typed.variant == "rl_sl":
         if lam is None:
@@ -83,7 +92,7 @@ def finetune_online(
         agent,
         typed.ppo,
         seed=seed,
-        levels=Levels(played.num_rulesets, all_levels=played.levels == "all" and spec.family == "procgen"),
+        levels=levels,
         refits=refits,
         metrics=log,
         state_dir=Path(state_dir),
@@ -99,7 +108,7 @@ def finetune_online(
         record_provenance(
             path,
             stage=__name__,
-            settings={"method": settings, "latent": latent},
+            settings={"method": settings, "latent": latent, "collection": collection},
             inputs=inputs,
             seed=seed,
             wall_seconds=time.monotonic() - started,
@@ -107,7 +116,7 @@ def finetune_online(
     remove_checkpoints(Path(state_dir))
 
 
-def _table(points: Sequence[CurvePoint], run: Sequence[Any], references: Sequence[float]) -> str:
+def _table(points: Sequence[EpisodesBegun], run: Sequence[Any], references: Sequence[float]) -> str:
     """The rows of curve.csv; ``run``: environment, method and seed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -74,7 +74,7 @@ def train_action_decoders(
         features = [torch.zeros(len(part), 0) for part in rows]
         if typed.decoder.observation and policy is not None:
             inputs["policy"] = Path(policy)
-            features = _observed(store, Path(policy), method, rows)
+            features = _observed(store, Path(policy), method, seed, rows)
         weights = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):
         data = EpisodeTensors.open(store, window_gib=typed.decoder.training.window_gib)
@@ -105,9 +105,9 @@ def train_action_decoders(
     )
 
 
-def _observed(store: EpisodeStore, policy: Path, method: str, rows: Sequence[Tensor]) -> list[Tensor]:
+def _observed(store: EpisodeStore, policy: Path, method: str, seed: int, rows: Sequence[Tensor]) -> list[Tensor]:
     """The policy's features in the observations of each member's labelled rows, float32 [N, F]."""
-    _, (network,) = read_policies(policy, env=store.env, method=method)
+    _, (network,) = read_policies(policy, env=store.env, method=method, seed=seed)
     data = EpisodeTensors.open(store, window_gib=0, context=network.settings.context)
     # Smaller budgets of a draw lie in its larger ones.
     distinct, places = torch.cat(list(rows)).unique(return_inverse=True)

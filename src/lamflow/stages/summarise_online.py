@@ -1,0 +1,31 @@
+"""The rule ``summarise_online``: learning curves of online trainings as a table, and how many steps they save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lamflow.evaluation.online import curve_estimates, read_online_curves, sample_efficiency
+from lamflow.provenance import record_provenance, write_text
+
+
+def summarise_online(
+    *, curves: Sequence[Path | str], output_curves: Path | str, output_efficiency: Path | str, bootstrap_samples: int
+) -> None:
+    """Write the means over seeds with 95% intervals of the runs' ``curve.csv``, and the comparison of each two methods
+    at a tenth of the steps that one of them needs to converge. ValueError when a file is malformed; nothing is written then."""
+    started = time.monotonic()
+    paths = [Path(path) for path in curves]
+    estimates = curve_estimates(read_online_curves(paths), samples=bootstrap_samples)
+    tables = {Path(output_curves): estimates, Path(output_efficiency): sample_efficiency(estimates)}
+    for output, table in tables.items():
+        write_text(output, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        record_provenance(
+            output,
+            stage=__name__,
+            settings={"bootstrap_samples": bootstrap_samples},
+            inputs={str(path): path for path in paths},
+            seed=None,
+            wall_seconds=time.monotonic() - started,
+        )
