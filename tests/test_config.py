@@ -35,6 +35,10 @@ def latent(**changes: Any) -> dict[str, Any]:
     return {"lapo": {"kind": "latent", "lam": "plain"} | changes}
 
 
+def online(**changes: Any) -> dict[str, Any]:
+    return {"methods": latent() | {"tuned": {"kind": "online", "of": "lapo"} | changes}}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_configurations_in_the_repository_are_valid(path: Path) -> None:
     assert read_experiment(path).envs
@@ -193,6 +197,32 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
         },
         "methods.tuned.ppo.value_head: full_at: found 8, expected at least starts_at = 9",
     ),
+    (
+        online(ppo={"num_envs": 8, "num_steps": 32, "minibatches": 256}),
+        "methods.tuned.ppo: minibatches: found 256, which leaves one transition each",
+    ),
+    (
+        online(ppo={"total_steps": 24_576}),
+        "methods.tuned: ppo.policy_head.full_at: found 50000, expected at most ppo.total_steps = 24576",
+    ),
+    (
+        online(variant="rl", ppo={"learning_rate": 0.01}),
+        "methods.tuned: ppo.learning_rate: counts with variant: scratch alone; rl has those of policy_head",
+    ),
+    (
+        online(decoder={"first_fit": 5000, "last_fit": 2000}),
+        "methods.tuned: decoder.first_fit: found 5000, expected at most 2000",
+    ),
+    (online(ppo={"num_steps": 1}), "methods.tuned: ppo.num_steps: found 1; a decoder needs rollouts of 2 steps"),
+    (online(decoder={"hidden_widths": [0]}), "methods.tuned.decoder.hidden_widths.0"),
+    (
+        online() | {"lams": {"plain": {"supervision": {"labels": 8}}}},
+        "methods.tuned.of: the LAM of 'lapo', 'plain', has seen action labels (supervision)",
+    ),
+    (
+        {"methods": latent(decoder={"observation": True}) | {"tuned": {"kind": "online", "of": "lapo"}}},
+        "methods.tuned.of: 'lapo' has decoder.observation: true",
+    ),
     ({"only": {"lap": ["xland-doorkey-5x5"]}}, "only.lap: unknown method; known: lapo, random"),
     ({"only": {"lapo": ["xland-doorkey-6x6"]}}, "only.lapo: environment 'xland-doorkey-6x6' is not among envs"),
 ]
@@ -294,6 +324,11 @@ def test_a_trial_cuts_the_labels_of_a_lam_too() -> None:
     supervision = load_experiment(minimal(lams=lams, trial={})).lams["plain"].supervision
     assert supervision is not None
     assert (supervision.labels, supervision.label_draw, supervision.batch_size) == (64, 0, 8)
+
+
+def test_a_trial_of_an_online_training_has_one_minibatch_whatever_divided_its_rollouts() -> None:
+    tuned = load_experiment(minimal(trial={}, **online(ppo={"num_envs": 48, "minibatches": 6}))).methods["tuned"]
+    assert tuned.kind == "online" and (tuned.ppo.num_envs, tuned.ppo.minibatches) == (2, 1)
 
 
 def test_a_trial_without_a_label_budget_is_refused() -> None:

@@ -43,7 +43,12 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
 def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
     location = problem["loc"]
     key = _shown_key(location)
-    found = f" (found {_short(problem['input'])})"
+    # A group that does not fit together says itself what was found.
+    found = (
+        ""
+        if problem["type"] == "value_error" and isinstance(problem["input"], dict)
+        else f" (found {_short(problem['input'])})"
+    )
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; known here: {', '.join(_keys_beside(location, model))}{found}"
     if problem["type"] == "missing":
@@ -63,7 +68,7 @@ def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
 def _shown_key(location: Sequence[str | int]) -> str:
     """``methods.lapo.decoder.kind``: pydantic puts the kind of a union's member before its keys, the file does not."""
     parts = [str(part) for part in location]
-    if parts[:1] == ["methods"] and len(parts) > 3:
+    if parts[:1] == ["methods"] and len(parts) > 2:
         del parts[2]
     shown = [part for index, part in enumerate(parts) if index == 0 or parts[index - 1] not in _UNION_KEYS]
     return ".".join(shown) or "the whole file"

@@ -7,6 +7,7 @@ import re
 import pandas as pd
 import pytest
 
+from lamflow.evaluation import tables
 from lamflow.evaluation.statistics import Estimate
 from lamflow.evaluation.summaries import group_agents
 from lamflow.evaluation.tables import ReturnsTable, TableRow, returns_table, to_csv, to_latex, to_markdown
@@ -83,11 +84,19 @@ def test_one_environment_is_its_own_mean() -> None:
     assert table.rows[1].cells["lapo"] == table.rows[2].cells["lapo"]
 
 
+CELLS = {"la_po": Estimate(0.5, 0.25, 0.751), "rl": Estimate(-0.001, -0.5, 1.0)}
+METHODS = {"la_po": "500 trajectories", "rl": "online", "none": "0"}
+
+
+def small_table(*envs: str) -> ReturnsTable:
+    """Three methods, one of them without a value, on ``envs``."""
+    names = [*(("return", env) for env in envs), ("normalized_return", "mean")]
+    return ReturnsTable("500 trajectories", METHODS, [TableRow(*row, CELLS, frozenset({"la_po"})) for row in names])
+
+
 @pytest.fixture
 def small() -> ReturnsTable:
-    cells = {"la_po": Estimate(0.5, 0.25, 0.751), "rl": Estimate(-0.001, -0.5, 1.0)}
-    rows = [TableRow(*names, cells, frozenset({"la_po"})) for names in (("return", "b"), ("normalized_return", "mean"))]
-    return ReturnsTable("500 trajectories", {"la_po": "500 trajectories", "rl": "online", "none": "0"}, rows)
+    return small_table("b")
 
 
 def test_csv_has_three_columns_a_method(small: ReturnsTable) -> None:
@@ -98,25 +107,44 @@ def test_csv_has_three_columns_a_method(small: ReturnsTable) -> None:
     ]
 
 
-def test_markdown_marks_budgets_and_the_best(small: ReturnsTable) -> None:
+def test_markdown_marks_budgets_and_the_best_with_methods_down_where_they_are_many(small: ReturnsTable) -> None:
     lines = to_markdown(small).splitlines()
     assert "500 trajectories, but for methods marked otherwise." in lines[0]
-    assert lines[2:5] == [
+    assert lines[2:7] == [
+        "| Return | b |",
+        "|---|---:|",
+        "| la_po | **0.50** [0.25, 0.75] |",
+        "| rl (online) | 0.00 [-0.50, 1.00] |",
+        "| none (no labels) |  |",
+    ]
+    assert to_markdown(small_table("b", "c", "d")).splitlines()[2:5] == [
         "| Return | la_po | rl (online) | none (no labels) |",
         "|---|---:|---:|---:|",
         "| b | **0.50** [0.25, 0.75] | 0.00 [-0.50, 1.00] |  |",
     ]
 
 
-def test_latex_is_balanced_escaped_and_as_wide_in_every_row(small: ReturnsTable) -> None:
-    text = to_latex(small)
+@pytest.mark.parametrize(
+    ("envs", "line"),
+    [
+        ("b", r"rl (online) & 0.00 {\scriptsize [$-$0.50, 1.00]} \\"),
+        ("bcd", r"b & \textbf{0.50} {\scriptsize [0.25, 0.75]} & 0.00 {\scriptsize [$-$0.50, 1.00]} & -- \\"),
+    ],
+)
+def test_latex_is_balanced_escaped_and_as_wide_in_every_row(envs: str, line: str) -> None:
+    text = to_latex(small_table(*envs))
     assert text.count("{") == text.count("}")
     assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [
         ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
     ]  # fmt: skip
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in rows} == {3}
-    assert not re.search(r"(?<!\\)[_%#]", text.split("\n", 1)[1])
-    assert r"b & \textbf{0.50} {\scriptsize [0.25, 0.75]} & 0.00 {\scriptsize [-0.50, 1.00]} & -- \\" in rows
+    assert len({line.count("&") for line in rows}) == 1
+    assert not re.search(r"(?<!\\)[_#]", text.split("\n", 1)[1])
+    assert line in rows
     for rule in (r"\toprule", r"\bottomrule"):
         assert text.count(rule) == 1
+
+
+def test_what_is_printed_alike_is_bold_alike() -> None:
+    cells = {"one": Estimate(0.9985, 0.99, 1.0), "two": Estimate(0.98, 0.97, 0.9966), "three": Estimate(0.9, 0.8, 0.99)}
+    assert tables._best(cells, ["one", "two", "three"]) == {"one", "two"}

@@ -83,6 +83,13 @@ def test_umap_of_equal_latents_is_finite() -> None:
     assert np.isfinite(umap_plane(repeated)).all()
 
 
+def test_copies_of_a_latent_are_one_point_of_umap_and_change_nothing() -> None:
+    latents = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    plane = umap_plane(latents[[*range(60), *([7] * 30)]])
+    np.testing.assert_array_equal(plane[:60], umap_plane(latents))
+    np.testing.assert_array_equal(plane[60:], np.repeat(plane[7:8], 30, axis=0))
+
+
 def test_latent_umap_names_panels_and_says_where_there_is_nothing(svg_texts: SvgTexts) -> None:
     latents, actions = clusters(40)
     empty = LatentPanel("nothing", latents[:0], actions[:0])

@@ -27,6 +27,22 @@ def test_methods_differ_in_colour_and_marker() -> None:
         assert np.abs(np.subtract(to_rgb(one.color), to_rgb(other.color))).sum() > 0.2
 
 
+def test_of_many_methods_no_two_look_alike() -> None:
+    looks = style.method_styles(["lapo_rl", "lapo_rl_sl", "ppo_scratch", *(f"variant_{index}" for index in range(24))])
+    assert len({(look.color, look.marker) for look in looks.values()}) == len(looks)
+    assert len({(look.color, look.dashes) for look in looks.values()}) == len(looks), "figures of lines have no markers"
+
+
+@pytest.mark.parametrize("longest", [3, 12, 30, 90])
+def test_a_legends_columns_fit_the_width(longest: int) -> None:
+    labels = [*("a" * (1 + index % longest) for index in range(20)), "a" * longest]
+    columns = style.legend_columns(labels)
+    rows = -(-len(labels) // columns)
+    widths = [max(map(len, labels[start : start + rows])) + 7 for start in range(0, len(labels), rows)]
+    assert columns == 1 or sum(widths) <= 84
+    assert style.legend_height(labels) == pytest.approx(0.19 * (rows - 2))
+
+
 def test_references_come_last() -> None:
     assert list(style.method_styles(["random", "oracle_bc", "bc", "vpt"])) == ["bc", "vpt", "oracle_bc", "random"]
 

@@ -55,6 +55,29 @@ def test_lam_curves_draw_a_line_a_seed_and_their_mean(metrics: MakeMetrics) -> N
     assert lines[3].get_ydata() == pytest.approx(expected)
 
 
+def test_many_lams_take_further_rows_and_nothing_is_cut_off(metrics: MakeMetrics, svg_texts: SvgTexts) -> None:
+    names = [f"lam_{index}" for index in range(6)]
+    table = pd.concat([metrics((*LAM_METRICS, *CODEBOOK), 0, lam=name) for name in names])
+    table["value"] = table["value"].clip(upper=1)
+    table.loc[table["name"] == "fdm/changed_cell_accuracy", "value"] = -0.5
+    figure = draw_lam_curves(table)
+    assert set(names) <= set(svg_texts(figure))
+    shown = [panel for panel in figure.axes if panel.lines]
+    assert len(shown) == 3 * len(names)
+    for panel in shown:
+        low, high = panel.get_ylim()
+        assert all(low <= value <= high for line in panel.lines for value in line.get_ydata())
+
+
+def test_a_single_value_is_a_point_and_a_negative_loss_is_seen(metrics: MakeMetrics) -> None:
+    table = metrics((("train", "loss/total"), ("validation", "loss/total")), 0, method="lapo_mixture")
+    table = table[(table["split"] == "train") | (table["step"] == 1000)].assign(value=-table["value"])
+    (panel,) = draw_policy_curves(table).axes
+    train, validation = panel.lines
+    assert (train.get_marker(), validation.get_marker()) == ("None", "o")
+    assert panel.get_ylim()[0] < train.get_ydata().min()
+
+
 def test_mean_takes_only_steps_that_all_seeds_have() -> None:
     runs = {0: pd.Series([1.0, 2.0], index=[0, 10]), 1: pd.Series([3.0, 4.0, 5.0], index=[0, 10, 20])}
     assert mean_over_seeds(runs).to_dict() == {0: 2.0, 10: 3.0}

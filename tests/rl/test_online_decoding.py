@@ -9,7 +9,7 @@ import torch
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettings, PolicySettings
-from lamflow.envs.interface import Observation
+from lamflow.envs.interface import Observation, StepResult
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.latent_heads import build_head
@@ -193,6 +193,30 @@ def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch
     _, _, refits = run("rl_sl")
     assert fitted == [1, 2, 3, 4], "after each rollout up to 192 steps, then every second, until 320"
     assert refits is not None and len(refits.buffer) > 200
+
+
+def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, StepResult]] = []
+    follow = PpoLearner._follow
+    monkeypatch.setattr(
+        PpoLearner,
+        "_follow",
+        lambda *arguments: (seen.append(arguments[1:3]), follow(*arguments))[1],  # type: ignore[func-returns-value]
+    )
+    _, curve, _ = run("scratch")
+    expected: list[list[float]] = [[] for _ in range(6)]
+    for group, env in np.ndindex(2, 2):
+        began, total = 0, 0.0
+        for step, result in enumerate(result for index, result in seen if index == group):
+            total += result.rewards[env]
+            if result.terminated[env] or result.truncated[env]:
+                if began < 6 * 16:
+                    expected[began // 16].append(total)
+                began, total = step + 1, 0.0
+    assert [point.episodes for point in curve] == [len(returns) for returns in expected]
+    assert curve[0].episodes >= 4, "each environment's first episode, however late it ended"
+    for point, returns in zip(curve, expected, strict=True):
+        assert not returns or point.return_mean == pytest.approx(np.mean(returns))
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) 
 def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
     def observing(raw: dict) -> None:
         raw["methods"]["lapo"]["decoder"] = {**raw["methods"]["lapo"].get("decoder", {}), "observation": True}
+        del raw["methods"]["lapo_rl_sl"]
 
     plain, seeing = (
         work_of(given, "train_action_decoders", wildcards(given))
@@ -304,6 +305,7 @@ def test_methods_with_few_labels_cost_one_training_a_label_count_and_draw() -> N
 def test_labels_of_a_lam_cost_their_passes_and_leave_fewer_agents() -> None:
     def taught(raw: dict) -> None:
         raw["lams"]["lapo"]["supervision"] = {"labels": 256, "batch_size": 64}
+        raw["methods"] = {name: method for name, method in raw["methods"].items() if method["kind"] != "online"}
 
     plain, given = scope("paper"), scope("paper", taught)
     lams = [work_of(each, "train_lam", wildcards(each)) for each in (plain, given)]

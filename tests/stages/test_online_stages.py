@@ -88,7 +88,7 @@ def test_a_variant_goes_all_the_way_to_its_returns(variant: str, world: Any, pol
     with folder.joinpath("curve.csv").open() as opened:
         header, *rows = csv.reader(opened)
     assert tuple(header) == CURVE_COLUMNS
-    assert [row[:4] for row in rows] == [[ENV, "online", "0", str(64 * rollout)] for rollout in (1, 2, 3)]
+    assert [row[:4] for row in rows] == [[ENV, "online", "0", str(64 * rollout)] for rollout in (0, 1, 2)]
     assert not list(tmp_path.rglob("checkpoint-*"))
     evaluate_agents(
         env=ENV,

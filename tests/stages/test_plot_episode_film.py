@@ -59,7 +59,8 @@ def write_agents(folder: Path) -> dict[str, Any]:
         ("bc", bc, members, spec.num_actions),
     ):
         networks = [PolicyNetwork(settings=method.policy, spec=spec, output_dim=outputs).state_dict() for _ in held]
-        header = {"env": ENV, "method": name, "output_dim": outputs, "settings": method.policy.model_dump(mode="json")}
+        header = {"env": ENV, "method": name, "seed": 0, "output_dim": outputs}
+        header["settings"] = method.policy.model_dump(mode="json")
         save_members(folder / f"{name}.safetensors", held, networks, header)
     empty = torch.zeros(0, dtype=torch.long)
     table = code_action_table(empty, empty, num_codes=NUM_CODES, num_actions=spec.num_actions, smoothing=0.1)
@@ -139,7 +140,8 @@ def film_pixels(folder: Path) -> dict[str, Any]:
     bc = BcMethodSettings.model_validate({"kind": "bc", "policy": {"network": network}})
     members = label_members([16], 1)
     weights = [PolicyNetwork(settings=bc.policy, spec=Idle.spec, output_dim=15).state_dict() for _ in members]
-    header = {"env": PIXELS, "method": "bc", "output_dim": 15, "settings": bc.policy.model_dump(mode="json")}
+    header = {"env": PIXELS, "method": "bc", "seed": 0, "output_dim": 15}
+    header["settings"] = bc.policy.model_dump(mode="json")
     save_members(folder / "bc.safetensors", members, weights, header)
     plot_episode_film(
         env=PIXELS,

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
 
+LONGEST_NAME = 5
+"""Characters of a code's name for which figures have room."""
+
 
 @dataclass(frozen=True)
 class CodeTable:
@@ -21,6 +24,12 @@ class CodeTable:
     def names(self) -> list[str]:
         """The codes as text, tokens joined by '-'."""
         return ["-".join(map(str, row)) for row in self.codes.tolist()]
+
+    @property
+    def labels(self) -> list[str]:
+        """The names, or where one of them is long the ranks of all: #1 is the most frequent code."""
+        names = self.names
+        return names if max(map(len, names)) <= LONGEST_NAME else [f"#{rank + 1}" for rank in range(len(names))]
 
     @property
     def frequencies(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The table of returns that a paper prints: environments down, methods across, as CSV, Markdown and LaTeX."""
+"""The table of returns that a paper prints, as CSV, Markdown and LaTeX: methods across, or down where they are more than environments."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lamflow.evaluation.summaries import Strata
 
 RETURN, NORMALIZED = "return", "normalized_return"
 MEAN_ROW, IQM_ROW = "mean", "IQM"
+DECIMALS = 2
 _TITLES = {RETURN: "Return", NORMALIZED: "Normalised return"}
 _CAPTION = (
-    "Means with 95% intervals. {budget}, but for methods marked otherwise. Bold: the highest mean among the methods with that budget, and "
-    "those whose interval reaches it."
+    "Means with 95% intervals. {budget}, but for methods marked otherwise. Bold: of the methods with that budget the highest in each "
+    "environment, and those whose printed interval reaches it."
 )
 _BUDGETS = {"0": "no labels", "all": "all labels", "online": "online"}
 
@@ -89,10 +90,10 @@ def _rescaled(found: Estimate, offset: float, scale: float) -> Estimate:
 
 
 def _best(cells: Mapping[str, Estimate], compared: Sequence[str]) -> frozenset[str]:
-    """The compared method with the highest estimate, and those whose interval reaches it."""
+    """The compared method with the highest estimate, and those whose interval reaches it, to the decimals that are printed."""
     found = {name: cells[name] for name in compared if name in cells}
-    highest = max((cell.value for cell in found.values()), default=0.0)
-    return frozenset(name for name, cell in found.items() if cell.value == highest or cell.high >= highest)
+    highest = round(max((cell.value for cell in found.values()), default=0.0), DECIMALS)
+    return frozenset(name for name, cell in found.items() if round(cell.high, DECIMALS) >= highest)
 
 
 def to_csv(table: ReturnsTable) -> str:
@@ -110,57 +111,83 @@ def to_csv(table: ReturnsTable) -> str:
 
 def to_markdown(table: ReturnsTable) -> str:
     """A Markdown table a quantity, with a caption above."""
-    names = [_heading(name, given, table.labels) for name, given in table.methods.items()]
     parts = [_caption(table.labels)]
     for quantity, title in _TITLES.items():
-        lines = ["| " + " | ".join([title, *names]) + " |", "|---" + "|---:" * len(names) + "|"]
-        for row in _rows(table, quantity):
-            cells = _cells(row, table, bold="**{}**".format, interval="[{}, {}]".format, missing="")
-            lines.append("| " + " | ".join([row.name, *cells]) + " |")
-        parts.append("\n".join(lines))
+        heads, lines = _grid(table, quantity, bold="**{}**".format, interval="[{}, {}]".format, missing="")
+        parts.append(
+            "\n".join(
+                [
+                    "| " + " | ".join([title, *heads]) + " |",
+                    "|---" + "|---:" * len(heads) + "|",
+                    *("| " + " | ".join([name, *cells]) + " |" for name, cells in lines),
+                ]
+            )
+        )
     return "\n\n".join(parts) + "\n"
 
 
 def to_latex(table: ReturnsTable) -> str:
-    """A LaTeX ``table`` with rules of the package booktabs."""
-    names = [_escaped(_heading(name, given, table.labels)) for name, given in table.methods.items()]
+    """A LaTeX ``table`` as wide as the text, with rules of the package booktabs."""
+    grids = {
+        title: _grid(
+            table,
+            quantity,
+            bold=r"\textbf{{{}}}".format,
+            interval=r"{{\scriptsize [{}, {}]}}".format,
+            missing="--",
+            latex=True,
+        )
+        for quantity, title in _TITLES.items()
+    }
+    widest = max(len(heads) for heads, _ in grids.values())
     lines = [
-        r"% \usepackage{booktabs}",
+        r"% \usepackage{booktabs, graphicx}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_escaped(_caption(table.labels))}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * widest}}}",
         r"\toprule",
     ]
-    for place, (quantity, title) in enumerate(_TITLES.items()):
+    for place, (title, (heads, rows)) in enumerate(grids.items()):
         lines += [r"\midrule"] if place else []
-        lines += [" & ".join([title, *names]) + r" \\", r"\midrule"]
-        for row in _rows(table, quantity):
-            if row.name == MEAN_ROW:
+        empty = [""] * (widest - len(heads))
+        lines += [" & ".join([title, *map(_escaped, heads), *empty]) + r" \\", r"\midrule"]
+        for name, cells in rows:
+            if name == MEAN_ROW:
                 lines.append(r"\midrule")
-            cells = _cells(
-                row, table, bold=r"\textbf{{{}}}".format, interval=r"{{\scriptsize [{}, {}]}}".format, missing="--"
-            )
-            lines.append(" & ".join([_escaped(row.name), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+            lines.append(" & ".join([_escaped(name), *cells, *empty]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
 
 
-def _rows(table: ReturnsTable, quantity: str) -> list[TableRow]:
-    return [row for row in table.rows if row.quantity == quantity]
+def _grid(
+    table: ReturnsTable,
+    quantity: str,
+    *,
+    bold: Callable[[str], str],
+    interval: Callable[[str, str], str],
+    missing: str,
+    latex: bool = False,
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Heads of the columns, and names and cells of the rows, of one quantity."""
 
+    def printed(number: float) -> str:
+        text = f"{number:z.{DECIMALS}f}"
+        return text.replace("-", "$-$") if latex else text
 
-def _cells(
-    row: TableRow, table: ReturnsTable, *, bold: Callable[[str], str], interval: Callable[[str, str], str], missing: str
-) -> list[str]:
-    cells = []
-    for name in table.methods:
-        cell = row.cells.get(name)
+    def text(row: TableRow, method: str) -> str:
+        cell = row.cells.get(method)
         if cell is None:
-            cells.append(missing)
-            continue
-        value, low, high = (f"{number:z.2f}" for number in (cell.value, cell.low, cell.high))
-        cells.append(f"{bold(value) if name in row.best else value} {interval(low, high)}")
-    return cells
+            return missing
+        value = printed(cell.value)
+        return f"{bold(value) if method in row.best else value} {interval(printed(cell.low), printed(cell.high))}"
+
+    names = {method: _heading(method, given, table.labels) for method, given in table.methods.items()}
+    rows = [row for row in table.rows if row.quantity == quantity]
+    if len(table.methods) > sum(row.quantity == RETURN for row in table.rows):
+        down = [(name, [text(row, method) for row in rows]) for method, name in names.items()]
+        return [row.name for row in rows], down
+    return list(names.values()), [(row.name, [text(row, method) for method in names]) for row in rows]
 
 
 def _heading(name: str, given: str, labels: str) -> str:

@@ -40,7 +40,7 @@ def draw_code_actions(table: CodeTable, action_names: Sequence[str], *, title: s
         heat.grid(visible=False)
         heat.tick_params(length=0)
         heat.set_xlabel("code, grouped by its most frequent action")
-        _name_codes(heat, CodeTable(table.codes[order], table.counts[order]).names)
+        _name_codes(heat, [table.labels[code] for code in order])
         figure.colorbar(image, ax=[bars, heat], label="P(action | code)", pad=0.01, aspect=30, fraction=0.03)
     return figure
 
@@ -53,11 +53,8 @@ def _subtitle(table: CodeTable, order: NDArray[np.int64]) -> str:
 
 
 def _name_codes(heat: matplotlib.axes.Axes, names: Sequence[str]) -> None:
-    """Code names as ticks where there is room for them."""
+    """Names of the codes as ticks, those of the film strip."""
     longest = max(map(len, names))
-    if longest > 12:
-        heat.set_xticks([])
-        return
     heat.set_xticks(
         range(len(names)), names, rotation=0 if longest <= 2 else 90, fontsize=8 if len(names) <= 32 else 6.5
     )

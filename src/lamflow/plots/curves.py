@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
+from lamflow.plots import style
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,27 @@ def draw_series(panel: Axes, table: pd.DataFrame, lines: Sequence[Series]) -> No
             continue
         for run in runs.values():
             if len(runs) > 1:
-                panel.plot(run.index, run, color=series.color, linewidth=0.7, alpha=0.45)
+                panel.plot(run.index, run, color=series.color, linewidth=0.7, alpha=0.45, **_spot(run, 2.5))
         mean = mean_over_seeds(runs)
-        (line,) = panel.plot(mean.index, mean, color=series.color, linewidth=1.9, zorder=3)
-        if series.dashes:
-            line.set_dashes(series.dashes)
+        (line,) = panel.plot(mean.index, mean, color=series.color, linewidth=1.9, zorder=3, **_spot(mean, 5))
+        style.dash(line, series.dashes)
+
+
+def drawn_range(panels: Sequence[Axes]) -> tuple[float, float]:
+    """Lowest and highest value of the lines of some panels; 0 and 1 without any."""
+    values = np.concatenate(
+        [np.asarray(line.get_ydata(), float) for panel in panels for line in panel.lines] or [[0, 1]]
+    )
+    return float(values.min()), float(values.max())
 
 
 def legend_handle(series: Series) -> Line2D:
     """What stands for a series in a legend."""
     handle = Line2D([], [], color=series.color, linewidth=1.9, label=series.label)
-    if series.dashes:
-        handle.set_dashes(series.dashes)
+    style.dash(handle, series.dashes)
     return handle
+
+
+def _spot(run: pd.Series, size: float) -> dict[str, Any]:
+    """A marker where a single value would be no line."""
+    return {"marker": "o", "markersize": size} if len(run) == 1 else {}

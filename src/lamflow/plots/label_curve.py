@@ -48,7 +48,8 @@ def draw_label_curve(
     rows, columns = style.panel_grid(len(envs))
     width = (72 * style.WIDTH - 35) / columns - 15
     with style.in_style():
-        figure = style.new_figure(0.75 + {1: 3.4, 2: 3.0, 3: 2.7}.get(columns, 2.0) * rows)
+        extra = style.legend_height([look.label for look in styles.values()])
+        figure = style.new_figure(0.75 + extra + {1: 3.4, 2: 3.0, 3: 2.7}.get(columns, 2.0) * rows)
         panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for panel, env in zip(panels, envs, strict=False):
             length = (trajectory_lengths or {}).get(env)
@@ -138,7 +139,8 @@ def _draw_panel(
         curve = curve.assign(x=curve["labels"].map(positions)).sort_values("x")
         x, value, low, high = curve[["x", *columns]].to_numpy(float).T
         panel.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
-        panel.plot(x, value, color=look.color, marker=look.marker, markersize=4.5, linewidth=1.8, zorder=3)
+        (line,) = panel.plot(x, value, color=look.color, marker=look.marker, markersize=4.5, linewidth=1.8, zorder=3)
+        style.dash(line, look.dashes)
     ticks = readable_ticks(positions, width)
     panel.set_xticks([positions[name] for name in ticks], list(ticks.values()))
     panel.grid(axis="x", visible=False)
@@ -152,8 +154,7 @@ def _draw_legend(figure: Figure, styles: Mapping[str, style.MethodStyle], curves
         handle = Line2D(
             [], [], color=look.color, marker=marker or "None", markersize=4.5, linewidth=1.8, label=look.label
         )
-        if method not in curves:
-            handle.set_dashes(look.dashes or _ONLINE_DASHES)
+        style.dash(handle, look.dashes if method in curves else look.dashes or _ONLINE_DASHES)
         handles.append(handle)
     if published:
         handles.append(Line2D([], [], **style.PUBLISHED, label=OFFLINE))

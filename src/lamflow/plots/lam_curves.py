@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,7 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lamflow.plots import style
-from lamflow.plots.curves import Series, draw_series, legend_handle
+from lamflow.plots.curves import Series, draw_series, drawn_range, legend_handle
+
+MOST_COLUMNS = 4
+"""Models side by side; more of them take further rows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ _LAM_ROWS = (
 
 
 def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
-    """Losses with their references, probe and prediction accuracy, and codebook perplexity over the steps; a column a LAM.
+    """Losses with their references, probe and prediction accuracy, and codebook perplexity over the steps; a column a LAM,
+    ``MOST_COLUMNS`` side by side.
 
     ``metrics``: columns lam, seed, step, split, name, value (see ``evaluation.metrics.read_runs``) of one environment.
     Metrics that a LAM does not have are left out. ValueError when no ``loss/reconstruction`` was logged.
@@ -62,30 +67,36 @@ def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
     lams = sorted(metrics["lam"].unique())
     over_pixels = (metrics["name"] == "fdm/change_explained").any()
     with style.in_style():
-        figure = style.new_figure(0.6 + 1.9 * len(_LAM_ROWS))
-        grid = figure.subplots(len(_LAM_ROWS), len(lams), sharex=True, sharey="row", squeeze=False)
-        for row, panels in zip(_LAM_ROWS, grid, strict=True):
-            for panel, lam in zip(panels, lams, strict=True):
+        columns = min(len(lams), MOST_COLUMNS)
+        blocks = [lams[start : start + columns] for start in range(0, len(lams), columns)]
+        figure = style.new_figure(0.6 + 1.9 * len(_LAM_ROWS) * len(blocks))
+        grid = figure.subplots(len(_LAM_ROWS) * len(blocks), columns, sharex=True, sharey="row", squeeze=False)
+        for line, panels in enumerate(grid):
+            row, block = _LAM_ROWS[line % len(_LAM_ROWS)], blocks[line // len(_LAM_ROWS)]
+            for panel, lam in zip(panels, block, strict=False):
                 draw_series(panel, metrics[metrics["lam"] == lam], row.series)
                 if not panel.lines:
                     panel.text(0.5, 0.5, "none logged", transform=panel.transAxes, ha="center", color=style.MUTED)
-            _finish_panel(panels[0], row)
+                if row is _LAM_ROWS[0]:
+                    style.set_title(panel, lam, columns)
+            _finish_row(panels[: len(block)], row)
+            style.hide_unused(panels, len(block))
             panels[0].set_ylabel(row.ylabel if not over_pixels else row.ylabel.replace("nats a frame", "squared error"))
             handles = [legend_handle(series) for series in row.series if series.name in set(metrics["name"])]
-            panels[-1].legend(
+            panels[len(block) - 1].legend(
                 handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.8, labelspacing=0.8
             )
-        for panel, lam in zip(grid[0], lams, strict=True):
-            style.set_title(panel, lam, len(lams))
         figure.supxlabel("training step", fontsize=9)
     return figure
 
 
-def _finish_panel(panel: Axes, row: _Row) -> None:
-    style.thousands(panel)
+def _finish_row(panels: Sequence[Axes], row: _Row) -> None:
+    """The axes that the panels of a row share."""
+    lowest, highest = drawn_range(panels)
+    style.thousands(panels[0])
     if row.log:
-        style.log_scale(panel)
+        style.log_scale(panels[0])
     elif row.limits:
-        panel.set_ylim(*row.limits)
+        panels[0].set_ylim(min(lowest, row.limits[0]), row.limits[1])
     else:
-        panel.set_ylim(bottom=0)
+        panels[0].set_ylim(0, 1.08 * highest)

@@ -22,15 +22,17 @@ LEAST_POINTS = 5
 def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
     """Coordinates [M, 2] by UMAP (McInnes et al. 2018, arXiv:1802.03426); equal latents and ``seed`` give equal coordinates.
 
-    Latents are taken as they are, with Euclidean distances. The optimisation runs on one thread, or it would not repeat.
+    Latents are taken as they are, with Euclidean distances; equal ones count once, or copies would be all the neighbours that a latent
+    of a grid has. The optimisation runs on one thread, or it would not repeat.
     """
-    if len(np.unique(latents, axis=0)) < LEAST_POINTS:
+    distinct, places = np.unique(latents, axis=0, return_inverse=True)
+    if len(distinct) < LEAST_POINTS:
         return np.pad(latents[:, :2].astype(float), ((0, 0), (0, max(0, 2 - latents.shape[1]))))
     from sklearn.neighbors import NearestNeighbors
     from umap import UMAP  # takes seconds, as numba compiles
 
-    neighbours = min(NEIGHBOURS, len(latents) - 1)
-    distances, indices = NearestNeighbors(n_neighbors=neighbours).fit(latents).kneighbors(latents)
+    neighbours = min(NEIGHBOURS, len(distinct) - 1)
+    distances, indices = NearestNeighbors(n_neighbors=neighbours).fit(distinct).kneighbors(distinct)
     model = UMAP(
         n_neighbors=neighbours,
         # Exact neighbours, found here: UMAP's own search compiles for longer than it all takes.
@@ -43,8 +45,9 @@ def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="precomputed_knn")  # new points are never added
-        coordinates: Floats = model.fit_transform(latents.astype(np.float32)).astype(float)
-    return coordinates
+        coordinates: Floats = model.fit_transform(distinct.astype(np.float32)).astype(float)
+    placed: Floats = coordinates[places.reshape(-1)]
+    return placed
 
 
 def draw_latent_umap(panels: Sequence[LatentPanel], action_names: Sequence[str], *, seed: int = 0) -> Figure:

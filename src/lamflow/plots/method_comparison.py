@@ -30,6 +30,8 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
         )
     shown = aggregate[aggregate["labels"].isin((labels, *REFERENCE_LABELS))]
     envs = sorted(shown["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
+    if EVERY_ENV in envs and shown["method"].nunique() > style.MOST_METHODS:
+        envs = [EVERY_ENV]
     styles = style.method_styles(aggregate["method"])
     ranks = shown.sort_values("mean", ascending=False).groupby("env")["method"].agg(list)[envs[-1]]
     heights = [shown[shown["env"] == env]["method"].nunique() for env in envs]

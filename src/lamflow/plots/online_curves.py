@@ -45,6 +45,8 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
             panel.set_ylabel("normalised return", fontsize=9 if columns < 4 else 8)
         figure.supxlabel("environment steps", fontsize=9)
         handles = [Line2D([], [], color=look.color, linewidth=1.8, label=look.label) for look in styles.values()]
+        for handle, look in zip(handles, styles.values(), strict=True):
+            style.dash(handle, look.dashes)
         drawn = [method for method in _MARKS if any(method in found for found in marks.values())]
         handles += [
             Line2D([], [], **_look(method) | {"linestyle": "-"}, label=f"{method[:-1]}, 4M steps)") for method in drawn
@@ -84,7 +86,8 @@ def _draw_panel(
         rows = table[table["method"] == method]
         x, value, low, high = rows[["env_steps", "mean", "low", "high"]].to_numpy(float).T
         panel.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
-        panel.plot(x, value, color=look.color, linewidth=1.7, zorder=3)
+        (line,) = panel.plot(x, value, color=look.color, linewidth=1.7, zorder=3)
+        style.dash(line, look.dashes)
     for method, value in published.items():
         panel.plot([_LEFT, 1], [value, value], color=style.MUTED, linewidth=1.2, transform=panel.get_yaxis_transform())
         panel.plot([_LEFT], [value], transform=panel.get_yaxis_transform(), zorder=4, **_look(method))

@@ -23,7 +23,10 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
     compared = sorted(set(profile["labels"]) - set(REFERENCE_LABELS))
     rows, columns = style.panel_grid(len(envs))
     with style.in_style():
-        figure = style.new_figure(0.75 + {1: 3.4, 2: 2.6, 3: 2.2}.get(columns, 1.8) * rows)
+        labels = [look.label for look in styles.values()]
+        figure = style.new_figure(
+            0.75 + style.legend_height(labels) + {1: 3.4, 2: 2.6, 3: 2.2}.get(columns, 1.8) * rows
+        )
         panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for panel, env in zip(panels, envs, strict=False):
             _draw_panel(panel, profile[profile["env"] == env], styles)
@@ -35,7 +38,6 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
         for panel in panels[::columns]:
             panel.set_ylabel("fraction of agents above τ", fontsize=9 if columns < 4 else 8)
         figure.supxlabel("normalised return τ", fontsize=9)
-        labels = [look.label for look in styles.values()]
         figure.legend(
             handles=[_handle(look) for look in styles.values()],
             title=f"with {', '.join(compared)} labels" if compared else None,
@@ -55,12 +57,10 @@ def _draw_panel(panel: Axes, table: pd.DataFrame, styles: Mapping[str, style.Met
         rows = table[table["method"] == method].sort_values("threshold")
         panel.fill_between(rows["threshold"], rows["low"], rows["high"], color=look.color, alpha=0.16, linewidth=0)
         (line,) = panel.plot(rows["threshold"], rows["fraction"], color=look.color, linewidth=1.7, zorder=3)
-        if look.dashes:
-            line.set_dashes(look.dashes)
+        style.dash(line, look.dashes)
 
 
 def _handle(look: style.MethodStyle) -> Line2D:
     handle = Line2D([], [], color=look.color, linewidth=1.7, label=look.label)
-    if look.dashes:
-        handle.set_dashes(look.dashes)
+    style.dash(handle, look.dashes)
     return handle

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lamflow.plots import style
-from lamflow.plots.curves import Series, draw_series, legend_handle
+from lamflow.plots.curves import Series, draw_series, drawn_range, legend_handle
 
 
 def draw_policy_curves(metrics: pd.DataFrame, *, name: str = "loss/total") -> Figure:
@@ -28,7 +28,8 @@ def draw_policy_curves(metrics: pd.DataFrame, *, name: str = "loss/total") -> Fi
             lines = (Series(name, "train", "", look.color, (1.5, 1)), Series(name, "validation", "", look.color))
             draw_series(panel, metrics[metrics["method"] == method], lines)
             style.thousands(panel)
-            panel.set_ylim(bottom=0)
+            if drawn_range([panel])[0] >= 0:  # a likelihood's loss may be negative
+                panel.set_ylim(bottom=0)
             style.set_title(panel, look.label, columns)
         style.hide_unused(panels, len(styles))
         for panel in panels[::columns]:

@@ -22,6 +22,8 @@ def draw_probability_of_improvement(improvement: pd.DataFrame, *, labels: str, b
     if shown.empty:
         raise ValueError(f"no method was compared with {', '.join(baselines)} at {labels} labels")
     envs = sorted(shown["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
+    if EVERY_ENV in envs and shown["method"].nunique() > style.MOST_METHODS:
+        envs = [EVERY_ENV]
     columns = [name for name in baselines if name in set(shown["baseline"])]
     styles = style.method_styles([*improvement["method"], *improvement["baseline"]])
     means = shown[shown["env"] == envs[-1]].groupby("method")["probability"].mean()

@@ -1,7 +1,7 @@
 """The look that all figures share: colours, sizes, saving. Figures are readable at a width of 700 pixels.
 
-The palette is Okabe and Ito's, which people with any form of colour blindness can tell apart; methods differ in their markers as
-well. A method has the same colour in every figure.
+The first colours are Okabe and Ito's, which people with any form of colour blindness can tell apart; methods differ in their markers as
+well, and where there are more of them than colours, in dashes. A method looks the same in every figure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,19 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from lamflow.provenance import atomic_path
 
 WIDTH = 7.2
 """Width of a figure in inches of 72 points: 691 pixels on a page."""
+
+_LEGEND_CHARACTERS = 84
+"""What a legend's row holds, with seven for each line's sample and gap."""
+
+MOST_METHODS = 12
+"""Of more methods a figure with a line each shows all environments together alone, or it would be taller than a page."""
 
 INK = "#222222"
 MUTED = "#767676"
@@ -75,7 +82,7 @@ ACTION_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method is drawn: ``label`` in legends, ``reference`` for the horizontal lines (ceiling and floor)."""
+    """How a method is drawn: ``label`` in legends, ``reference`` for the horizontal lines (ceiling and floor), ``dashes`` of its line."""
 
     label: str
     color: str
@@ -92,16 +99,22 @@ _KNOWN = {
     "bc": MethodStyle("BC", VERMILLION, "s"),
     "vpt": MethodStyle("VPT", GREEN, "^"),
     "lapo_codes": MethodStyle("LAPO codes", PURPLE, "D"),
+    "lapo_rl_sl": MethodStyle("LAPO RL + SL", ORANGE, "v"),
+    "lapo_rl": MethodStyle("LAPO RL", SKY, "P"),
+    "ppo_scratch": MethodStyle("PPO from scratch", "#7F5A2A", "X"),
 }
 _FREE = (
-    (ORANGE, "v"),
-    (SKY, "P"),
-    ("#7F5A2A", "X"),
     ("#5B5BD6", "<"),
     ("#C0392B", ">"),
     ("#00707A", "p"),
     ("#7A7A00", "h"),
+    ("#E377C2", "d"),
+    ("#4C9A2A", "8"),
+    ("#274472", "H"),
+    ("#F08A5D", "*"),
 )
+_DASHES: tuple[tuple[float, ...], ...] = ((), (6, 1.5), (2.5, 1.2), (6, 1.5, 1.5, 1.5))
+"""Of the first names that share the colours, of the second ones, and so on."""
 
 
 def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
@@ -109,16 +122,20 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
     keeps its look in figures that show other methods beside it (unless two names draw the same one)."""
     found = sorted(set(names))
     styles = {name: _KNOWN[name] for name in found if name in _KNOWN}
-    taken: set[int] = set()
+    free: list[int] = []
+    rounds = 0
     for name in found:
         if name in _KNOWN:
             continue
+        if not free:
+            free, rounds = list(range(len(_FREE))), rounds + 1
         drawn = zlib.crc32(name.encode()) % len(_FREE)
-        free = [place for place in range(len(_FREE)) if place not in taken] or list(range(len(_FREE)))
         place = min(free, key=lambda place: (place - drawn) % len(_FREE))
-        taken.add(place)
-        color, marker = _FREE[place]
-        styles[name] = MethodStyle(name.replace("_", " "), color, marker)
+        free.remove(place)
+        color, _ = _FREE[place]
+        marker = _FREE[(place + rounds - 1) % len(_FREE)][1]
+        dashes = _DASHES[(rounds - 1) % len(_DASHES)]
+        styles[name] = MethodStyle(name.replace("_", " "), color, marker, dashes=dashes)
     return dict(sorted(styles.items(), key=lambda item: (item[1].reference, item[0])))
 
 
@@ -146,9 +163,25 @@ def set_title(panel: Axes, text: str, columns: int) -> None:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """Columns of a legend above the panels, such that its rows fit the width and are about equally full."""
-    rows = -(-sum(len(label) + 7 for label in labels) // 84)
-    return -(-len(labels) // rows)
+    """Columns of a legend above the panels, filled column by column, such that its rows fit the width and are about equally full."""
+    for rows in range(1, len(labels)):
+        columns = -(-len(labels) // rows)
+        widths = [max(map(len, labels[start : start + rows])) + 7 for start in range(0, len(labels), rows)]
+        if len(widths) == columns and sum(widths) <= _LEGEND_CHARACTERS:
+            return columns
+    return 1
+
+
+def legend_height(labels: Sequence[str]) -> float:
+    """Inches that a legend of these labels takes beyond two rows, which figures leave room for anyway."""
+    rows = -(-len(labels) // legend_columns(labels)) if labels else 0
+    return 0.19 * max(0, rows - 2)
+
+
+def dash(line: Line2D, dashes: Sequence[float]) -> None:
+    """Give a line its dashes, if there are any."""
+    if dashes:
+        line.set_dashes(list(dashes))
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:

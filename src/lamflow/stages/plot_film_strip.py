@@ -91,8 +91,8 @@ def _episode_start(arrays: EpisodeArrays, row: int) -> int:
 def _caption(table: CodeTable, code: int, action_names: tuple[str, ...]) -> str:
     """Code and its share of the transitions; the true action it goes with most, and how often it does."""
     counts = table.counts[code]
-    name = table.names[code]
-    number = f"code {name}" if len(name) <= 5 else f"#{code + 1}"
+    label = table.labels[code]
+    number = label if label.startswith("#") else f"code {label}"
     return (
         f"{number} ({table.frequencies[code]:.0%})\n{action_names[counts.argmax()]} {counts.max() / counts.sum():.0%}"
     )
