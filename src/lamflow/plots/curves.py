@@ -47,9 +47,8 @@ def draw_series(panel: Axes, table: pd.DataFrame, lines: Sequence[Series]) -> No
 
 def drawn_range(panels: Sequence[Axes]) -> tuple[float, float]:
     """Lowest and highest value of the lines of some panels; 0 and 1 without any."""
-    values = np.concatenate(
-        [np.asarray(line.get_ydata(), float) for panel in panels for line in panel.lines] or [[0, 1]]
-    )
+    lines = [np.asarray(line.get_ydata(), float) for panel in panels for line in panel.lines]
+    values = np.concatenate(lines) if lines else np.array([0.0, 1.0])
     return float(values.min()), float(values.max())
 
 
