@@ -32,9 +32,9 @@ def save(path: Path, settings: PolicySettings = SETTINGS, **changes: Any) -> lis
     """Twelve policies, so that member 10 sorts before member 2 by name."""
     torch.manual_seed(0)
     networks = [PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=6) for _ in range(12)]
-    metadata = {"env": ENV, "method": "bc", "output_dim": 6, "settings": settings.model_dump(mode="json")} | changes
+    metadata = {"env": ENV, "method": "bc", "seed": 0, "output_dim": 6, "settings": settings.model_dump(mode="json")}
     members = label_members([16, 64, 256, "500 trajectories"], 3)
-    save_members(path, members, [network.state_dict() for network in networks], metadata)
+    save_members(path, members, [network.state_dict() for network in networks], metadata | changes)
     return networks
 
 
@@ -53,7 +53,7 @@ def test_members_may_be_of_certain_draws_only() -> None:
 
 def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> None:
     networks = save(tmp_path / "policy.safetensors")
-    members, found = read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc")
+    members, found = read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc", seed=0)
     assert members == label_members([16, 64, 256, "500 trajectories"], 3)
     for network, expected in zip(found, networks, strict=True):
         assert not network.training and network.settings == SETTINGS
@@ -68,10 +68,10 @@ def test_a_policy_comes_back_with_its_head(target: str, tmp_path: Path) -> None:
     head.standardise(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
     network = PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=head.num_outputs, head=head)
     header = {"target": target, "latent_dim": 3, "settings": settings.model_dump(mode="json")}
-    metadata = {"env": ENV, "method": "lapo", "output_dim": head.num_outputs, "head": header}
+    metadata = {"env": ENV, "method": "lapo", "seed": 0, "output_dim": head.num_outputs, "head": header}
     metadata["settings"] = SETTINGS.model_dump(mode="json")
     save_members(tmp_path / "policy.safetensors", [Member("all", 0)], [network.state_dict()], metadata)
-    _, (found,) = read_policies(tmp_path / "policy.safetensors", env=ENV, method="lapo")
+    _, (found,) = read_policies(tmp_path / "policy.safetensors", env=ENV, method="lapo", seed=0)
     assert type(found.head) is type(head)
     assert found.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(found.state_dict()[name].cpu(), t) for name, t in network.state_dict().items())
@@ -79,7 +79,7 @@ def test_a_policy_comes_back_with_its_head(target: str, tmp_path: Path) -> None:
 
 def test_the_header_comes_back(tmp_path: Path) -> None:
     save(tmp_path / "policy.safetensors", extra=[1, 2])
-    _, weights, metadata = read_members(tmp_path / "policy.safetensors", env=ENV, method="bc")
+    _, weights, metadata = read_members(tmp_path / "policy.safetensors", env=ENV, method="bc", seed=0)
     assert len(weights) == 12
     assert metadata["extra"] == [1, 2] and metadata["output_dim"] == 6
 
@@ -92,14 +92,15 @@ def test_the_header_comes_back(tmp_path: Path) -> None:
             "found env 'xland-doorkey-5x5', expected 'xland-fourrooms': give the file of that env",
         ),
         ({"method": "vpt"}, "found method 'bc', expected 'vpt': give the file of that method"),
+        ({"seed": 1}, "found seed 0, expected 1: give the file of that seed"),
     ],
 )
-def test_a_file_of_another_environment_or_method_is_refused(
-    asked: dict[str, str], message: str, tmp_path: Path
+def test_a_file_of_another_environment_method_or_seed_is_refused(
+    asked: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     save(tmp_path / "policy.safetensors")
     with pytest.raises(ValueError, match=rf"policy\.safetensors: {message}"):
-        read_policies(tmp_path / "policy.safetensors", **({"env": ENV, "method": "bc"} | asked))
+        read_policies(tmp_path / "policy.safetensors", **({"env": ENV, "method": "bc", "seed": 0} | asked))
 
 
 def test_policies_of_another_architecture_are_refused(tmp_path: Path) -> None:
@@ -108,17 +109,17 @@ def test_policies_of_another_architecture_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"policy\.safetensors: checkpoint of another architecture \(\d+ differences\)"
     ):
-        read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc")
+        read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc", seed=0)
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "policy.safetensors"
     with pytest.raises(ValueError, match=r"policy\.safetensors: no such model file"):
-        read_members(path, env=ENV, method="bc")
+        read_members(path, env=ENV, method="bc", seed=0)
     save(path)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"policy\.safetensors: damaged model file"):
-        read_members(path, env=ENV, method="bc")
+        read_members(path, env=ENV, method="bc", seed=0)
 
 
 def test_every_member_of_every_run_has_a_seed_of_its_own() -> None:
