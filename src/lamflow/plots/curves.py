@@ -54,9 +54,7 @@ def drawn_range(panels: Sequence[Axes]) -> tuple[float, float]:
 
 def legend_handle(series: Series) -> Line2D:
     """What stands for a series in a legend."""
-    handle = Line2D([], [], color=series.color, linewidth=1.9, label=series.label)
-    style.dash(handle, series.dashes)
-    return handle
+    return style.legend_line(series.color, series.label, series.dashes, width=1.9)
 
 
 def _spot(run: pd.Series, size: float) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def draw_label_curve(
         raise ValueError(
             "no method with a label budget to draw; the table holds only references (labels 'all', '0' and 'online')"
         )
-    envs = sorted(aggregate["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
+    envs = style.panel_envs(aggregate["env"])
     styles = style.method_styles(aggregate["method"])
     points = {env: _published_points(published if statistic == "mean" else None, env, aggregate) for env in envs}
     rows, columns = style.panel_grid(len(envs))

@@ -29,9 +29,7 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
             f"no method was given {labels} labels; the table has {', '.join(sorted(aggregate['labels'].unique()))}"
         )
     shown = aggregate[aggregate["labels"].isin((labels, *REFERENCE_LABELS))]
-    envs = sorted(shown["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
-    if EVERY_ENV in envs and shown["method"].nunique() > style.MOST_METHODS:
-        envs = [EVERY_ENV]
+    envs = style.panel_envs(shown["env"], lines=shown["method"].nunique())
     styles = style.method_styles(aggregate["method"])
     ranks = shown.sort_values("mean", ascending=False).groupby("env")["method"].agg(list)[envs[-1]]
     heights = [shown[shown["env"] == env]["method"].nunique() for env in envs]

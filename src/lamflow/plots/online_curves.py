@@ -30,7 +30,7 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
     """
     if curves.empty:
         return _nothing_to_draw()
-    envs = sorted(curves["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
+    envs = style.panel_envs(curves["env"])
     styles = style.method_styles(curves["method"])
     marks = {env: _published_marks(published, env, curves) for env in envs}
     rows, columns = style.panel_grid(len(envs))
@@ -44,9 +44,7 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
         for panel in panels[::columns]:
             panel.set_ylabel("normalised return", fontsize=9 if columns < 4 else 8)
         figure.supxlabel("environment steps", fontsize=9)
-        handles = [Line2D([], [], color=look.color, linewidth=1.8, label=look.label) for look in styles.values()]
-        for handle, look in zip(handles, styles.values(), strict=True):
-            style.dash(handle, look.dashes)
+        handles = [style.legend_line(look.color, look.label, look.dashes, width=1.8) for look in styles.values()]
         drawn = [method for method in _MARKS if any(method in found for found in marks.values())]
         handles += [
             Line2D([], [], **_look(method) | {"linestyle": "-"}, label=f"{method[:-1]}, 4M steps)") for method in drawn

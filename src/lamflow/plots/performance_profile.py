@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS
 from lamflow.plots import style
@@ -18,7 +17,7 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
 
     ``profile``: columns of ``summary/profile.csv``, which holds one number of labels and the methods that have none.
     """
-    envs = sorted(profile["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
+    envs = style.panel_envs(profile["env"])
     styles = style.method_styles(profile["method"])
     compared = sorted(set(profile["labels"]) - set(REFERENCE_LABELS))
     rows, columns = style.panel_grid(len(envs))
@@ -39,7 +38,7 @@ def draw_performance_profile(profile: pd.DataFrame) -> Figure:
             panel.set_ylabel("fraction of agents above τ", fontsize=9 if columns < 4 else 8)
         figure.supxlabel("normalised return τ", fontsize=9)
         figure.legend(
-            handles=[_handle(look) for look in styles.values()],
+            handles=[style.legend_line(look.color, look.label, look.dashes, width=1.7) for look in styles.values()],
             title=f"with {', '.join(compared)} labels" if compared else None,
             alignment="left",
             loc="outside upper left",
@@ -58,9 +57,3 @@ def _draw_panel(panel: Axes, table: pd.DataFrame, styles: Mapping[str, style.Met
         panel.fill_between(rows["threshold"], rows["low"], rows["high"], color=look.color, alpha=0.16, linewidth=0)
         (line,) = panel.plot(rows["threshold"], rows["fraction"], color=look.color, linewidth=1.7, zorder=3)
         style.dash(line, look.dashes)
-
-
-def _handle(look: style.MethodStyle) -> Line2D:
-    handle = Line2D([], [], color=look.color, linewidth=1.7, label=look.label)
-    style.dash(handle, look.dashes)
-    return handle

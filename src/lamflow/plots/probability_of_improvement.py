@@ -21,9 +21,7 @@ def draw_probability_of_improvement(improvement: pd.DataFrame, *, labels: str, b
     shown = improvement[(improvement["labels"] == labels) & improvement["baseline"].isin(baselines)]
     if shown.empty:
         raise ValueError(f"no method was compared with {', '.join(baselines)} at {labels} labels")
-    envs = sorted(shown["env"].unique(), key=lambda env: (env == EVERY_ENV, env))
-    if EVERY_ENV in envs and shown["method"].nunique() > style.MOST_METHODS:
-        envs = [EVERY_ENV]
+    envs = style.panel_envs(shown["env"], lines=shown["method"].nunique())
     columns = [name for name in baselines if name in set(shown["baseline"])]
     styles = style.method_styles([*improvement["method"], *improvement["baseline"]])
     means = shown[shown["env"] == envs[-1]].groupby("method")["probability"].mean()

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from lamflow.evaluation.results import EVERY_ENV
 from lamflow.provenance import atomic_path
 
 WIDTH = 7.2
@@ -165,10 +166,9 @@ def set_title(panel: Axes, text: str, columns: int) -> None:
 def legend_columns(labels: Sequence[str]) -> int:
     """Columns of a legend above the panels, filled column by column, such that its rows fit the width and are about equally full."""
     for rows in range(1, len(labels)):
-        columns = -(-len(labels) // rows)
         widths = [max(map(len, labels[start : start + rows])) + 7 for start in range(0, len(labels), rows)]
-        if len(widths) == columns and sum(widths) <= _LEGEND_CHARACTERS:
-            return columns
+        if sum(widths) <= _LEGEND_CHARACTERS:
+            return len(widths)
     return 1
 
 
@@ -182,6 +182,20 @@ def dash(line: Line2D, dashes: Sequence[float]) -> None:
     """Give a line its dashes, if there are any."""
     if dashes:
         line.set_dashes(list(dashes))
+
+
+def legend_line(color: str, label: str, dashes: Sequence[float], *, width: float) -> Line2D:
+    """What stands for a line without markers in a legend."""
+    line = Line2D([], [], color=color, linewidth=width, label=label)
+    dash(line, dashes)
+    return line
+
+
+def panel_envs(envs: Iterable[str], *, lines: int = 0) -> list[str]:
+    """The environments of a figure's panels in order, all of them together last; of more than ``MOST_METHODS`` ``lines`` a panel that one
+    alone, if there."""
+    found = sorted(set(envs), key=lambda env: (env == EVERY_ENV, env))
+    return [EVERY_ENV] if EVERY_ENV in found and lines > MOST_METHODS else found
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:

@@ -85,10 +85,9 @@ class PpoLearner:
         self._running_returns = np.zeros(settings.num_envs)
         self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
         self._ended_now: list[float] = []
-        self._began_in = np.zeros(
-            settings.num_envs, np.int64
-        )  # the rollout in which each environment's present episode began
-        self._num_ended = np.zeros(settings.num_rollouts + 1, np.int64)  # by that rollout; the last entry is of none
+        # By environment the rollout in which its present episode began; by that rollout what has ended of it, the last entry of none.
+        self._began_in = np.zeros(settings.num_envs, np.int64)
+        self._num_ended = np.zeros(settings.num_rollouts + 1, np.int64)
         self._return_sums = np.zeros(settings.num_rollouts + 1)
         self._rollout = Rollout(settings, self.device)
         self._advantages = torch.zeros(0)
