@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from snakemake.utils import update_config
 
 from lamflow.catalogue import ENVIRONMENTS, environment_spec
 from lamflow.config import (
@@ -42,6 +44,24 @@ def online(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_configurations_in_the_repository_are_valid(path: Path) -> None:
     assert read_experiment(path).envs
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.joinpath("variants").glob("*.yaml")), ids=lambda path: path.name)
+def test_variants_are_trained_as_plain_lapo_is(path: Path) -> None:
+    base = yaml.safe_load(CONFIG.joinpath("xland.yaml").read_text())
+    plain, merged = load_experiment(deepcopy(base)), deepcopy(base)
+    update_config(merged, yaml.safe_load(path.read_text()))
+    layered = load_experiment(merged)
+    assert layered.model_copy(update={"lams": plain.lams, "methods": plain.methods}) == plain
+    assert plain.lams.items() <= layered.lams.items() and plain.methods.items() < layered.methods.items()
+    lapo = plain.methods["lapo"]
+    assert isinstance(lapo, LatentMethodSettings)
+    for name in layered.methods.keys() - plain.methods.keys():
+        variant = layered.methods[name]
+        assert isinstance(variant, LatentMethodSettings)
+        assert variant.policy.model_copy(update={"context": 1}) == lapo.policy
+        assert layered.lams[variant.lam].training == plain.lams["lapo"].training
+        assert layered.lams[variant.lam].inverse_dynamics == plain.lams["lapo"].inverse_dynamics
 
 
 def test_numbers_that_arrive_as_text_are_coerced() -> None:
