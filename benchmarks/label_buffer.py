@@ -89,8 +89,8 @@ def main() -> None:
                 "buffer_mib": round(held / 2**20, 1),
                 "unbounded_mib": round(buffer.num_added * row_bytes / 2**20, 1),
                 "resident_mib": [round(value, 1) for value in resident[:: max(1, len(resident) // SAMPLES)]],
-                "resident_mib_third_tenth": round(early, 1),
-                "resident_mib_last_tenths": round(late, 1),
+                "resident_mib_early": round(early, 1),
+                "resident_mib_late": round(late, 1),
                 "growth": round(late / early, 4),
                 "env_steps_per_second": round(curve[-1].env_steps / (time.perf_counter() - started)),
             }
