@@ -43,6 +43,14 @@ def test_a_legends_columns_fit_the_width(longest: int) -> None:
     assert style.legend_height(labels) == pytest.approx(0.19 * (rows - 2))
 
 
+def test_variants_are_named_as_what_they_are_variants_of() -> None:
+    assert [style.label for style in method_styles(["lapo_flow", "my_bc", "other"]).values()] == [
+        "LAPO flow",
+        "my BC",
+        "other",
+    ]
+
+
 def test_references_come_last() -> None:
     assert list(style.method_styles(["random", "oracle_bc", "bc", "vpt"])) == ["bc", "vpt", "oracle_bc", "random"]
 

@@ -104,6 +104,7 @@ _KNOWN = {
     "lapo_rl": MethodStyle("LAPO RL", SKY, "P"),
     "ppo_scratch": MethodStyle("PPO from scratch", "#7F5A2A", "X"),
 }
+_ACRONYMS = {"lapo": "LAPO", "bc": "BC", "vpt": "VPT"}
 _FREE = (
     ("#5B5BD6", "<"),
     ("#C0392B", ">"),
@@ -136,7 +137,8 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
         color, _ = _FREE[place]
         marker = _FREE[(place + rounds - 1) % len(_FREE)][1]
         dashes = _DASHES[(rounds - 1) % len(_DASHES)]
-        styles[name] = MethodStyle(name.replace("_", " "), color, marker, dashes=dashes)
+        words = (_ACRONYMS.get(word, word) for word in name.split("_"))
+        styles[name] = MethodStyle(" ".join(words), color, marker, dashes=dashes)
     return dict(sorted(styles.items(), key=lambda item: (item[1].reference, item[0])))
 
 
