@@ -44,7 +44,7 @@ def test_a_legends_columns_fit_the_width(longest: int) -> None:
 
 
 def test_variants_are_named_as_what_they_are_variants_of() -> None:
-    assert [style.label for style in method_styles(["lapo_flow", "my_bc", "other"]).values()] == [
+    assert [look.label for look in style.method_styles(["lapo_flow", "my_bc", "other"]).values()] == [
         "LAPO flow",
         "my BC",
         "other",
