@@ -130,9 +130,9 @@ def test_no_two_configurations_share_a_folder_of_results() -> None:
 
 
 def test_decoders_that_see_the_observation_are_trained_after_their_policy(checkout: Path, planned: Plan) -> None:
-    edit = "methods={lapo: {kind: latent, lam: lapo, target: flow, decoder: {observation: true}}}"
-    target = "results/tiny/decoders/xland-r1-9x9/lapo/seed0/decoders.safetensors"
-    jobs = planned(checkout, *TINY, target, "--config", edit)
-    assert count(jobs, "Action decoders of lapo") == count(jobs, "Policy of lapo") == 1
-    plain = planned(checkout, *TINY, target)
+    edit = "methods={seeing: {kind: latent, lam: lapo, target: flow, decoder: {observation: true}}}"
+    target = "results/tiny/decoders/xland-r1-9x9/{}/seed0/decoders.safetensors"
+    jobs = planned(checkout, *TINY, target.format("seeing"), "--config", edit)
+    assert count(jobs, "Action decoders of seeing") == count(jobs, "Policy of seeing") == 1
+    plain = planned(checkout, *TINY, target.format("lapo"))
     assert count(plain, "Action decoders of lapo") == 1 and not count(plain, "Policy of")
