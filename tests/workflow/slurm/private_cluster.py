@@ -140,7 +140,10 @@ class PrivateCluster:
         until(lambda: self._answers("sinfo", "--noheader"), seconds=60, what="slurmctld")
 
     def stop_controller(self) -> None:
-        self._end("slurmctld", signal.SIGTERM)
+        """In order: killed before it has saved its state, it would come back without jobs that its nodes run."""
+        daemon = self._daemons.pop("slurmctld")
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=120)
 
     def start_node(self, node: str) -> None:
         self._start(f"slurmd.{node}", "slurmd", "-D", "-N", node)
@@ -151,6 +154,23 @@ class PrivateCluster:
         doomed = self._job_processes(node)
         self._end(f"slurmd.{node}", signal.SIGKILL)
         kill_all(doomed)
+
+    def resume_drained_nodes(self) -> dict[str, str]:
+        """Slurm takes nodes out of service when an answer is late, as on a slow host. Let them take jobs again, as an administrator
+        would; by node its state and Slurm's reason."""
+        listed = self.command(
+            "sinfo", "--noheader", "--Node", "--states=drain,down,fail", "--format=%N|%T: %E"
+        ).splitlines()
+        drained = dict(line.split("|", 1) for line in listed)
+        for node in drained:
+            self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        return drained
+
+    def complaints(self) -> str:
+        """What slurmctld and the nodes' daemons logged as errors, for a test that has failed."""
+        logs = sorted(self.folder.glob("slurm*.log"))
+        errors = [f"{log.name}: {line}" for log in logs for line in log.read_text().splitlines() if "error" in line]
+        return "\n".join(errors[-60:])
 
     def node_state(self, node: str) -> str:
         return self.command("sinfo", "--noheader", "--nodes", node, "--format=%T").split()[0].rstrip("*")

@@ -25,11 +25,15 @@ class WholeRun:
     """The run of ``config/tiny.yaml`` in ``checkout``, which begins at once and goes on beside other tests.
 
     ``seen`` counts how often somebody looked at the queue ("looks") and how many jobs with a GPU ran at once at most ("most").
+    ``outage`` is when slurmctld was told to end and when it answered again, in seconds of the epoch. ``drained`` are the nodes that
+    Slurm took out of service meanwhile, which went on after that, and why.
     """
 
     def __init__(self, cluster: PrivateCluster, checkout: Path) -> None:
         self.cluster, self.checkout = cluster, checkout
         self.seen: Counter[str] = Counter()
+        self.outage: tuple[float, float] | None = None
+        self.drained: list[dict[str, str]] = []
         self.driver = Driver(cluster, checkout, "all", TINY)
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor()
@@ -59,6 +63,8 @@ class WholeRun:
         while not self._ended.wait(0.5):
             try:
                 running = self._running()
+                if self.seen["looks"] % 10 == 0 and (drained := self.cluster.resume_drained_nodes()):
+                    self.drained.append(drained)
             except AssertionError:  # slurmctld is away
                 continue
             self.seen["looks"] += 1
@@ -69,6 +75,8 @@ class WholeRun:
             return self._ended.is_set() or any(comment.startswith("rule_train_lam_") for comment in self._running())
 
         until(trains, seconds=600, what="the first training", poll=0.5)
+        began = time.time()
         self.cluster.stop_controller()
         time.sleep(OUTAGE_SECONDS)
         self.cluster.start_controller()
+        self.outage = (began, time.time())
