@@ -140,10 +140,8 @@ class PrivateCluster:
         until(lambda: self._answers("sinfo", "--noheader"), seconds=60, what="slurmctld")
 
     def stop_controller(self) -> None:
-        """In order: killed before it has saved its state, it would come back without jobs that its nodes run."""
-        daemon = self._daemons.pop("slurmctld")
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(timeout=120)
+        """With time to save its state: killed before, it would come back without jobs that its nodes run."""
+        self._end("slurmctld", signal.SIGTERM, seconds=120)
 
     def start_node(self, node: str) -> None:
         self._start(f"slurmd.{node}", "slurmd", "-D", "-N", node)
@@ -210,11 +208,11 @@ class PrivateCluster:
                 start_new_session=True,
             )
 
-    def _end(self, name: str, number: signal.Signals) -> None:
+    def _end(self, name: str, number: signal.Signals, *, seconds: float = 20) -> None:
         daemon = self._daemons.pop(name)
         daemon.send_signal(number)
         try:
-            daemon.wait(timeout=20)
+            daemon.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()

@@ -26,6 +26,7 @@ def test_only_the_outage_cost_jobs_an_attempt(said: str, whole_run: WholeRun) ->
     for job in re.findall(r"SLURM-job '(\d+)' failed", said):
         (log,) = whole_run.checkout.joinpath("logs", "slurm").rglob(f"{job}.log")
         told = "\n".join([log.read_text(), str(whole_run.drained), whole_run.cluster.complaints()])
+        assert re.search(r"^srun: (error|fatal)", log.read_text(), flags=re.MULTILINE), told
         assert job not in stages, told
         assert began <= log.stat().st_mtime <= ended + GRACE_SECONDS, told
 
@@ -44,6 +45,10 @@ def test_jobs_on_a_gpu_got_one_from_slurm_and_the_others_none(said: str, whole_r
             assert visible and re.fullmatch(r"\d+", visible), record
         else:
             assert not visible, record
+
+
+def test_no_job_outlived_its_end_and_had_its_node_drained(said: str, whole_run: WholeRun) -> None:
+    assert "Kill task failed" not in str(whole_run.drained)
 
 
 def test_no_more_gpu_jobs_ran_at_once_than_there_are_gpus(said: str, whole_run: WholeRun) -> None:
