@@ -69,7 +69,8 @@ def strike(cluster: PrivateCluster, fault: str, job: str) -> None:
         case "scancel":
             cluster.command("scancel", job)
         case "time limit":
-            cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+            hours, minutes, _ = map(int, details(cluster, job)["RunTime"].split(":"))
+            cluster.command("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
         case "end of time":
             cluster.command("scontrol", "update", f"JobId={job}", "EndTime=now")
         case "kill -9":
@@ -80,13 +81,12 @@ def strike(cluster: PrivateCluster, fault: str, job: str) -> None:
 
 
 class Struck(NamedTuple):
-    """A run in which each training's first job (``jobs``) was struck after a checkpoint; ``ended`` is the step that a first attempt
-    ended after, for those that could say so."""
+    """A run in which each training's first job (``jobs``) was struck after a checkpoint. The driver ``said`` what each failed attempt
+    had logged: by then the next attempt may have begun the log anew."""
 
     checkout: Path
     said: str
     jobs: dict[str, str]
-    ended: dict[str, int]
 
 
 @pytest.fixture(scope="module")
@@ -95,35 +95,35 @@ def struck_run(
 ) -> Struck:
     checkout = with_episodes(finished_run, tmp_path_factory.mktemp("struck") / "checkout")
     hold_trainings(cluster)
-    driver = drive(checkout, *lam_targets(), TINY)
+    driver = drive(checkout, *lam_targets(), TINY, "--show-failed-logs")
     struck: dict[str, str] = {}
-    ended: dict[str, int] = {}
     deadline = time.monotonic() + 300
-    while len(struck) < len(FAULTS) or len(ended) < len(SIGNALS):
+    while len(struck) < len(FAULTS):
         assert driver.process.poll() is None, driver.said[-4000:]
-        assert time.monotonic() < deadline, f"struck and ended within 300 s: {struck} {ended}\n{driver.said[-4000:]}"
+        assert time.monotonic() < deadline, f"struck within 300 s: {struck}\n{driver.said[-4000:]}"
         held = held_trainings(cluster)
         for lam, fault in FAULTS.items():
             if lam in held and lam not in struck:
                 strike(cluster, fault, held[lam])
                 struck[lam] = held[lam]
-            last_words = re.search(r"SIGTERM ended the training after step (\d+) of", log_of(checkout, lam))
-            if fault in SIGNALS and last_words:
-                ended[lam] = int(last_words[1])
         time.sleep(0.1)
-    return Struck(checkout, driver.wait(seconds=400), struck, ended)
-
-
-def log_of(checkout: Path, lam: str) -> str:
-    """A training's log, which begins anew with each attempt; "" before the first."""
-    path = checkout.joinpath("results/tiny/logs/train_lam", f"{lam}.log")
-    return path.read_text() if path.exists() else ""
+    return Struck(checkout, driver.wait(seconds=400), struck)
 
 
 def resumed_at(checkout: Path, lam: str) -> int:
     """The step that a training's last attempt began with, as its log says."""
-    found = re.search(r"^resumed from step (\d+) of ", log_of(checkout, lam), flags=re.MULTILINE)
-    assert found, log_of(checkout, lam)
+    log = checkout.joinpath("results/tiny/logs/train_lam", f"{lam}.log").read_text()
+    found = re.search(r"^resumed from step (\d+) of ", log, flags=re.MULTILINE)
+    assert found, log
+    return int(found[1])
+
+
+def ended_after(said: str, lam: str) -> int:
+    """The step that a training's first attempt ended after, as its log said when the attempt had failed."""
+    log = re.search(rf"^Logfile \S*/{lam}\.log:\n=+\n(.*?)^=+$", said, flags=re.MULTILINE | re.DOTALL)
+    assert log, said[-6000:]
+    found = re.search(r"SIGTERM ended the training after step (\d+) of", log[1])
+    assert found, log[1]
     return int(found[1])
 
 
@@ -147,7 +147,7 @@ def test_the_second_attempt_resumed_from_a_checkpoint(struck_run: Struck, lam: s
 
 @pytest.mark.parametrize("lam", [lam for lam in LAMS if FAULTS[lam] in SIGNALS], ids=FAULTS.get)
 def test_a_signal_loses_no_step(struck_run: Struck, lam: str) -> None:
-    assert resumed_at(struck_run.checkout, lam) == struck_run.ended[lam]
+    assert resumed_at(struck_run.checkout, lam) == ended_after(struck_run.said, lam)
 
 
 @pytest.mark.parametrize("lam", LAMS, ids=FAULTS.get)
