@@ -20,6 +20,7 @@ from lamflow.config import (
 
 CONFIG = Path(__file__).parents[1] / "config"
 FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})
+VARIANTS = sorted(CONFIG.joinpath("variants").glob("*.yaml"))
 
 
 def minimal(**changes: Any) -> dict[str, Any]:
@@ -46,12 +47,17 @@ def test_the_configurations_in_the_repository_are_valid(path: Path) -> None:
     assert read_experiment(path).envs
 
 
-@pytest.mark.parametrize("path", sorted(CONFIG.joinpath("variants").glob("*.yaml")), ids=lambda path: path.name)
+def over_xland(*paths: Path) -> Experiment:
+    """config/xland.yaml with files layered over it, as Snakemake does it."""
+    merged = yaml.safe_load(CONFIG.joinpath("xland.yaml").read_text())
+    for path in paths:
+        update_config(merged, yaml.safe_load(path.read_text()))
+    return load_experiment(merged)
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.name)
 def test_variants_are_trained_as_plain_lapo_is(path: Path) -> None:
-    base = yaml.safe_load(CONFIG.joinpath("xland.yaml").read_text())
-    plain, merged = load_experiment(deepcopy(base)), deepcopy(base)
-    update_config(merged, yaml.safe_load(path.read_text()))
-    layered = load_experiment(merged)
+    plain, layered = over_xland(), over_xland(path)
     assert layered.model_copy(update={"lams": plain.lams, "methods": plain.methods}) == plain
     assert plain.lams.items() <= layered.lams.items() and plain.methods.items() < layered.methods.items()
     lapo = plain.methods["lapo"]
@@ -62,6 +68,12 @@ def test_variants_are_trained_as_plain_lapo_is(path: Path) -> None:
         assert variant.policy.model_copy(update={"context": 1}) == lapo.policy
         assert layered.lams[variant.lam].training == plain.lams["lapo"].training
         assert layered.lams[variant.lam].inverse_dynamics == plain.lams["lapo"].inverse_dynamics
+
+
+def test_a_variant_that_several_files_name_is_the_same_in_each() -> None:
+    for path in VARIANTS:
+        alone, last = over_xland(path), over_xland(*VARIANTS)
+        assert alone.lams.items() <= last.lams.items() and alone.methods.items() <= last.methods.items(), path.name
 
 
 def test_numbers_that_arrive_as_text_are_coerced() -> None:
