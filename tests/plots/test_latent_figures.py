@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lamflow.catalogue import MINIGRID_ACTIONS
 from lamflow.evaluation.codes import count_codes
 from lamflow.plots.code_actions import MOST_CODES, draw_code_actions
-from lamflow.plots.film_strip import draw_film_strip
+from lamflow.plots.film_strip import difference_picture, draw_film_strip
 from lamflow.plots.latent_panels import LatentPanel
 from lamflow.plots.latent_space import draw_latent_space, principal_plane
 from lamflow.plots.latent_umap import LEAST_POINTS, draw_latent_umap, umap_plane
@@ -140,34 +140,42 @@ def test_film_strip_outlines_exactly_the_changed_cells(svg_texts: SvgTexts) -> N
     box = figure.axes[3].patches[0].get_bbox()
     assert (box.x0, box.y0, box.width, box.height) == (11.5, 7.5, 4, 4)
     texts = " ".join(svg_texts(figure))
-    for part in ("doorkey, lapo", "start frame", "turn left", "code 4 (50%)", "toggle 60%"):
+    for part in ("doorkey, lapo", "now", "really next:", "turn left", "code 4 (50%)", "toggle 60%", "differ from now"):
         assert part in texts
 
 
-def test_film_strip_of_pixels_keeps_the_colour_of_what_a_code_does() -> None:
-    start = np.full((64, 64, 3), (200, 40, 40), np.uint8)
-    scrolled = start.copy()
-    scrolled[:, 30:] = (40, 200, 40)
-    jumped = scrolled.copy()
-    jumped[10:14, 20:24] = (0, 0, 255)
+def test_film_strip_of_pixels_shows_frames_as_they_are_and_under_them_what_differs_from_now(
+    svg_texts: SvgTexts,
+) -> None:
+    start = np.full((64, 64, 3), 100, np.uint8)
+    moved = start.copy()
+    moved[10:14, 20:24], moved[40:44, 20:24] = 250, 0
     figure = draw_film_strip(
         start_frame=start,
-        true_next=jumped,
+        true_next=moved,
         true_action="up",
-        predictions=np.stack([scrolled, jumped]),
-        captions=["code 0 (60%)", "code 1 (40%)"],
+        predictions=np.stack([start, moved]),
+        captions=["if code 0 (60%)", "if code 1 (40%)"],
         render=lambda frame: frame,
         title="coinrun",
     )
-    first, followed, _, prediction = (np.asarray(panel.images[0].get_array(), int) for panel in figure.axes[:4])
-    np.testing.assert_array_equal(first, start)
-    grey = {name: np.ptp(image, axis=-1) == 0 for name, image in (("followed", followed), ("code 1", prediction))}
-    assert grey["followed"][40, 5] and not grey["followed"][40, 40], "the scrolled part differs from the start frame"
-    assert grey["code 1"][40, 5] and grey["code 1"][40, 40], "both codes scroll"
-    for image in (followed, prediction):
-        np.testing.assert_array_equal(image[10:14, 20:24], jumped[10:14, 20:24])
-        assert image[40, 5].min() > 190, "pale"
-    assert not any(panel.patches for panel in figure.axes[:4])
+    images = [np.asarray(panel.images[0].get_array(), int) if panel.images else None for panel in figure.axes]
+    for shown, frame in zip(images[:4], [start, moved, start, moved], strict=True):
+        np.testing.assert_array_equal(shown, frame)
+    assert images[6] is None, "now does not differ from now"
+    same, differs = images[8], images[9]
+    assert same is not None and differs is not None
+    np.testing.assert_array_equal(images[7], differs)
+    assert same.min() == 255, "white"
+    brighter, darker = differs[12, 22], differs[42, 22]
+    assert brighter[0] > brighter[2] and darker[2] > darker[0] and differs[60, 60].min() == 255
+    assert not any(panel.patches for panel in figure.axes)
+    assert {"brighter than now", "darker than now", "as now"} <= set(svg_texts(figure))
+
+
+def test_colours_that_change_at_equal_brightness_are_drawn_as_different() -> None:
+    before, after = (np.broadcast_to(np.array(colour, np.uint8), (2, 2, 3)) for colour in ((90, 30, 60), (30, 90, 60)))
+    assert difference_picture(before, after).min() < 200
 
 
 def test_film_strip_needs_a_caption_for_each_prediction() -> None:

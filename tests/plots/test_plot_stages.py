@@ -180,7 +180,7 @@ def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path
         latents=write_latents("lapo", 2),
         output=tmp_path / "film_strip.svg",
     )
-    check(tmp_path / "film_strip.svg", "plot_film_strip", "start frame", "what followed:", f"{ENV}, lapo, seed 0")
+    check(tmp_path / "film_strip.svg", "plot_film_strip", "now", "really next:", f"{ENV}, lapo, seed 0")
 
 
 def test_the_start_frame_is_one_of_the_most_frequent_action(episodes: Path) -> None:

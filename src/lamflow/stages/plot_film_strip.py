@@ -91,8 +91,7 @@ def _episode_start(arrays: EpisodeArrays, row: int) -> int:
 def _caption(table: CodeTable, code: int, action_names: tuple[str, ...]) -> str:
     """Code and its share of the transitions; the true action it goes with most, and how often it does."""
     counts = table.counts[code]
-    label = table.labels[code]
-    number = label if label.startswith("#") else f"code {label}"
     return (
-        f"{number} ({table.frequencies[code]:.0%})\n{action_names[counts.argmax()]} {counts.max() / counts.sum():.0%}"
+        f"if code {table.labels[code]} ({table.frequencies[code]:.0%})\n"
+        f"{action_names[counts.argmax()]} {counts.max() / counts.sum():.0%}"
     )
