@@ -12,7 +12,7 @@ from lamflow.evaluation import columns
 from lamflow.lam.probe import PROBE_WIDTHS
 
 ROOT = Path(__file__).parents[1]
-METRIC = re.compile(r'"((?:loss|fdm|codebook|optimizer|supervision)/\w+)"')
+METRIC = re.compile(r'"((?:loss|fdm|latent|codebook|optimizer|supervision|probe)/\w+)"')
 PROBE = re.compile(r'f"(probe/\{kind\}\w+)"')
 
 
@@ -28,7 +28,7 @@ def logged_metrics() -> list[str]:
 
 def test_the_search_for_metrics_finds_those_of_every_kind() -> None:
     kinds = {name.split("/")[0] for name in logged_metrics()}
-    assert {"loss", "fdm", "codebook", "optimizer", "probe", "supervision"} <= kinds
+    assert {"loss", "fdm", "latent", "codebook", "optimizer", "probe", "supervision"} <= kinds
 
 
 @pytest.mark.parametrize("name", logged_metrics())

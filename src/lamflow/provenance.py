@@ -20,11 +20,18 @@ from typing import Any
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
 CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_online", "_ppo", "_training")
 UNDIGESTED_MODULES = frozenset(
-    {"lamflow", "lamflow.catalogue", "lamflow.provenance", *(f"lamflow.config{part}" for part in CONFIG_MODULES)}
+    {
+        "lamflow",
+        "lamflow.catalogue",
+        "lamflow.lam.verdicts",
+        "lamflow.provenance",
+        *(f"lamflow.config{part}" for part in CONFIG_MODULES),
+    }
 )
 """Modules that code digests leave out, since every stage imports them: a new default, a new environment or another line in
 the provenance file would otherwise invalidate everything. What they decide reaches a stage as values, and these are among
-its params: the settings that it reads, and its environment's entry in the catalogue."""
+its params: the settings that it reads, and its environment's entry in the catalogue. Verdicts are told in a training's log and change
+nothing of it; the rule that writes them into a table has their digest among its params."""
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,9 +21,6 @@ from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
 SPEC = environment_spec("procgen-bigfish")
-STEP, SIDE, LENGTH = 16, 16, 20
-MOVES = {1: (0, -1), 7: (0, 1), 3: (1, 0), 5: (-1, 0), 4: (0, 0), 9: (0, 0)}
-"""Actions of Procgen by what they do: (rows, columns); 9 is another 4."""
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"kind": "impala", "stem": "patch", "channels": [16, 16], "blocks": 1, "hidden_width": 32},
     "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
@@ -33,40 +29,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def squares(num_episodes: int, seed: int) -> EpisodeArrays:
-    """Episodes of a bright square that moves at random on a dark ground, with no final observations, like Procgen's."""
-    generator = np.random.default_rng(seed)
-    count = num_episodes * LENGTH
-    frames, ends = np.full((count, 64, 64, 3), 40, np.uint8), np.zeros(count, np.bool_)
-    actions = generator.choice(list(MOVES), count)
-    for row in range(count):
-        if row % LENGTH == 0:
-            corner = STEP * generator.integers(0, 64 // STEP, 2)
-        top, left = corner
-        frames[row, top : top + SIDE, left : left + SIDE] = (250, 200, 120)
-        corner = np.clip(corner + STEP * np.array(MOVES[int(actions[row])]), 0, 64 - SIDE)
-    ends[LENGTH - 1 :: LENGTH] = True
-    empty = np.zeros((count, 0), np.uint8)
-    return EpisodeArrays(
-        observations=frames,
-        proprioception=empty,
-        task=empty,
-        actions=actions,
-        rewards=np.zeros(count, np.float32),
-        terminated=ends,
-        truncated=np.zeros(count, np.bool_),
-        episode_starts=np.arange(0, count, LENGTH),
-        level_seeds=np.arange(num_episodes),
-    )
-
-
 @pytest.fixture(scope="module")
-def episodes() -> EpisodeArrays:
+def episodes(squares: Callable[..., EpisodeArrays]) -> EpisodeArrays:
     return squares(40, seed=0)
 
 
 @pytest.fixture(scope="module")
-def other_episodes() -> EpisodeArrays:
+def other_episodes(squares: Callable[..., EpisodeArrays]) -> EpisodeArrays:
     return squares(15, seed=1)
 
 

@@ -51,9 +51,22 @@ def test_the_metrics_that_people_look_at_are_logged(world: Any) -> None:
     common = {"loss/total", "loss/reconstruction", "loss/commitment", "optimizer/gradient_norm"}
     common |= {f"fdm/{name}" for name in ("loss", "loss_shuffled_latent", "loss_copy_last_frame")}
     common |= {f"fdm/{name}" for name in ("changed_cell_accuracy", "frame_accuracy")}
+    common |= {"fdm/loss_difference_error", "fdm/nearer_next_frame", "latent/deviation"}
+    common |= {"probe/fitted_transitions", "probe/judged_transitions"}
     common |= {f"probe/{kind}_accuracy{part}" for kind in ("linear", "mlp") for part in ("", "_effectful")}
     assert names["continuous"] == common
-    assert names["lapo"] == common | {"codebook/perplexity", "codebook/used_fraction"}
+    assert names["lapo"] == common | {
+        f"codebook/{name}" for name in ("perplexity", "joint_perplexity", "used_fraction")
+    }
+
+
+def test_the_log_of_a_training_ends_with_the_verdict(
+    world: Any, quick_probes: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dozen steps teach nothing."""
+    world.train_lam("lapo", tmp_path)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"lapo on {ENV}, seed 0: ") and "Try" in last
 
 
 def test_a_supervised_lam_sees_the_labels_of_decoders_and_is_a_lam_like_others(

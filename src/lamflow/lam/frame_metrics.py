@@ -1,5 +1,8 @@
 """What copying the present frame would cost, and how much of the change a prediction gets right: counts over batches of windows.
 
+A prediction is *nearer to the next frame* when it differs less from o_{t+1} than from o_t. That it is so is one of the two signs by which
+LAPA's authors tell a trained model (github.com/LatentActionPretraining/LAPA/issues/26). It is counted over the frames that change.
+
 Shapes: B batch, H and W frame sides, D latent width.
 """
 
@@ -9,6 +12,22 @@ import torch
 from torch import Tensor
 
 from lamflow.lam.model import LatentActionModel
+
+
+class NearerFrames:
+    """Of the frames that change, how many predictions are nearer to the next frame than to the present one."""
+
+    def __init__(self) -> None:
+        self.changing = self.nearer = 0
+
+    def add(self, changes_B: Tensor, to_present_B: Tensor, to_next_B: Tensor) -> None:
+        """bool [B]: whether o_{t+1} differs from o_t; and the prediction's distances to both, in any one measure."""
+        self.changing += int(changes_B.sum())
+        self.nearer += int((changes_B & (to_next_B < to_present_B)).sum())
+
+    def share(self) -> float:
+        """0 .. 1; ``nan`` where no frame changes."""
+        return self.nearer / self.changing if self.changing else float("nan")
 
 
 class GridFrameMetrics:
@@ -21,12 +40,16 @@ class GridFrameMetrics:
         self.category_sizes = category_sizes
         self.frames = self.cells = self.frames_right = self.changed = self.changed_right = 0
         self.same = [0] * len(category_sizes)
+        self.nearer = NearerFrames()
 
     def add(self, model: LatentActionModel, windows_B3HW2: Tensor, latents_BD: Tensor) -> None:
         """Count a batch of windows and the model's predictions of them."""
         self.add_windows(windows_B3HW2)
-        right = (model.predict(windows_B3HW2[:, :2], latents_BD) == windows_B3HW2[:, 2]).all(-1)
+        predicted = model.predict(windows_B3HW2[:, :2], latents_BD)
+        right = (predicted == windows_B3HW2[:, 2]).all(-1)
+        unmoved = (predicted == windows_B3HW2[:, 1]).all(-1)
         changed = (windows_B3HW2[:, 1] != windows_B3HW2[:, 2]).any(-1)
+        self.nearer.add(changed.flatten(1).any(1), (~unmoved).flatten(1).sum(1), (~right).flatten(1).sum(1))
         self.changed += int(changed.sum())
         self.changed_right += int(right[changed].sum())
         self.frames_right += int(right.flatten(1).all(1).sum())
@@ -44,6 +67,7 @@ class GridFrameMetrics:
             "fdm/loss_copy_last_frame": self.copy_last_frame_loss(),
             "fdm/changed_cell_accuracy": self.changed_right / max(1, self.changed),
             "fdm/frame_accuracy": self.frames_right / self.frames,
+            "fdm/nearer_next_frame": self.nearer.share(),
         }
 
     def copy_last_frame_loss(self) -> float:
@@ -66,10 +90,17 @@ class PixelFrameMetrics:
     def __init__(self) -> None:
         self.frames = 0
         self.squared_change = 0.0
+        self.nearer = NearerFrames()
 
     def add(self, model: LatentActionModel, windows_B3HWC: Tensor, latents_BD: Tensor) -> None:
-        """Count a batch of windows; the loss says all about the predictions."""
+        """Count a batch of windows and the model's predictions of them."""
         self.add_windows(windows_B3HWC)
+        predicted = model.predict(windows_B3HWC[:, :2], latents_BD).float()
+        to_present, to_next = (
+            (predicted - frame).square().flatten(1).sum(1) for frame in (windows_B3HWC[:, 1], windows_B3HWC[:, 2])
+        )
+        changes = (windows_B3HWC[:, 1] != windows_B3HWC[:, 2]).flatten(1).any(1)
+        self.nearer.add(changes, to_present, to_next)
 
     def add_windows(self, windows_B3HWC: Tensor) -> None:
         """Count what changes."""
@@ -83,4 +114,5 @@ class PixelFrameMetrics:
         return {
             "fdm/loss_copy_last_frame": copied,
             "fdm/change_explained": 1 - loss / copied if copied else float("nan"),
+            "fdm/nearer_next_frame": self.nearer.share(),
         }

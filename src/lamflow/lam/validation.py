@@ -52,28 +52,62 @@ def codebook_metrics(codes_NT: Tensor, *, codes_each: int, codebooks: int) -> di
     return {"codebook/perplexity": sum(perplexities) / count, "codebook/used_fraction": sum(fractions) / count}
 
 
+def latent_metrics(latents: Latents) -> dict[str, float]:
+    """How far the latents of transitions differ, whatever their scale, and how many codes they effectively have.
+
+    The deviation is the root mean square distance of the continuous latents to their mean, as a share of their root mean square
+    length: 0 (all alike) .. 1. The joint perplexity is that of whole codes, all tokens together; absent without codes.
+    """
+    continuous_ND = latents.continuous.double()
+    length = continuous_ND.square().sum()
+    distance = (continuous_ND - continuous_ND.mean(0)).square().sum()
+    found = {"latent/deviation": (distance / length).sqrt().item() if length > 0 else 0.0}
+    if latents.codes.shape[1]:
+        counts = torch.unique(latents.codes, dim=0, return_counts=True)[1]
+        frequencies = counts.double() / counts.sum()
+        found["codebook/joint_perplexity"] = torch.special.entr(frequencies).sum().exp().item()
+    return found
+
+
+def error_of_mean(values_N: Tensor, groups_N: Tensor) -> float:
+    """Standard error of the mean of float64 [N] whose values depend on each other within a group (int64 [N]: an episode).
+
+    The linearised error of a mean over clusters; ``nan`` when there is one group alone.
+    """
+    members = torch.unique(groups_N, return_inverse=True)[1]
+    deviations_G = values_N.new_zeros(int(members.max()) + 1).index_add(0, members, values_N - values_N.mean())
+    count = len(deviations_G)
+    if count < 2:
+        return float("nan")
+    return (deviations_G.square().sum() * count / (count - 1)).sqrt().item() / len(values_N)
+
+
 @torch.no_grad()
 def forward_metrics(
     model: LatentActionModel, data: EpisodeTensors, rows_N: Tensor, quantized_ND: Tensor
 ) -> dict[str, float]:
     """How well the FDM predicts held-out frames, and how much of that it owes to the latent.
 
-    Losses (see ``LatentActionModel.prediction_loss``) with the true latent, with another transition's, and of
-    copying the last frame; and the accuracies that suit the kind of frame.
+    Losses (see ``LatentActionModel.prediction_loss``) with the true latent, with another transition's (and the standard error of the
+    difference), and of copying the last frame; and the accuracies that suit the kind of frame.
     """
     generator = torch.Generator().manual_seed(0)
     shuffled_ND = quantized_ND[torch.randperm(len(quantized_ND), generator=generator).to(quantized_ND.device)]
     frames = PixelFrameMetrics() if model.spec.view == "pixels" else GridFrameMetrics(model.spec.category_sizes)
     true_loss = shuffled_loss = 0.0
+    differences: list[Tensor] = []
     parts = (window_batches(data, rows_N), inference_batches(quantized_ND), inference_batches(shuffled_ND))
     for windows, quantized, shuffled in zip(*parts, strict=True):
-        true_loss += model.prediction_loss(windows, quantized).sum().item()
-        shuffled_loss += model.prediction_loss(windows, shuffled).sum().item()
+        true_losses, shuffled_losses = (model.prediction_loss(windows, latents) for latents in (quantized, shuffled))
+        true_loss += true_losses.sum().item()
+        shuffled_loss += shuffled_losses.sum().item()
+        differences.append(shuffled_losses.double() - true_losses.double())
         frames.add(model, windows, quantized)
     loss = true_loss / len(rows_N)
     return {
         "fdm/loss": loss,
         "fdm/loss_shuffled_latent": shuffled_loss / len(rows_N),
+        "fdm/loss_difference_error": error_of_mean(torch.cat(differences), data.starts[rows_N]),
         **frames.values(loss),
     }
 
@@ -96,7 +130,10 @@ def held_out_metrics(
     classes = torch.tensor(spec.class_of_action, device=test.device) if spec.action_classes else None
     return {
         **forward_metrics(model, test, test_rows, tested.quantized),
+        **latent_metrics(tested),
         **codebook_metrics(tested.codes, codes_each=quantizer.codes, codebooks=quantizer.codebooks),
+        "probe/fitted_transitions": len(fit_rows),
+        "probe/judged_transitions": len(test_rows),
         **probe_accuracy(
             fit_latents=fitted.continuous,
             fit_actions=fit.actions[fit_rows],

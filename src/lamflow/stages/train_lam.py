@@ -15,6 +15,7 @@ from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
+from lamflow.lam.verdicts import judge
 from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
@@ -35,7 +36,8 @@ def train_lam(
     state_dir: Path | str,
 ) -> None:
     """Train the LAM ``lam`` of ``env`` on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
-    seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value).
+    seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value). The last line
+    that it prints is the verdict on the model.
 
     With supervision it also sees the labels that a decoder of the same count, draw and seed gets.
     """
@@ -46,6 +48,7 @@ def train_lam(
     identity = settings_digest(
         [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, code_digest(__name__)]
     )
+    title = f"{lam} on {env}, seed {seed}"
     log = MetricsLog(
         LoggingSettings.model_validate(logging), run_name=f"{env}/lam/{lam}/seed{seed}", directory=Path(state_dir)
     )
@@ -59,7 +62,7 @@ def train_lam(
         state_dir=Path(state_dir),
         identity=identity,
         labelled_rows=_labelled_rows(train_store, typed.supervision, seed),
-        title=f"{lam} on {env}, seed {seed}",
+        title=title,
     )
     log.finish()
     if not is_main():
@@ -82,6 +85,7 @@ def train_lam(
         wall_seconds=time.monotonic() - started,
     )
     remove_checkpoints(Path(state_dir))
+    print(f"{title}: {judge(log.latest('validation'))}")
 
 
 def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None, seed: int) -> Tensor | None:
