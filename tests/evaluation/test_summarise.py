@@ -256,9 +256,28 @@ def test_lam_table_has_the_last_validation_value_of_each_metric(
     runs = [{"env": ENVS[0], "lam": lam, "seed": 0} for lam in ("lapo", "continuous")]
     summarise_lams(metrics=[first, second], runs=runs, output=tmp_path / "lams.csv")
     table = pd.read_csv(tmp_path / "lams.csv").set_index("lam")
-    assert list(table.columns) == ["env", "seed", "step", "codebook/perplexity", "fdm/loss"]
+    assert list(table.columns) == ["env", "seed", "step", "verdict", "reason", "codebook/perplexity", "fdm/loss"]
     assert table.loc["lapo", ["step", "codebook/perplexity", "fdm/loss"]].tolist() == [200, 5.0, 1.0]
     assert pd.isna(table.loc["continuous", "codebook/perplexity"])
+
+
+def test_lam_table_has_a_verdict_on_each_model_and_the_log_tells_it(
+    write_metrics: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {"fdm/loss": 1.0, "fdm/loss_copy_last_frame": 2.0}
+    paths = [
+        write_metrics(
+            name,
+            [(200, "validation", *item) for item in (losses | {"fdm/loss_shuffled_latent": shuffled}).items()],
+        )
+        for name, shuffled in (("a", 3.0), ("b", 1.0))
+    ]
+    runs = [{"env": ENVS[0], "lam": "lapo", "seed": seed} for seed in (0, 1)]
+    summarise_lams(metrics=paths, runs=runs, output=tmp_path / "lams.csv")
+    table = pd.read_csv(tmp_path / "lams.csv")
+    assert table["verdict"].tolist() == ["healthy", "latent ignored"]
+    assert "Try more `training.steps`" in table["reason"][1]
+    assert "Latent action models: 1 latent ignored, 1 healthy." in capsys.readouterr().out
 
 
 def test_lam_without_validation_is_named(write_metrics: Callable[..., Path], tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def test_logging_and_another_environment_rerun_nothing_but_summaries_and_plots_o
     assert old == []
 
 
+def test_another_rule_for_verdicts_reruns_their_table_alone(finished: Path, planned: Callable) -> None:
+    edit_code(finished, "lam/verdicts.py")
+    assert planned(finished, *TINY) == ["Summary of the latent action models"]
+
+
 def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
     for path in finished.joinpath("src/lamflow").rglob("*.py"):
         if path.read_text():

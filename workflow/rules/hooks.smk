@@ -22,3 +22,15 @@ onstart:
         )
     except (ValueError, OSError) as error:
         raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    lam_table = Path("results", EXPERIMENT.experiment, "summary", "lams.csv")
+    if lam_table.exists():
+        # Imported here alone: it reads tables by pandas.
+        from lamflow.evaluation.lam_tables import read_lams, told
+
+        try:
+            print(told(read_lams(lam_table)), file=sys.stderr)
+        except ValueError as error:
+            print(error, file=sys.stderr)

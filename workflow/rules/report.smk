@@ -104,7 +104,12 @@ rule summarise_lams:
     input:
         metrics=lam_metrics,
     output:
-        table="results/{experiment}/summary/lams.csv",
+        table=report(
+            "results/{experiment}/summary/lams.csv",
+            caption="../report/lams.rst",
+            category="Latent actions",
+            labels={"plot": "verdicts and metrics", "environment": "all", "LAM": "all"},
+        ),
     log:
         "results/{experiment}/logs/summarise_lams.log",
     benchmark:
@@ -118,6 +123,7 @@ rule summarise_lams:
     params:
         runs=lam_runs(EXPERIMENT.envs),
         code=code_of("lamflow.stages.summarise_lams"),
+        verdicts=code_of("lamflow.lam.verdicts"),
     message:
         "Summary of the latent action models"
     script:

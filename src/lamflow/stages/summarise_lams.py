@@ -1,4 +1,4 @@
-"""The rule ``summarise_lams``: the last validation metrics of every latent action model, one row a model."""
+"""The rule ``summarise_lams``: a verdict on every latent action model and its last validation metrics, one row per model."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lamflow.evaluation.lam_tables import RUN_COLUMNS, told, with_verdicts
 from lamflow.evaluation.metrics import named_inputs, read_runs
 from lamflow.provenance import record_provenance, write_text
 
-RUN_COLUMNS = ("env", "lam", "seed")
-
 
 def summarise_lams(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, Any]], output: Path | str) -> None:
-    """Write env, lam, seed, step and one column a validation metric, at the last step that has it; empty where there is none.
+    """Write env, lam, seed, step, verdict, reason and one column per validation metric, at the last step that has it; empty where
+    there is none.
 
     ``metrics``: the ``metrics.csv`` of each run; ``runs``: env, lam and seed of each, in the same order. ValueError when a file
     is malformed or has no validation metrics.
@@ -29,7 +29,9 @@ def summarise_lams(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, An
             raise ValueError(f"{path}: no rows of split 'validation'; train the model again with validation enabled")
     last = validation.groupby([*RUN_COLUMNS, "name"])["value"].last().unstack("name")
     last.insert(0, "step", validation.groupby(list(RUN_COLUMNS))["step"].max())
-    write_text(Path(output), last.reset_index().to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    judged = with_verdicts(last.reset_index())
+    print(told(judged))
+    write_text(Path(output), judged.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     record_provenance(
         Path(output),
         stage=__name__,
