@@ -16,6 +16,7 @@ sys.path.insert(0, SOURCES)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")])))
 
 from lamflow.config import load_experiment
+from lamflow.config_yaml import check_files
 
 # Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
 if not workflow.overwrite_configfiles:
@@ -23,7 +24,10 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+# Snakemake's own reader takes the last of two equal keys. Jobs get what the main process has checked.
 try:
+    if workflow.is_main_process:
+        check_files(map(Path, workflow.configfiles))
     EXPERIMENT = load_experiment(config, source=", ".join(map(str, workflow.configfiles)))
 except ValueError as error:
     raise WorkflowError(str(error)) from None

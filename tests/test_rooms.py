@@ -10,7 +10,8 @@ import lamflow
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
     {"catalogue"},
-    {"config_base", "config_errors"},
+    {"config_base", "config_yaml"},
+    {"config_errors"},
     {"config_networks", "config_ppo", "config_training"},
     {"config_demonstrators", "config_online"},
     {"config_methods"},

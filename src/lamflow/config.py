@@ -6,6 +6,7 @@ The settings groups stand in the ``config_*`` modules beside this one, from whic
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,9 +14,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
-from lamflow.config_base import Name, Settings
+from lamflow.config_base import LARGEST_BATCH, MOST, Name, Settings
 from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
-from lamflow.config_errors import explain, read_yaml
+from lamflow.config_errors import explain, settings_from, short_repr
 from lamflow.config_methods import (
     ActionSelection,
     BcMethodSettings,
@@ -48,6 +49,7 @@ from lamflow.config_online import (
 )
 from lamflow.config_ppo import PpoSettings
 from lamflow.config_training import LoggingSettings, TrainingSettings
+from lamflow.config_yaml import read_yaml
 
 __all__ = [
     "ActionSelection",
@@ -98,11 +100,13 @@ T = TypeVar("T")
 class EvaluationSettings(Settings):
     """Rollouts of the agents on test levels."""
 
-    episodes: int = Field(100, gt=0, description="Episodes an agent (label count and draw).")
+    episodes: int = Field(100, gt=0, le=MOST, description="Episodes an agent (label count and draw).")
     action_selection: ActionSelection = Field(
         "sample", description="How an action is taken from its distribution, by methods that do not say it themselves."
     )
-    bootstrap_samples: int = Field(2000, gt=0, description="Resamples of the stratified bootstrap intervals.")
+    bootstrap_samples: int = Field(
+        2000, gt=0, le=1_000_000, description="Resamples of the stratified bootstrap intervals."
+    )
 
 
 class TrialSettings(Settings):
@@ -114,26 +118,26 @@ class TrialSettings(Settings):
     """
 
     steps: int = Field(50, gt=0, description="Optimiser steps of every training, at most.")
-    batch_size: int = Field(8, gt=0, description="Batch size of every training, at most.")
-    episodes: int = Field(4, gt=0, description="Episodes a split and of every evaluation, at most.")
-    labels: int = Field(64, gt=0, description="Largest label budget, in transitions.")
+    batch_size: int = Field(8, gt=0, le=LARGEST_BATCH, description="Batch size of every training, at most.")
+    episodes: int = Field(4, gt=0, le=MOST, description="Episodes a split and of every evaluation, at most.")
+    labels: int = Field(64, gt=0, le=MOST, description="Largest label budget, in transitions.")
 
 
+LARGEST_SEED = 2**32 - 1
+"""NumPy's generators take no larger one; two seeds that are equal in 32 bits would give equal repetitions."""
 LabelCount = int | str
-_TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
+_LABELS = re.compile(r"([0-9]{1,9})( trajectories)?")
 
 
 def parse_label_count(labels: LabelCount) -> tuple[int, Literal["transitions", "trajectories"]]:
     """``64`` -> (64, 'transitions'); ``'500 trajectories'`` -> (500, 'trajectories'); ValueError otherwise."""
-    if isinstance(labels, int) and labels > 0:
+    if isinstance(labels, int) and 0 < labels <= MOST:
         return labels, "transitions"
-    if isinstance(labels, str):
-        if labels.isdigit() and int(labels) > 0:
-            return int(labels), "transitions"
-        match = _TRAJECTORIES.match(labels)
-        if match and int(match[1]) > 0:
-            return int(match[1]), "trajectories"
-    raise ValueError(f"label count {labels!r}: expected a positive integer or '<n> trajectories'")
+    if isinstance(labels, str) and (match := _LABELS.fullmatch(labels)) and int(match[1]) > 0:
+        return int(match[1]), "trajectories" if match[2] else "transitions"
+    raise ValueError(
+        f"label count {short_repr(labels)}: expected a positive integer or '<n> trajectories', below {MOST:,}"
+    )
 
 
 class Experiment(Settings):
@@ -147,7 +151,7 @@ class Experiment(Settings):
     labels: tuple[LabelCount, ...] = Field(
         (16, 64, 256, 1024), min_length=1, description="Label budgets: transitions, or '<n> trajectories'."
     )
-    label_draws: int = Field(3, gt=0, description="Random draws of the labels for each budget and seed.")
+    label_draws: int = Field(3, gt=0, le=10_000, description="Random draws of the labels for each budget and seed.")
     expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts of XLand environments.")
     pixel_expert: PixelExpertSettings = Field(
         default_factory=PixelExpertSettings, description="PPO experts of Procgen games."
@@ -177,8 +181,13 @@ class Experiment(Settings):
     def _integer_seeds(cls, seeds: Any) -> Any:
         if isinstance(seeds, (list, tuple)):
             for seed in seeds:
-                if isinstance(seed, bool) or not re.fullmatch(r"\d+", str(seed)):
-                    raise ValueError(f"seed {seed!r} is no non-negative integer")
+                text = str(seed) if isinstance(seed, int | str) and not isinstance(seed, bool) else ""
+                if not re.fullmatch(r"[0-9]+", text):
+                    raise ValueError(f"seed {short_repr(seed)} is no non-negative integer")
+                if len(text) > 10 or int(text) > LARGEST_SEED:
+                    raise ValueError(
+                        f"seed {short_repr(seed)} is above {LARGEST_SEED}, the largest that all generators take"
+                    )
             _unique([int(seed) for seed in seeds], "seed")
         return seeds
 
@@ -393,19 +402,22 @@ def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]
     if not isinstance(settings, BaseModel):
         return dumped
     cut = {name: _limited(dumped[name], getattr(settings, name), limits) for name in type(settings).model_fields}
-    return cut | {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
+    cut |= {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
+    if isinstance(settings, TrainingSettings):  # each device has an equal part of the batch
+        cut["batch_size"] += -cut["batch_size"] % settings.devices
+    return cut
 
 
 def _unique(values: Sequence[T], what: str) -> None:
-    repeated = [value for index, value in enumerate(values) if value in values[:index]]
-    if repeated:
-        raise ValueError(f"{what} {repeated[0]!r} is listed twice")
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ValueError(f"{what} {value!r} is listed twice")
 
 
 def load_experiment(raw: Any, source: str = "configuration") -> Experiment:
     """Validate a parsed configuration; ValueError lists each bad key with its value and what is allowed."""
+    experiment = settings_from(raw, Experiment, source)
     try:
-        experiment = Experiment.model_validate(raw)
         return cut_to_trial(experiment) if experiment.trial else experiment
     except ValidationError as error:
         raise ValueError(explain(error, Experiment, source)) from None

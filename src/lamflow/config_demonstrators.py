@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lamflow.config_base import Settings
+from lamflow.config_base import DEEPEST, MOST, SMALLEST, WIDEST, Settings
 from lamflow.config_networks import ImpalaSettings
 from lamflow.config_ppo import PpoSettings
 
@@ -18,30 +18,30 @@ class ExpertSettings(PpoSettings):
     target_return: float = Field(
         0.96, description="Training stops early once the mean raw return of ten rollouts in a row has reached this."
     )
-    num_envs: int = Field(256, gt=1, description="Parallel environments, in two groups that take turns.")
-    num_steps: int = Field(32, gt=0, description="Steps a rollout and environment.")
-    epochs: int = Field(4, gt=0, description="Passes over each rollout.")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate.")
+    num_envs: int = Field(256, gt=1, le=WIDEST, description="Parallel environments, in two groups that take turns.")
+    num_steps: int = Field(32, gt=0, le=WIDEST, description="Steps a rollout and environment.")
+    epochs: int = Field(4, gt=0, le=DEEPEST, description="Passes over each rollout.")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam's learning rate.")
     final_learning_rate_fraction: float = Field(
         0.0, ge=0, le=1, description="Learning rate at the end as a fraction of that at the start; linear in between."
     )
     discount: float = Field(0.99, gt=0, le=1, description="Discount factor gamma.")
     clip_values: bool = Field(False, description="Clip the value's change to the same range.")
     normalise_rewards: bool = Field(False, description="See `online`; rewards of XLand are at most 1.")
-    advantage_epsilon: float = Field(0.05, gt=0, description="See `online`; rewards of XLand are rare.")
+    advantage_epsilon: float = Field(0.05, ge=SMALLEST, description="See `online`; rewards of XLand are rare.")
     precision: Literal["auto", "float32", "bf16"] = Field("float32", description="Autocast precision; see `training`.")
-    hidden_width: int = Field(128, gt=0, description="Width of the two hidden layers.")
+    hidden_width: int = Field(128, gt=0, le=WIDEST, description="Width of the two hidden layers.")
 
 
 class CollectionSettings(Settings):
     """Episodes of the demonstrator."""
 
-    train_episodes: int = Field(2000, gt=0, description="Episodes of the train split.")
+    train_episodes: int = Field(2000, gt=0, le=MOST, description="Episodes of the train split.")
     validation_episodes: int = Field(
-        200, gt=0, description="Episodes of the validation split (probes and held-out losses)."
+        200, gt=0, le=MOST, description="Episodes of the validation split (probes and held-out losses)."
     )
     test_episodes: int = Field(
-        200, gt=0, description="Episodes of the test split; measures the demonstrator on test levels."
+        200, gt=0, le=MOST, description="Episodes of the test split; measures the demonstrator on test levels."
     )
     epsilon: float = Field(
         0.1,
@@ -63,11 +63,12 @@ class CollectionSettings(Settings):
         "LAPO (num_levels: 0).",
     )
     num_rulesets: int = Field(
-        1000, gt=0, description="XLand rulesets over all splits (80% train, 10% validation, 10% test)."
+        1000, ge=10, le=1_000_000, description="XLand rulesets over all splits (80% train, 10% validation, 10% test)."
     )
     reference_episodes: int = Field(
         512,
         gt=0,
+        le=MOST,
         description="Episodes, on test levels, that measure the returns of the noise-free demonstrator and of random.",
     )
 
@@ -86,4 +87,4 @@ class PixelExpertSettings(PpoSettings):
     )
     network: ImpalaSettings = Field(default_factory=ImpalaSettings, description="The network.")
     validate_every: int = Field(100, gt=0, description="Rollouts between two evaluations on validation levels.")
-    validation_episodes: int = Field(64, gt=0, description="Episodes of such an evaluation.")
+    validation_episodes: int = Field(64, gt=0, le=MOST, description="Episodes of such an evaluation.")

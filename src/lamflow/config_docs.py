@@ -57,7 +57,12 @@ def markdown_page() -> str:
 
 def settings_groups() -> list[type[BaseModel]]:
     """All settings groups, the experiment first, then those nested in it, breadth first."""
-    groups: list[type[BaseModel]] = [Experiment]
+    return groups_below(Experiment)
+
+
+def groups_below(root: type[BaseModel]) -> list[type[BaseModel]]:
+    """A settings group and all that are nested in it, breadth first."""
+    groups = [root]
     for group in groups:
         for field in group.model_fields.values():
             groups.extend(found for found in _groups_in(field.annotation) if found not in groups)

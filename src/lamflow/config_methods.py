@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from lamflow.config_base import Name, Settings
+from lamflow.config_base import DEEPEST, LARGEST_BATCH, MOST, WIDEST, Name, Settings, Width
 from lamflow.config_networks import (
     SYMMETRY,
     DynamicsSettings,
@@ -28,14 +28,16 @@ class SupervisionSettings(Settings):
     Methods with such a LAM are compared at label budgets that hold these labels: of at least as many transitions, of that draw.
     """
 
-    labels: int = Field(64, gt=0, description="Labelled transitions, the first of every larger label budget.")
-    label_draw: int = Field(0, ge=0, description="Which random draw of the labels.")
+    labels: int = Field(64, gt=0, le=MOST, description="Labelled transitions, the first of every larger label budget.")
+    label_draw: int = Field(0, ge=0, le=MOST, description="Which random draw of the labels.")
     weight: float = Field(
         0.01, ge=0, description="Weight of the head's cross-entropy (nats) in the loss: LAOM 0.01, LAFP 0.1, CLAM 1."
     )
     every: int = Field(1, gt=0, description="Steps from one that the cross-entropy counts in to the next; CLAM 2.")
-    batch_size: int = Field(64, gt=0, description="Labelled transitions a step.")
-    hidden_widths: tuple[PositiveInt, ...] = Field((), description="Hidden layers of the head; none: a linear map.")
+    batch_size: int = Field(64, gt=0, le=LARGEST_BATCH, description="Labelled transitions a step.")
+    hidden_widths: tuple[Width, ...] = Field(
+        (), max_length=DEEPEST, description="Hidden layers of the head; none: a linear map."
+    )
 
 
 class LamSettings(Settings):
@@ -69,6 +71,7 @@ class PolicySettings(Settings):
     context: int = Field(
         1,
         gt=0,
+        le=DEEPEST,
         description="Frames the policy sees: the current one and context - 1 before it. A recurrent policy sees them in training "
         "and the whole episode in rollouts.",
     )
@@ -98,7 +101,7 @@ class DecoderSettings(Settings):
         "mlp",
         description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
     )
-    hidden_widths: tuple[PositiveInt, ...] = Field((128, 128), description="Hidden layers of the MLP.")
+    hidden_widths: tuple[Width, ...] = Field((128, 128), max_length=DEEPEST, description="Hidden layers of the MLP.")
     observation: bool = Field(
         False,
         description="The MLP also gets the features of the trained policy's hidden layer in the present observation: what a latent "
@@ -132,18 +135,23 @@ class DecoderSettings(Settings):
 class MixtureSettings(Settings):
     """A Gaussian mixture over the pre-quantisation latent, with diagonal deviations."""
 
-    components: int = Field(5, gt=0, description="Components; an agent decodes the mean of each.")
+    components: int = Field(5, gt=0, le=WIDEST, description="Components; an agent decodes the mean of each.")
 
 
 class FlowSettings(Settings):
     """Flow matching over the pre-quantisation latent: a network predicts the latent from a noisy one, the time and the policy's output."""
 
-    integration_steps: int = Field(4, gt=0, description="Euler steps from noise to a latent; 2 to 5 are enough.")
-    hidden_widths: tuple[PositiveInt, ...] = Field(
-        (256, 256), min_length=1, description="Hidden layers of the network."
+    integration_steps: int = Field(
+        4, gt=0, le=DEEPEST, description="Euler steps from noise to a latent; 2 to 5 are enough."
+    )
+    hidden_widths: tuple[Width, ...] = Field(
+        (256, 256), min_length=1, max_length=DEEPEST, description="Hidden layers of the network."
     )
     samples: int = Field(
-        4, gt=0, description="Latents that an agent draws at each step; it averages their decoded action probabilities."
+        4,
+        gt=0,
+        le=DEEPEST,
+        description="Latents that an agent draws at each step; it averages their decoded action probabilities.",
     )
 
 

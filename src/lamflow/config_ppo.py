@@ -6,18 +6,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lamflow.config_base import Settings
+from lamflow.config_base import DEEPEST, MOST, SMALLEST, WIDEST, Settings
 
 
 class PpoSettings(Settings):
     """PPO; the defaults are the published recipe of Procgen's easy mode (Cobbe et al. 2020)."""
 
-    num_envs: int = Field(64, gt=1, description="Parallel environments, in two groups that take turns.")
-    num_steps: int = Field(256, gt=0, description="Steps a rollout and environment.")
+    num_envs: int = Field(64, gt=1, le=WIDEST, description="Parallel environments, in two groups that take turns.")
+    num_steps: int = Field(256, gt=0, le=WIDEST, description="Steps a rollout and environment.")
     total_steps: int = Field(25_000_000, gt=0, description="Environment steps of training.")
-    epochs: int = Field(3, gt=0, description="Passes over each rollout.")
-    minibatches: int = Field(8, gt=0, description="Minibatches a pass.")
-    learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate.")
+    epochs: int = Field(3, gt=0, le=DEEPEST, description="Passes over each rollout.")
+    minibatches: int = Field(8, gt=0, le=MOST, description="Minibatches a pass.")
+    learning_rate: float = Field(5e-4, gt=0, le=10, description="Adam's learning rate.")
     final_learning_rate_fraction: float = Field(
         1.0, ge=0, le=1, description="Learning rate at the end as a fraction of that at the start; linear in between."
     )
@@ -35,7 +35,7 @@ class PpoSettings(Settings):
     )
     advantage_epsilon: float = Field(
         1e-8,
-        gt=0,
+        ge=SMALLEST,
         description="Added to the deviation that a minibatch's advantages are divided by. Where rewards are rare, a value of about .05 "
         "keeps a rollout without any from being blown up to unit scale.",
     )
