@@ -230,6 +230,8 @@ class Experiment(Settings):
                 if env not in self.envs:
                     raise ValueError(f"only.{name}: environment {env!r} is not among envs")
         for env in self.envs:
+            if not self.methods_of(env):
+                raise ValueError(f"only: no method is left for {env}; take it out of envs or name it under a method")
             for key in self._rotated_on(env):
                 if environment_spec(env).view != "full":
                     raise ValueError(f"{key}: rotation needs a full view, and {env} has an egocentric one")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ from lamflow.runs.network_sizes import (
     mlp_size,
     policy_size,
 )
-from lamflow.runs.rates import read_rates
+from lamflow.runs.rates import Frames, WorkKind, read_rates
 from lamflow.runs.scope import Scope
 from lamflow.runs.work import STAGES, work_of
 
@@ -339,3 +339,41 @@ def test_demonstrators_that_are_not_trained_cost_no_training() -> None:
 )
 def test_gpus_are_read_from_either_form_of_the_request(resources: dict, gpus: int) -> None:
     assert gpus_in(resources) == gpus
+
+
+def test_work_that_was_never_measured_takes_the_nearest_rates() -> None:
+    """Of the same sort on such frames, else the same on other frames."""
+    assert RATES.work["planning"].pixels is None
+    assert RATES.measured_as("planning", "pixels") == ("collection", "pixels")
+    assert RATES.per_second("planning", "pixels", "cpu", 10**6) == RATES.per_second(
+        "collection", "pixels", "cpu", 10**6
+    )
+    few = RATES.model_copy(update={"work": {"ppo": RATES.work["ppo"]}, "frames": {"grid": RATES.frames["grid"]}})
+    for kind in get_args(WorkKind):
+        for frames in get_args(Frames):
+            assert few.measured_as(kind, frames)[0] == "ppo" and few.per_second(kind, frames, "gpu", 10**6) > 0
+    assert few.facts_of("pixels") == RATES.frames["grid"]
+
+
+def test_a_table_without_any_rate_is_refused(tmp_path: Path) -> None:
+    raw = yaml.safe_load(CONFIG.joinpath("rates.yaml").read_text())
+    raw["work"] = {"ppo": {"unit": "steps"}}
+    path = tmp_path / "rates.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ValueError, match="found no rates at all, expected those of at least one kind of work"):
+        read_rates(path)
+
+
+def test_an_estimate_that_fails_says_so_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    given = scope("tiny")
+    job = wildcards(given) | {"method": "of a later version"}
+    for attempt in (1, 2, 5000):
+        assert memory_mb(given, "train_policy", job, device="cpu", attempt=attempt) > 500
+        assert time_limit_minutes(given, "train_policy", job, device="cpu", processors=1, attempt=attempt) >= 10
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "cannot estimate the jobs of train_policy (KeyError: 'of a later version')" in said[0]
+
+
+@pytest.mark.parametrize(("gpu", "number"), [("2", 2), (2, 2), ("a100:3", 3), ("a100", 1), ("", 0), (None, 0)])
+def test_gpus_are_counted_however_they_are_asked_for(gpu: object, number: int) -> None:
+    assert gpus_in({"gpu": gpu}) == number

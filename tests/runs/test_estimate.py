@@ -1,5 +1,6 @@
 """The table of a dry run: what it adds up, and that it says where its rates come from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def test_the_table_has_a_total_and_says_where_the_rates_of_its_devices_come_from
 
 def test_rates_of_a_device_that_no_job_has_are_not_named(paper: Scope) -> None:
     assert "GPU rates" not in estimate_table(paper, [lam_job(0, gpus=0)])
+
+
+def test_the_table_says_which_rates_stand_for_those_that_were_never_measured(paper: Scope) -> None:
+    without = {kind: rates for kind, rates in paper.rates.work.items() if kind != "lam_training"}
+    given = replace(paper, rates=paper.rates.model_copy(update={"work": without}))
+    table = estimate_table(given, [lam_job(0)])
+    assert table.endswith("\nnot measured: lam_training over pixels; its rates are those of cloning over pixels")
+    assert "not measured" not in estimate_table(paper, [lam_job(0)])

@@ -6,12 +6,14 @@ Memory and time are asked for with a margin, and grow with every further attempt
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from lamflow.catalogue import environment_spec
 from lamflow.runs.rates import Device
-from lamflow.runs.scope import Scope
+from lamflow.runs.scope import Scope, Work
 from lamflow.runs.work import work_of
 
 SNAKEMAKE_MB = 520
@@ -49,10 +51,27 @@ BYTES_A_ROW = 64
 MEMORY_MARGIN, TIME_MARGIN = 1.3, 3.0
 MEMORY_GROWTH, TIME_GROWTH = 1.5, 2.0
 """From one attempt to the next."""
+MOST_GROWTHS = 20
 LEAST_MINUTES = 10
 DOWNLOAD_MINUTES = 1440
 RECORDING = frozenset({"collect_episodes", "measure_expert"})
 DOWNLOADS = frozenset({"download_lapo", "download_dgrl"})
+
+
+def foreseen_work(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:
+    """The work of a job; none, and a line that says so, where the estimate did not foresee such a job: work goes on without it."""
+    try:
+        return work_of(scope, rule, wildcards)
+    except Exception as error:
+        _say_once(
+            f"lamflow cannot estimate the jobs of {rule} ({type(error).__name__}: {error}); they ask for the least time and memory"
+        )
+        return Work()
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def expected_seconds(
@@ -60,7 +79,7 @@ def expected_seconds(
 ) -> float:
     """What a job is expected to take on so many GPUs or cores; ASSUME: they share its work evenly."""
     seconds = scope.rates.start_up_seconds(rule)
-    for kind, samples, macs in work_of(scope, rule, wildcards).tasks:
+    for kind, samples, macs in foreseen_work(scope, rule, wildcards).tasks:
         frames = scope.frames_of(environment_spec(wildcards["env"]))
         seconds += samples / scope.rates.per_second(kind, frames, device, macs) / processors
     return seconds
@@ -80,13 +99,13 @@ def time_limit_minutes(
     more than the ``longest`` that the site allows: a training that needs more resumes."""
     minutes = TIME_MARGIN / 60 * expected_seconds(scope, rule, wildcards, device=device, processors=processors)
     least = DOWNLOAD_MINUTES if rule in DOWNLOADS else LEAST_MINUTES
-    asked = math.ceil(max(least, minutes)) * round(TIME_GROWTH ** (attempt - 1))
+    asked = math.ceil(max(least, minutes)) * round(TIME_GROWTH ** min(attempt - 1, MOST_GROWTHS))
     return asked if longest is None else min(asked, longest)
 
 
 def memory_mb(scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: Device, attempt: int) -> int:
     """The memory to ask for, in steps of 100 MB, half as much again with every further attempt."""
-    work = work_of(scope, rule, wildcards)
+    work = foreseen_work(scope, rule, wildcards)
     scaling = (
         work.networks * BYTES_A_PARAMETER
         + work.members * BYTES_A_MEMBER
@@ -97,14 +116,17 @@ def memory_mb(scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: 
     if rule in RECORDING and environment_spec(wildcards["env"]).view == "pixels":
         scaling += RECORDING_MB
     stage = STAGE_MB.get(rule, OTHER_STAGE_MB) + (CUDA_MB if device == "gpu" else 0)
-    return 100 * math.ceil((SNAKEMAKE_MB + stage + MEMORY_MARGIN * scaling) * MEMORY_GROWTH ** (attempt - 1) / 100)
+    return 100 * math.ceil(
+        (SNAKEMAKE_MB + stage + MEMORY_MARGIN * scaling) * MEMORY_GROWTH ** min(attempt - 1, MOST_GROWTHS) / 100
+    )
 
 
 def gpus_in(resources: Mapping[str, object]) -> int:
     """GPUs that a job's resources ask for, as ``gpu`` or as ``gres`` ('gpu:2', 'gpu:4090:2'; the last field is the number)."""
     asked = [part.strip().split(":") for part in str(resources.get("gres") or "").strip("'\"").split(",")]
     counts = [int(fields[-1]) if fields[-1].isdigit() else 1 for fields in asked if fields[0] == "gpu"]
-    return int(str(resources.get("gpu") or 0)) or sum(counts)
+    gpu = str(resources.get("gpu") or 0).rpartition(":")[2]
+    return (int(gpu) if gpu.isdigit() else 1) or sum(counts)
 
 
 def machine_has_gpu() -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lamflow.runs.costs import expected_seconds
+from lamflow.catalogue import environment_spec
+from lamflow.runs.costs import expected_seconds, foreseen_work
 from lamflow.runs.rates import Device
 from lamflow.runs.scope import Scope
-from lamflow.runs.work import work_of
 
 COLUMNS = ("rule", "jobs", "GPUs a job", "GPU hours", "core hours", "largest MB", "disk GB")
 
@@ -53,7 +53,7 @@ def cost_of(scope: Scope, job: PlannedJob) -> Cost:
     processors = job.gpus if job.device == "gpu" else job.cores
     hours = expected_seconds(scope, job.rule, job.wildcards, device=job.device, processors=processors) / 3600
     gpus = job.gpus if job.device == "gpu" else 0
-    disk = work_of(scope, job.rule, job.wildcards).output_bytes / 1e9
+    disk = foreseen_work(scope, job.rule, job.wildcards).output_bytes / 1e9
     return Cost(1, gpus, gpus * hours, job.cores * hours, job.mem_mb, disk)
 
 
@@ -79,8 +79,19 @@ def estimate_table(scope: Scope, jobs: Iterable[PlannedJob]) -> str:
     lines = ["  ".join(_aligned(row, widths)) for row in rows]
     rule_line = "  ".join("-" * width for width in widths)
     devices: list[Device] = [device for device in ("gpu", "cpu") if any(job.device == device for job in jobs)]
-    origins = [f"{device.upper()} rates: {scope.rates.origin[device]}" for device in devices]
+    origins = [f"{device.upper()} rates: {scope.rates.origin.get(device, 'of unknown origin')}" for device in devices]
+    origins += [f"not measured: {line}" for line in sorted(set(_stand_ins(scope, jobs)))]
     return "\n".join(["Estimate of the planned jobs:", lines[0], rule_line, *lines[1:], *origins])
+
+
+def _stand_ins(scope: Scope, jobs: Iterable[PlannedJob]) -> Iterator[str]:
+    """A line for each kind of work without rates of its own: which were taken."""
+    for job in jobs:
+        for task in foreseen_work(scope, job.rule, job.wildcards).tasks:
+            frames = scope.frames_of(environment_spec(job.wildcards["env"]))
+            kind, measured_frames = scope.rates.measured_as(task.kind, frames)
+            if (kind, measured_frames) != (task.kind, frames):
+                yield f"{task.kind} over {frames}; its rates are those of {kind} over {measured_frames}"
 
 
 def _row(name: str, cost: Cost) -> tuple[str, ...]:

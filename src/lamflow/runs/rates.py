@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lamflow.config_base import Settings
 from lamflow.config_errors import read_settings
@@ -27,12 +27,26 @@ WorkKind = Literal[
     "rollouts",
 ]
 
+ALIKE: dict[WorkKind, tuple[WorkKind, ...]] = {
+    "ppo": ("online_decoding",),
+    "online_decoding": ("ppo",),
+    "planning": ("collection", "rollouts"),
+    "collection": ("rollouts", "planning"),
+    "import": ("labelling",),
+    "lam_training": ("cloning",),
+    "cloning": ("lam_training", "decoder_training"),
+    "labelling": ("rollouts", "lam_training"),
+    "decoder_training": ("cloning", "lam_training"),
+    "rollouts": ("collection", "labelling"),
+}
+"""Whose rates are nearest, the nearest first."""
+
 
 class Point(Settings):
     """One measurement."""
 
     macs: int = Field(ge=0, description="Multiply-accumulates of a sample's forward pass through the networks of it.")
-    per_second: float = Field(gt=0, description="Samples a second, on a CPU of one core.")
+    per_second: float = Field(ge=1e-9, description="Samples a second, on a CPU of one core.")
     source: str = Field(min_length=1, description="What was run where, or which document has the figure.")
 
 
@@ -76,7 +90,7 @@ class Rates(Settings):
     origin: dict[Device, str] = Field(description="Where the rates of a device come from, in words for the estimate.")
     start_up: dict[str, float] = Field(description="Seconds of a job beside its work, by rule.")
     other_start_up: float = Field(gt=0, description="The same of a job of any other rule.")
-    frames: dict[Frames, FrameFacts] = Field(description="By kind of frames.")
+    frames: dict[Frames, FrameFacts] = Field(min_length=1, description="By kind of frames.")
     work: dict[WorkKind, WorkRates] = Field(description="By kind of work.")
 
     def start_up_seconds(self, rule: str) -> float:
@@ -87,13 +101,36 @@ class Rates(Settings):
         """Samples a second (on a CPU: of one core) through networks of ``macs`` multiply-accumulates a sample.
 
         Between two measured sizes the logarithm of the rate is linear in that of the size; above the largest, the rate falls
-        as the size grows; below the smallest, where calling operators sets the pace, it stays what it was there. KeyError
-        when nothing was measured.
+        as the size grows; below the smallest, where calling operators sets the pace, it stays what it was there. Where nothing
+        was measured, the rates are those of ``measured_as``.
         """
-        measured = getattr(self.work[kind], frames)
-        if measured is None:
-            raise KeyError(f"rates of {kind} over {frames}")
+        measured = self._measured(*self.measured_as(kind, frames))
+        assert measured is not None
         return _interpolated((measured.gpu if device == "gpu" else ()) or measured.cpu, macs)
+
+    def measured_as(self, kind: WorkKind, frames: Frames) -> tuple[WorkKind, Frames]:
+        """The work and frames whose rates stand for these: their own, else the nearest that were measured. That is work of the same
+        sort on such frames, then the same work on other frames, then anything."""
+        kinds = (kind, *ALIKE[kind], *self.work)
+        near = [(other, frames) for other in (kind, *ALIKE[kind])]
+        far = [(other, other_frames) for other in kinds for other_frames in get_args(Frames)]
+        return next(work for work in near + far if self._measured(*work) is not None)
+
+    def facts_of(self, frames: Frames) -> FrameFacts:
+        """What was measured of a kind of frames, or of the other where nothing was."""
+        return self.frames.get(frames) or next(iter(self.frames.values()))
+
+    def _measured(self, kind: WorkKind, frames: Frames) -> DeviceRates | None:
+        measured: DeviceRates | None = getattr(self.work.get(kind), frames, None)
+        return measured
+
+    @model_validator(mode="after")
+    def _something_measured(self) -> Rates:
+        if not any(rates.grid or rates.pixels for rates in self.work.values()):
+            raise ValueError(
+                "work: found no rates at all, expected those of at least one kind of work on grid or pixels"
+            )
+        return self
 
 
 def _interpolated(points: Sequence[Point], macs: int) -> float:

@@ -55,7 +55,7 @@ class Scope:
 
     def facts_of(self, spec: EnvironmentSpec) -> FrameFacts:
         """What was measured of the kind of frames that an environment has."""
-        return self.rates.frames[self.frames_of(spec)]
+        return self.rates.facts_of(self.frames_of(spec))
 
     def rows_of(self, env: str, split: str) -> int:
         """Rows of a split's store: known of imports, else from the mean length of a demonstrator's episodes."""

@@ -115,7 +115,7 @@ def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
 def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec = environment_spec(wildcards["env"])
     size = _expert_network(scope, spec)
-    steps = CARD_EPISODES * spec.max_steps * scope.rates.frames["pixels"].agent_share
+    steps = CARD_EPISODES * spec.max_steps * scope.rates.facts_of("pixels").agent_share
     return Work((Task("collection", steps, size.macs),), networks=size.parameters)
 
 
@@ -141,7 +141,7 @@ def _download(rule: str) -> Callable[[Scope, Mapping[str, str]], Work]:
 
     def work(scope: Scope, wildcards: Mapping[str, str]) -> Work:
         frame = _frame_bytes(environment_spec(f"procgen-{next(iter(PROCGEN_GAMES))}"))
-        return Work(output_bytes=round(PUBLISHED_FRAMES[rule] * frame * scope.rates.frames["pixels"].stored_share))
+        return Work(output_bytes=round(PUBLISHED_FRAMES[rule] * frame * scope.rates.facts_of("pixels").stored_share))
 
     return work
 
@@ -332,7 +332,8 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 def _film(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """The agents on one level; the files of a method have all of its networks. ASSUME: those of the largest method."""
     methods = scope.experiment.methods_of(wildcards["env"])
-    return Work(members=max(_evaluation(scope, {**wildcards, "method": method}).members for method in methods))
+    members = (_evaluation(scope, {**wildcards, "method": method}).members for method in methods)
+    return Work(members=max(members, default=0))
 
 
 STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
