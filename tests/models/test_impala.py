@@ -66,3 +66,11 @@ def test_features_and_gradients_are_those_of_the_plain_form(stem: str) -> None:
     wanted = torch.autograd.grad(expected, parameters, upstream)
     for one, other in zip(torch.autograd.grad(found, parameters, upstream), wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stem", ["conv", "patch"])
+@pytest.mark.parametrize("side", [32, 33, 50, 63, 84, 99, 210, 256])
+def test_square_frames_of_any_side_are_encoded(side: int, stem: str) -> None:
+    settings = ImpalaSettings.model_validate({"stem": stem, "channels": (4, 8), "blocks": 1, "hidden_width": 8})
+    encoder = ImpalaEncoder(settings=settings, num_frames=2, frame_shape=(side, side, 3))
+    assert encoder(torch.randint(256, (2, 2, side, side, 3), dtype=torch.uint8)).shape == (2, 8)

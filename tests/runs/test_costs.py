@@ -1,6 +1,7 @@
 """What jobs ask for: networks are counted right, and requests follow the configuration, the device and the attempt."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import Experiment, LamSettings, PolicySettings, load_experiment, read_experiment
+from lamflow.config import Experiment, ImpalaSettings, LamSettings, PolicySettings, load_experiment, read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.perceptron import mlp
 from lamflow.policies.latent_heads import build_head
@@ -83,6 +84,22 @@ def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: di
     assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
     macs, _ = counted(model, lambda: model.label(window))
     assert inverse_dynamics_size(settings, spec).macs == pytest.approx(macs, rel=0.1)
+
+
+@pytest.mark.parametrize("side", [32, 50, 84, 99, 128])
+@pytest.mark.parametrize("given", [PIXEL_LAM, PATCH_LAM], ids=["conv", "patch"])
+def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side: int, given: dict) -> None:
+    settings, spec = LamSettings.model_validate(given), replace(environment_spec(COINRUN), frame_shape=(side, side, 3))
+    model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
+    assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
+    policy = PolicySettings.model_validate({"network": given["inverse_dynamics"]})
+    agent = PolicyNetwork(settings=policy, spec=spec, output_dim=15)
+    assert policy_size(policy, spec, 15).parameters == sum(parameter.numel() for parameter in agent.parameters())
+    network = settings.inverse_dynamics
+    assert isinstance(network, ImpalaSettings)
+    critic = PixelActorCritic(settings=network, spec=spec, mask_duplicate_actions=False)
+    log_probabilities, values = critic(windows(spec, 1)[:, 0])
+    assert log_probabilities.shape == (len(values), spec.num_actions)
 
 
 @pytest.mark.parametrize(

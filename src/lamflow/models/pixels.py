@@ -19,6 +19,9 @@ LEVELS = 255
 _CACHED_LEVELS = 1 << 19
 """Levels whose bytes fit into a core's cache."""
 
+MID_GREY = 128
+"""The nearest that a byte has."""
+
 PATCH_SIDE = 4
 """Side of the patches of the patch stems, in pixels. A row of a patch, four pixels of three colours, is three words of four bytes:
 moved as words, pixels are moved faster."""
@@ -44,7 +47,10 @@ def patch_planes(frames_BKHWC: Tensor) -> Tensor:
 
 
 def _row_words(frames_BKHWC: Tensor) -> Tensor:
-    """int32 [B, K, H, W / PATCH_SIDE, 3]."""
+    """int32 [B, K, H, W / PATCH_SIDE, 3]; frames whose sides are no multiples of a patch's grow at the right and below, in mid-grey."""
+    below, right = (-side % PATCH_SIDE for side in frames_BKHWC.shape[2:4])
+    if below or right:
+        frames_BKHWC = functional.pad(frames_BKHWC, (0, 0, 0, right, 0, below), value=MID_GREY)
     return frames_BKHWC.flatten(3).view(torch.int32).unflatten(3, (-1, 3))
 
 

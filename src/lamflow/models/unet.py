@@ -108,7 +108,8 @@ class UnetForwardDynamics(nn.Module):
 
     Down blocks halve the side to 2, a convolution takes that to one cell, and as many up blocks and one more lead back,
     each of them reading the output of the down block of its side. The latent enters at the input, as if tiled over it, and at the
-    one cell in place of a skip. The last block sees the input frames again.
+    one cell in place of a skip. The last block sees the input frames again. Frames whose side is no power of two are padded to the
+    next one, at the right and below, with what convolutions pad with (mid-grey); the prediction is cropped to the frame.
     """
 
     def __init__(
@@ -117,15 +118,17 @@ class UnetForwardDynamics(nn.Module):
         super().__init__()
         self.patch = PATCH_SIDE if settings.stem == "patch" else 1
         self.predicts_change = settings.predicts == "change"
-        base, side = settings.base_width, frame_shape[0] // self.patch
-        if frame_shape[0] != frame_shape[1] or side < 4 or side & (side - 1) or frame_shape[0] % self.patch:
+        base, self.frame_side = settings.base_width, frame_shape[0]
+        self.shown = -(-self.frame_side // self.patch)
+        if frame_shape[0] != frame_shape[1] or self.shown < 4:
             raise ValueError(
-                f"found frames of {frame_shape[0]}x{frame_shape[1]} pixels, expected squares whose side is a power of two "
-                f"and at least {4 * self.patch}: use a grid network or other frames"
+                f"found frames of {frame_shape[0]}x{frame_shape[1]} pixels, expected squares of at least {3 * self.patch + 1} pixels: "
+                "scale, crop or pad the frames where the episodes are made"
             )
+        self.side = 2 ** (self.shown - 1).bit_length()
         pixels = frame_shape[2] * self.patch**2
         self.pixels, planes = pixels, num_frames * pixels
-        depth = side.bit_length() - 2
+        depth = self.side.bit_length() - 2
         widths = [base * 2**index for index in range(depth + 1)]
         self.first = DownBlock(planes, widths[0], latent_dim)
         self.down = nn.ModuleList(DownBlock(a, b) for a, b in itertools.pairwise(widths[:-1]))
@@ -149,7 +152,7 @@ class UnetForwardDynamics(nn.Module):
         """Frames uint8 [B, K, H, W, 3] and latents [B, D] to the next frame float32 [B, 3, H, W]; black is -.5, white .5."""
         levels_BCHW = self._planes(frames_BKHWC)
         output = self._output(levels_BCHW, latents_BD) + (self._origin(levels_BCHW) - LEVELS / 2) / LEVELS
-        return _out_of_channels(output, self.patch)
+        return self._cropped(_out_of_channels(output, self.patch))
 
     def prediction_losses(self, frames_BKHWC: Tensor, latents_BD: Tensor, next_BHWC: Tensor) -> Tensor:
         """Mean squared error to o_{t+1} uint8 [B, H, W, 3] over pixels and channels, in units of the range from black to white,
@@ -157,6 +160,8 @@ class UnetForwardDynamics(nn.Module):
         levels_BCHW = self._planes(frames_BKHWC)
         target = self._planes(next_BHWC[:, None]).float().sub_(self._origin(levels_BCHW))
         errors = torch.sub(self._output(levels_BCHW, latents_BD), target, alpha=1 / LEVELS)
+        if self.frame_side % self.patch:  # pixels beyond the frame count for nothing
+            errors = self._cropped(_out_of_channels(errors, self.patch))
         # By the norm, whose gradient takes the fewest passes over the pixels.
         return torch.linalg.vector_norm(errors, dim=(1, 2, 3)).square() / errors[0].numel()
 
@@ -166,7 +171,7 @@ class UnetForwardDynamics(nn.Module):
         return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
     def _planes(self, frames_BKHWC: Tensor) -> Tensor:
-        """Frames uint8 [B, K, H, W, 3] as the network's planes, uint8 [B, C, H / patch, W / patch]."""
+        """Frames uint8 [B, K, H, W, 3] as the network's planes, uint8 [B, C, H / patch, W / patch], rounded up."""
         return pixel_planes(frames_BKHWC) if self.patch == 1 else patch_planes(frames_BKHWC)
 
     def _origin(self, levels_BCHW: Tensor) -> Tensor | float:
@@ -176,6 +181,9 @@ class UnetForwardDynamics(nn.Module):
     def _output(self, levels_BCHW: Tensor, latents_BD: Tensor) -> Tensor:
         """The next frame less its origin, with its patches in channels: float32 [B, 3 * patch**2, H / patch, W / patch]."""
         planes = about_grey(levels_BCHW, network_dtype(levels_BCHW.device, latents_BD.dtype))
+        beyond = self.side - self.shown
+        if beyond:
+            planes = functional.pad(planes, (0, beyond, 0, beyond))
         skips = [self.first(planes, latents_BD)]
         for block in self.down:
             skips.append(block(skips[-1]))
@@ -184,7 +192,13 @@ class UnetForwardDynamics(nn.Module):
             features = block(torch.cat([features, skip.to(features.dtype)], dim=1))
         revisit, residual, activation, head = self.last
         output = torch.tanh(head(activation(residual(revisit(features, planes)))).float())
+        if beyond:
+            output = output[:, :, : self.shown, : self.shown]
         return output if self.predicts_change else output / 2
+
+    def _cropped(self, pixels_BCHW: Tensor) -> Tensor:
+        """The pixels of the frame, without those that complete its last patches."""
+        return pixels_BCHW[:, :, : self.frame_side, : self.frame_side]
 
 
 def _out_of_channels(planes_BCHW: Tensor, patch: int) -> Tensor:

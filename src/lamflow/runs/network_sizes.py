@@ -215,7 +215,9 @@ def _impala(settings: ImpalaSettings, spec: EnvironmentSpec, num_frames: int) ->
 
 def _unet(settings: UnetSettings, spec: EnvironmentSpec, latent_dim: int) -> NetworkSize:
     patch = PATCH_SIDE if settings.stem == "patch" else 1
-    side, base, pixels = spec.frame_shape[0] // patch, settings.base_width, spec.frame_shape[2] * patch**2
+    base, pixels = settings.base_width, spec.frame_shape[2] * patch**2
+    # Padded to a power of two.
+    side = 2 ** (-(-spec.frame_shape[0] // patch) - 1).bit_length()
     planes, depth = 2 * pixels, side.bit_length() - 2
     widths = [base * 2**index for index in range(depth + 1)]
     # The tiled latent adds one vector a tap of the kernel, at each place where the tap is seen.
