@@ -124,6 +124,22 @@ def test_a_wrong_configuration_stops_before_any_job_is_planned(
     assert not checkout.joinpath("results").exists()
 
 
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("seeds: [3]", "seeds: given twice, in lines "),
+        ("on: {kind: bc}", "on: YAML reads the key `on` as true, and keys are text: quote it"),
+    ],
+)
+def test_what_snakemake_reads_of_a_file_without_a_word_is_refused(
+    checkout: Path, snakemake: Callable, addition: str, message: str
+) -> None:
+    path = checkout / "config" / "tiny.yaml"
+    path.write_text(f"{path.read_text('utf-8')}\n{addition}\n", "utf-8")
+    result = snakemake(checkout, "--configfile", "config/tiny.yaml", "--dry-run")
+    assert result.returncode != 0 and message in result.stdout
+
+
 def test_no_two_configurations_share_a_folder_of_results() -> None:
     experiments = [read_experiment(CONFIG / name).experiment for name in CONFIGURATIONS]
     assert len(experiments) == len(set(experiments))

@@ -162,7 +162,7 @@ def _video(title: str, episode: Episode, env: str, repeatable: bool) -> EpisodeF
             )
         )
     else:
-        tile_size = PIXEL_SIDE // spec.frame_shape[0]
+        tile_size = max(1, PIXEL_SIDE // spec.frame_shape[0])
         frames = [render_frame(frame, view=spec.view, tile_size=tile_size) for frame in episode.frames[:length]]
     return EpisodeFilm(
         title=title,
