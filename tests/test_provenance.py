@@ -1,12 +1,27 @@
 """Digests of code and data, atomic files, and the JSON neighbour of an artefact."""
 
 import json
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from lamflow import provenance
-from lamflow.provenance import atomic_path, code_digest, file_digest, record_provenance, settings_digest, write_text
+from lamflow.checkout import this_checkout
+from lamflow.provenance import (
+    atomic_path,
+    code_digest,
+    file_digest,
+    note_sources,
+    record_provenance,
+    settings_digest,
+    write_text,
+)
 
 STAGE = '''"""A stage."""
 
@@ -46,6 +61,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     forget()
     yield root
     forget()
+
+
+@pytest.fixture
+def fresh_checkout() -> Iterator[None]:
+    """Git is asked anew, and again afterwards."""
+    this_checkout.cache_clear()
+    yield
+    this_checkout.cache_clear()
 
 
 def forget() -> None:
@@ -141,3 +164,54 @@ def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
     assert record["inputs"]["train"] == {"path": str(source), "sha256": file_digest(source)}
     assert record["code_digest"] == code_digest("lamflow.config")
     assert record["packages"]["torch"].startswith("2.")
+
+
+def record_of(folder: Path, inputs: dict[str, Path] | None = None) -> dict[str, Any]:
+    """What the neighbour of an artefact in ``folder`` says."""
+    artefact = folder / "model.safetensors"
+    artefact.write_text("x", encoding="utf-8")
+    record_provenance(artefact, stage="lamflow.catalogue", settings={}, inputs=inputs or {}, seed=None, wall_seconds=1)
+    record: dict[str, Any] = json.loads(artefact.with_suffix(".json").read_text(encoding="utf-8"))
+    return record
+
+
+def test_a_machine_without_git_leaves_the_commit_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_checkout: None
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    record = record_of(tmp_path)
+    assert (record["commit"], record["uncommitted"]) == (None, None)
+
+
+def test_facts_that_cannot_be_had_are_left_open_and_the_artefact_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: the GPU is lost")
+
+    monkeypatch.setattr(provenance, "RECORDED_PACKAGES", ("numpy", "a-package-that-is-not-there"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", fail)
+    record = record_of(tmp_path, {"train": tmp_path / "gone.zarr"})
+    assert list(record["packages"]) == ["numpy"]
+    assert record["device"] == "cuda"
+    assert record["inputs"] == {"train": {"path": str(tmp_path / "gone.zarr"), "sha256": None}}
+
+
+def test_the_record_is_of_the_sources_that_the_stage_began_with(package: Path) -> None:
+    note_sources("lamflow.stages.stage")
+    before = code_digest("lamflow.stages.stage")
+    package.joinpath("stages", "stage.py").write_text("half an edi(", encoding="utf-8")
+    assert code_digest("lamflow.stages.stage") == before
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_files_have_the_mode_that_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "card.md", "x")
+        with atomic_path(tmp_path / "model.safetensors") as temporary:
+            save_file({"weight": torch.zeros(2)}, temporary)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()] == [mode, mode]

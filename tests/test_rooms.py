@@ -9,7 +9,7 @@ import lamflow
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
-    {"catalogue"},
+    {"catalogue", "checkout"},
     {"config_base", "config_yaml"},
     {"config_errors"},
     {"config_networks", "config_ppo", "config_training"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from lamflow.checkout import this_checkout
 from lamflow.training.precision import bf16_gains, default_device
 
 SEEN_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -46,14 +46,9 @@ def auto_precision() -> Literal["bf16", "float32"]:
 
 
 def _commit() -> str:
-    """The commit of the checkout, with a + where files differ from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    return described.stdout.strip() or "unknown"
+    """The commit of the checkout, with a + where sources differ from it."""
+    checkout = this_checkout()
+    return f"{checkout.commit[:7]}{'+' if checkout.uncommitted else ''}" if checkout.commit else "unknown"
 
 
 def scaled(on_cpu: int, on_gpu: int) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
-import subprocess
+import secrets
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from lamflow.checkout import this_checkout
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
 CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_online", "_ppo", "_training")
@@ -23,6 +24,7 @@ UNDIGESTED_MODULES = frozenset(
     {
         "lamflow",
         "lamflow.catalogue",
+        "lamflow.checkout",
         "lamflow.lam.verdicts",
         "lamflow.provenance",
         *(f"lamflow.config{part}" for part in CONFIG_MODULES),
@@ -38,14 +40,14 @@ nothing of it; the rule that writes them into a table has their digest among its
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that is renamed to it when the block ends well and removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode  # what the umask says; libraries may put a file of their own in its place
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,7 +56,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 @cache
@@ -94,7 +96,7 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     """Digest of one module's syntax tree, and the lamflow modules it imports (also inside functions)."""
     path = _source_of(module)
     assert path is not None, module
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_bytes())
     imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -147,16 +149,41 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+def note_sources(stage: str) -> None:
+    """Read now what ``record_provenance`` will say of the sources: they may be edited while ``stage``, a module's name, runs."""
+    this_checkout()
+    if _source_of(stage):
+        code_digest(stage)
+
+
+# What the neighbour tells is found when the work is done: where a fact cannot be had, it is left open, and the artefact stands.
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def _device() -> str:
     """What a stage computes on: the name of the GPU, or cpu. A stage that has not loaded torch has no use for a GPU."""
     torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu"
+    if torch is None or not torch.cuda.is_available():
+        return "cpu"
+    try:
+        return str(torch.cuda.get_device_name())
+    except RuntimeError:
+        return "cuda"
+
+
+def _input(path: Path) -> dict[str, str | None]:
+    """Where an input lies and its digest, None where it cannot be read any more."""
+    try:
+        return {"path": str(path), "sha256": file_digest(path)}
+    except OSError:
+        return {"path": str(path), "sha256": None}
 
 
 def record_provenance(
@@ -169,10 +196,7 @@ def record_provenance(
     wall_seconds: float,
 ) -> None:
     """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be."""
-    versions = {}
-    for package in RECORDED_PACKAGES:
-        if importlib.util.find_spec(package):
-            versions[package] = importlib.metadata.version(package)
+    checkout = this_checkout()
     write_text(
         artefact.with_suffix(".json"),
         json.dumps(
@@ -181,10 +205,11 @@ def record_provenance(
                 "stage": stage,
                 "settings": dict(settings),
                 "seed": seed,
-                "inputs": {name: {"path": str(path), "sha256": file_digest(path)} for name, path in inputs.items()},
+                "inputs": {name: _input(path) for name, path in inputs.items()},
                 "code_digest": code_digest(stage),
-                "commit": _commit(),
-                "packages": versions,
+                "commit": checkout.commit,
+                "uncommitted": checkout.uncommitted,
+                "packages": _versions(),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),
             },

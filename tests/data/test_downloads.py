@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -223,6 +225,22 @@ def test_google_drive_is_read_through_gdown_and_resumed(target: Path, monkeypatc
     download(source(DRIVE), target)
     assert target.read_bytes() == CONTENT
     assert calls[0]["url"] == DRIVE and calls[0]["resume"] is True
+
+
+def test_what_gdown_writes_for_its_owner_alone_gets_the_mode_that_the_umask_says(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give(output: str, **_: Any) -> None:
+        Path(output).write_bytes(CONTENT)
+        Path(output).chmod(0o600)
+
+    monkeypatch.setattr(gdown, "download", give)
+    before = os.umask(0o022)
+    try:
+        download(source(DRIVE), target)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in target.parent.iterdir() if file.is_file()} == {0o644}
 
 
 @pytest.mark.parametrize(

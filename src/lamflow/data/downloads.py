@@ -169,6 +169,15 @@ def _fetch_from_drive(url: str, partial: Path) -> None:
         raise _NoFileError(_QUOTA_MESSAGE if used_up else f"{type(error).__name__}: {text}") from None
     if not partial.exists():
         raise _NoFileError("gdown wrote no file")
+    _set_usual_mode(partial)
+
+
+def _set_usual_mode(file: Path) -> None:
+    """The mode that the umask says: gdown's files come from tempfile, and only their owner may read those."""
+    usual = file.with_name(f".{file.name}.mode")
+    usual.touch()
+    shutil.copymode(usual, file)
+    usual.unlink()
 
 
 def _fetch_over_http(url: str, partial: Path, pause_seconds: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import errno
 import fcntl
-import getpass
 import json
 import os
 import re
@@ -187,7 +186,7 @@ def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
     """Whether a process runs one of the scripts that Snakemake has written for its jobs in ``folder``."""
     scripts = str(folder.resolve() / ".snakemake" / "scripts") + os.sep
     try:
-        ours = process.username() == getpass.getuser() and any(part.startswith(scripts) for part in process.cmdline())
+        ours = process.uids().real == os.getuid() and any(part.startswith(scripts) for part in process.cmdline())
         return ours and "SLURM_JOB_ID" not in process.environ()
     except psutil.Error:  # it has ended, or is somebody else's
         return False

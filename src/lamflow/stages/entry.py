@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lamflow.provenance import note_sources
 from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
 from lamflow.training.memory import keep_freed_memory
 
@@ -36,6 +37,7 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
     try:
         with _output_to(Path(snakemake.log[0]) if snakemake.log else None):
             try:
+                note_sources(f"lamflow.stages.{module}")
                 call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
                 if processes == 1:
                     call(**arguments)
