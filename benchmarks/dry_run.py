@@ -20,7 +20,7 @@ def plan(profile: tuple[str, ...]) -> dict[str, float]:
     """Seconds of a dry run, and the last line of its table of costs."""
     started = time.perf_counter()
     command = [sys.executable, *COMMAND, *profile]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     seconds = time.perf_counter() - started
     totals = re.search(r"^total +([\d,.]+(?: +[\d,.]+){5})$", run.stdout, flags=re.MULTILINE)
     assert totals, "a dry run ends with a table of costs and their total"

@@ -74,7 +74,11 @@ def test_the_lock_is_closed() -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.joinpath("envs").glob("*.yaml")), ids=lambda path: path.name)
 def test_conda_environments_have_the_versions_of_the_lock(path: Path) -> None:
     locked = locked_versions()
-    pins = next(entry["pip"] for entry in yaml.safe_load(path.read_text())["dependencies"] if isinstance(entry, dict))
+    pins = next(
+        entry["pip"]
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
+        if isinstance(entry, dict)
+    )
     post_deploy = path.with_suffix(".post-deploy.sh")
     pins += re.findall(r"\S+==\S+", post_deploy.read_text()) if post_deploy.exists() else []
     for pin in pins:

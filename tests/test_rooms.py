@@ -9,7 +9,7 @@ import lamflow
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
-    {"catalogue", "checkout"},
+    {"caches", "catalogue", "checkout"},
     {"config_base", "config_yaml"},
     {"config_errors"},
     {"config_networks", "config_ppo", "config_training"},
@@ -34,7 +34,11 @@ def room_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
-    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -102,7 +102,7 @@ def _link_frames(path: Path, original: EpisodeStore, num_shards: int, num_rows: 
     array = json.loads((original.path / FRAMES / "zarr.json").read_bytes())
     array["shape"][0] = num_rows
     (path / FRAMES).mkdir()
-    (path / FRAMES / "zarr.json").write_text(json.dumps(array))
+    (path / FRAMES / "zarr.json").write_text(json.dumps(array), encoding="utf-8")
     ending = "/".join("0" for _ in array["shape"][1:])
     shard = f"{FRAMES}/c/0/{ending}"
     names = [f"{FRAMES}/c/{number}/{ending}" for number in range(num_shards)]
@@ -115,7 +115,7 @@ def _link_frames(path: Path, original: EpisodeStore, num_shards: int, num_rows: 
     attributes["files"] |= dict.fromkeys(names, original.attributes["files"][shard])
     attributes["files"][f"{FRAMES}/zarr.json"] = [changed.stat().st_size, sha256_of(changed)]
     attributes["digest"] = attributes_digest(attributes)
-    (path / "zarr.json").write_text(json.dumps(group))
+    (path / "zarr.json").write_text(json.dumps(group), encoding="utf-8")
 
 
 def write_one_shard(path: Path, spec: EnvironmentSpec) -> EpisodeStore:

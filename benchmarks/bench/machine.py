@@ -24,7 +24,7 @@ CEILING_SECONDS = 0.3
 
 def machine_facts(threads: int) -> dict[str, Any]:
     """What figures depend on: processor, threads, GPU, versions, commit."""
-    described = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    described = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     model = re.search(r"^model name\s*: (.*)$", described, flags=re.MULTILINE)
     flags = re.search(r"^flags\s*: (.*)$", described, flags=re.MULTILINE)
     device = default_device()
@@ -105,7 +105,7 @@ class Ceiling:
 
 def peak_memory() -> dict[str, float]:
     """The most memory that this process has held, in GB: resident on the host, allocated on the GPU."""
-    host = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    host = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert host
     peak = {"peak_host_gb": round(int(host[1]) * 1024 / 1e9, 2)}
     if torch.cuda.is_available():

@@ -79,7 +79,7 @@ def write_latents(tmp_path: Path, episodes: Path) -> Callable[..., Path]:
 
 def check(path: Path, stage: str, *words: str) -> dict[str, object]:
     """The SVG holds the words; returns the provenance beside it."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for word in words:
         assert word in text, word
     found: dict[str, object] = json.loads(path.with_suffix(".json").read_text())

@@ -108,7 +108,7 @@ def test_the_driver_is_this_process(results: Path) -> None:
 
 def test_a_killed_driver_is_dead_even_before_its_parent_notices() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        alive = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        alive = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         driver = Driver(pid=process.pid, host=socket.gethostname(), ticks=int(alive[19]), slurm_job=None)
         assert driver.runs_here() is True
         process.send_signal(signal.SIGKILL)

@@ -27,7 +27,7 @@ ENV = "xland-empty-random-8x8-full"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as opened:
+    with path.open(encoding="utf-8") as opened:
         return list(csv.DictReader(opened))
 
 

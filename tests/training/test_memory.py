@@ -46,7 +46,7 @@ print(next(int(line[1]) for line in pages if line[0] == "AnonHugePages:"))
 
 def test_large_arrays_lie_in_huge_pages_where_the_kernel_gives_them_on_request() -> None:
     mode = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    if not mode.exists() or "[madvise]" not in mode.read_text():
+    if not mode.exists() or "[madvise]" not in mode.read_text(encoding="utf-8"):
         pytest.skip("this kernel gives huge pages to all processes or to none")
     found = {
         argument: int(subprocess.run([sys.executable, "-c", HUGE, argument], capture_output=True, check=True).stdout)

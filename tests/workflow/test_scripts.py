@@ -30,7 +30,7 @@ DIRECTIVES = ["output", "log", "benchmark", "conda", "threads", "resources", "pa
 
 
 def entry_block(path: Path) -> ast.If:
-    return next(node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If))
+    return next(node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.If))
 
 
 def stage_call(path: Path) -> ast.Call:

@@ -16,7 +16,7 @@ COLUMNS = "env,method,labels,label_draw,seed,split,episodes,return_mean,return_s
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as opened:
+    with path.open(encoding="utf-8", newline="") as opened:
         return list(csv.DictReader(opened))
 
 

@@ -109,7 +109,7 @@ def _read_record(record: Path) -> dict[str, Any]:
     if not record.exists():
         return {}
     try:
-        known = json.loads(record.read_text())
+        known = json.loads(record.read_text(encoding="utf-8"))
         return {"size": int(known["size"]), "sha256": str(known["sha256"]), "modified_ns": int(known["modified_ns"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.data.chunk_reader import REPAIR, RowReader
-from lamflow.data.group_writer import ArraySpec, attributes_digest, sha256_of
+from lamflow.data.group_writer import ArraySpec, attributes_digest, own_zarr_options, sha256_of
 
 Layout = Callable[[Mapping[str, Any]], list[tuple[ArraySpec, int]]]
 _FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
@@ -89,7 +89,7 @@ def open_array(path: Path, spec: ArraySpec, num_rows: int) -> Any:
     import zarr
 
     fast = {"codec_pipeline.path": _FAST_PIPELINE} if importlib.util.find_spec("zarrs") else {}
-    with zarr.config.set(fast):
+    with own_zarr_options(), zarr.config.set(fast):
         array = zarr.open_array(path / spec.name, mode="r", zarr_format=3)
     if array.dtype != np.dtype(spec.dtype) or array.shape != (num_rows, *spec.row_shape):
         found = f"{array.dtype} {list(array.shape)}"
@@ -138,7 +138,8 @@ class GroupReader:
 
     def load(self, *, without: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
         """All arrays by name, in memory; those named in ``without`` are left out."""
-        return {name: np.asarray(self[name][...]) for name in self._arrays if name not in without}
+        with own_zarr_options():
+            return {name: np.asarray(self[name][...]) for name in self._arrays if name not in without}
 
     def _refuse(self, problems: list[str]) -> None:
         if problems:

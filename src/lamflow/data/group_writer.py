@@ -12,7 +12,8 @@ import math
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,16 @@ class ArraySpec:
     def shard_rows(self) -> int:
         """Rows a shard file: a whole number of chunks; a writer holds no more than this, compressed."""
         return min(CHUNKS_A_SHARD * self.chunk_rows, MAX_SHARD_ROWS)
+
+
+@contextmanager
+def own_zarr_options() -> Iterator[None]:
+    """Within the block zarr does as it is made to: its variables (ZARR_...) and files of options would give arrays that are laid
+    out otherwise, or name classes that are not there."""
+    import zarr
+
+    with zarr.config.set(zarr.config.defaults[0]):
+        yield
 
 
 class _ArrayWriter:
@@ -151,8 +162,9 @@ class GroupWriter:
             _remove_abandoned(self.path)
             import zarr
 
-            self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
-            self._arrays = {spec.name: _ArrayWriter(self._group, self._temporary, spec) for spec in self._specs}
+            with own_zarr_options():
+                self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
+                self._arrays = {spec.name: _ArrayWriter(self._group, self._temporary, spec) for spec in self._specs}
         except OSError as error:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise self._explained(error) from error
@@ -188,10 +200,11 @@ class GroupWriter:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _finish(self) -> None:
-        for array in self._arrays.values():
-            array.finish()
-        attributes = _as_json({**self.attributes, "complete": True, "files": _listed(self._temporary)}, self.path)
-        self._group.attrs.put({**attributes, "digest": attributes_digest(attributes)})
+        with own_zarr_options():
+            for array in self._arrays.values():
+                array.finish()
+            attributes = _as_json({**self.attributes, "complete": True, "files": _listed(self._temporary)}, self.path)
+            self._group.attrs.put({**attributes, "digest": attributes_digest(attributes)})
         for part in self._temporary.rglob("*"):
             _flush_to_disk(part)
         _replace_directory(self._temporary, self.path)

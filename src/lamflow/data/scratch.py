@@ -54,7 +54,7 @@ def _version(folder: Path, files: list[Path]) -> str:
 def _alone(copied: Path) -> Iterator[None]:
     """Jobs and processes that want the same copy come one after the other."""
     copied.parent.mkdir(parents=True, exist_ok=True)
-    with copied.with_suffix(".lock").open("w") as lock:
+    with copied.with_suffix(".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lamflow.caches import cache_or_temporary_folder
 from lamflow.plots.latent_panels import Floats, LatentPanel, Plane, draw_planes
 
 MOST_POINTS = 3000
@@ -28,6 +30,8 @@ def umap_plane(latents: NDArray[np.float32], *, seed: int = 0) -> Floats:
     distinct, places = np.unique(latents, axis=0, return_inverse=True)
     if len(distinct) < LEAST_POINTS:
         return np.pad(latents[:, :2].astype(float), ((0, 0), (0, max(0, 2 - latents.shape[1]))))
+    # numba, which wants to keep what it compiles, tries the installed package and the home directory, and fails without both.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_or_temporary_folder("numba")))
     from sklearn.neighbors import NearestNeighbors
     from umap import UMAP  # takes seconds, as numba compiles
 

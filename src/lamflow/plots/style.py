@@ -6,6 +6,7 @@ well, and where there are more of them than colours, in dashes. A method looks t
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -13,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# A notebook's variable would name a backend that its kernel has and this interpreter may lack.
+os.environ["MPLBACKEND"] = "agg"
+
 import matplotlib
 
-matplotlib.use("Agg")
+matplotlib.use("agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,6 +80,9 @@ RC = {
     "svg.hashsalt": "lamflow",
     "savefig.dpi": 150,
 }
+
+_OF_THE_PROCESS = {"backend", "backend_fallback", "interactive", "toolbar", "timezone"}
+"""Options that do not say how a figure looks."""
 
 ACTION_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#999999", "#7B3294", "#B2DF8A",
                  "#FB9A99", "#6A3D9A", "#1B9E77", "#A6761D")  # fmt: skip
@@ -143,8 +150,9 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
 
 
 def in_style() -> AbstractContextManager[None]:
-    """The context in which figures are made and saved."""
-    return matplotlib.rc_context(RC)  # type: ignore[arg-type]
+    """The context in which figures are made and saved; a user's matplotlibrc has no part in it."""
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in _OF_THE_PROCESS}
+    return matplotlib.rc_context(defaults | RC)  # type: ignore[arg-type]
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:

@@ -91,7 +91,7 @@ def _leave(lock: IO[bytes], holder: int) -> None:
 def _may_live(path: Path, locked: bool) -> bool:
     """Whether the last holder may be alive although its lock was not in the way."""
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(path.read_text(encoding="utf-8"))
         if holder["host"] != socket.gethostname():
             return True
         return not locked and holder["pid"] != os.getpid() and psutil.pid_exists(holder["pid"])
@@ -109,7 +109,7 @@ def _refusal(folder: Path, path: Path) -> str:
 def _holder(path: Path) -> str:
     """Who holds the lock, as far as its file tells: it may be in the middle of being written."""
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(path.read_text(encoding="utf-8"))
         job = f", Slurm job {holder['slurm_job']}" if holder["slurm_job"] else ""
         return f"process {holder['pid']} on {holder['host']}{job}, since {holder['started']}"
     except (ValueError, KeyError, TypeError, OSError):

@@ -145,7 +145,9 @@ class Driver(_Written):
 def _start_ticks(pid: int) -> int | None:
     """proc_pid_stat(5): the 22nd field; None where there is no such process, or no /proc, and for one that has ended."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
         return None if state == "Z" else int(fields[18])
     except (OSError, ValueError, IndexError):
         return None

@@ -62,7 +62,13 @@ def slurm_command(*arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
         result = subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False
+            arguments,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=QUERY_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise SlurmUnreachable(f"{arguments[0]} did not answer within {QUERY_SECONDS} s") from None

@@ -76,7 +76,7 @@ class RunLog:
 def read_log(path: Path, names: dict[int, str]) -> RunLog:
     """Read the log of snakemake 9.27; one that cannot be read says nothing. ``names`` are what jobs are submitted as, by number."""
     try:
-        with path.open(errors="replace") as lines:
+        with path.open(encoding="utf-8", errors="replace") as lines:
             return parse_log(lines, names)
     except OSError:
         return RunLog()

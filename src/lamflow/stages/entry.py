@@ -19,6 +19,14 @@ from lamflow.training.memory import keep_freed_memory
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
 """Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, and XLA's thread pool on the CPU (``NPROC``)."""
 
+PRECISION_VARIABLES = (
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""Would lower the precision of float32 products behind the configuration's back; taken away before torch reads them."""
+
 
 def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: Any) -> None:
     """Call ``lamflow.stages.<stage>`` ('module' for its function of the same name, or 'module.function') with ``arguments``.
@@ -31,6 +39,8 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
+    for variable in PRECISION_VARIABLES:
+        os.environ.pop(variable, None)
     keep_freed_memory()
     module, _, function = stage.partition(".")
     terminal = os.dup(2)
@@ -61,8 +71,8 @@ def _message(error: Exception) -> str:
 
 @contextmanager
 def _output_to(log: Path | None) -> Iterator[None]:
-    """Point the file descriptors of stdout and stderr at ``log``, line by line, so that a killed process has said what it did;
-    None leaves them alone."""
+    """Point the file descriptors of stdout and stderr at ``log``, line by line, so that a killed process has said what it did, and
+    in UTF-8, whatever the locale; None leaves them alone."""
     if log is None:
         yield
         return
@@ -72,8 +82,10 @@ def _output_to(log: Path | None) -> Iterator[None]:
         _flush()
         for descriptor in (1, 2):
             os.dup2(opened.fileno(), descriptor)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # of the processes that share a training
     try:
         yield
     finally:

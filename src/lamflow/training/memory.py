@@ -34,7 +34,7 @@ def keep_freed_memory() -> None:
 def _addresses_are_free() -> bool:
     """Whether memory that is not touched costs nothing: no ``ulimit -v``, and a kernel that does not count it as used."""
     overcommit = Path("/proc/sys/vm/overcommit_memory")
-    counted = overcommit.exists() and overcommit.read_text().strip() == "2"
+    counted = overcommit.exists() and overcommit.read_text(encoding="utf-8").strip() == "2"
     return not counted and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
