@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 
 from lamflow.data import group_reader
-from lamflow.data.group_writer import GroupWriter, attributes_digest
+from lamflow.data.group_writer import GroupWriter, attributes_digest, sha256_of
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore, expected_arrays
 from lamflow.data.validate import main, store_problems
@@ -228,6 +229,45 @@ def test_the_validator_finds_an_array_that_was_never_written(store_path: Path) -
     assert re.search(message, store_problems(store_path)[0])
     with pytest.raises(ValueError, match=message):
         EpisodeStore.open(store_path)
+
+
+def unlist(path: Path, names: list[str]) -> None:
+    """As if the writer had never written these files."""
+    listed = json.loads((path / "zarr.json").read_text())["attributes"]["files"]
+    for name in names:
+        (path / name).unlink()
+    edit_attributes(path, files={name: value for name, value in listed.items() if name not in names})
+
+
+@pytest.mark.parametrize(
+    ("kind", "shard"), [("episodes", SHARD), ("episodes", "actions/c/0"), ("latents", "codes/c/0/0")]
+)
+def test_rows_that_were_promised_and_never_written_are_named_and_not_read_as_zeros(
+    kind: str, shard: str, store_path: Path, latent_path: Path
+) -> None:
+    path, kind_of_store = (store_path, EpisodeStore) if kind == "episodes" else (latent_path, LatentStore)
+    unlist(path, [shard])
+    message = rf"{shard}: not among the files that were written, expected a part of 12 rows"
+    with pytest.raises(ValueError, match=rf"{path.name}: damaged: {message}"):
+        kind_of_store.open(path)
+    assert any(re.search(message, problem) for problem in store_problems(path))
+
+
+def test_a_chunk_that_was_never_written_is_named_before_its_rows_are_read(store_path: Path) -> None:
+    reader = EpisodeStore.open(store_path).rows("observations")
+    file = store_path / SHARD
+    content = bytearray(file.read_bytes())
+    index = slice(-(reader.shard_rows // reader.chunk_rows * 16 + 4), -4)
+    content[index.start : index.start + 16] = b"\xff" * 16
+    content[-4:] = int(google_crc32c.value(bytes(content[index]))).to_bytes(4, "little")
+    file.write_bytes(content)
+    listed = json.loads((store_path / "zarr.json").read_text())["attributes"]["files"]
+    edit_attributes(store_path, files=listed | {SHARD: [len(content), sha256_of(file)]})
+    store, message = EpisodeStore.open(store_path), f"{SHARD}: chunk 0 was never written"
+    for read in (store.load, lambda: store.rows("observations"), lambda: store.array("observations")):
+        with pytest.raises(ValueError, match=rf"train\.zarr: damaged: {message}"):
+            read()
+    assert store_problems(store_path) == [message]
 
 
 def test_the_validator_passes_sound_stores(

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.data.group_writer import ArraySpec
+from lamflow.data.group_writer import ArraySpec, shard_name
 
 REPAIR: Final = "delete it and run the rule that writes it again"
 _MISSING: Final = 2**64 - 1
@@ -75,6 +75,16 @@ class RowReader:
                 found[places] = self._chunk(opened, number)[rows[places] - chunk * self.chunk_rows]
         return found
 
+    def never_written(self) -> list[str]:
+        """The chunks of the array's rows that no shard holds, named: zarr reads them as zeros. Only the shards' indexes are read."""
+        found = []
+        for shard in range(-(-self.num_rows // self.shard_rows)):
+            rows = min(self.num_rows - shard * self.shard_rows, self.shard_rows)
+            with self._opened(shard) as opened:
+                missing = opened.never_written(-(-rows // self.chunk_rows))
+            found += [f"{shard_name(self.spec, shard)}: chunk {number} was never written" for number in missing]
+        return found
+
     def _empty(self, rows: int) -> NDArray[Any]:
         return np.empty((rows, *self.spec.row_shape), self.spec.dtype)
 
@@ -85,7 +95,7 @@ class RowReader:
 
     @contextmanager
     def _opened(self, shard: int) -> Iterator[_Shard]:
-        file = self.folder.joinpath("c", str(shard), *("0" for _ in self.spec.row_shape))
+        file = self.folder.parent / shard_name(self.spec, shard)
         try:
             handle = os.open(file, os.O_RDONLY)
         except FileNotFoundError:
@@ -106,6 +116,10 @@ class _Shard:
         self._index = np.frombuffer(self._checked(os.fstat(handle).st_size - size, size, "its index"), "<u8").reshape(
             -1, 2
         )
+
+    def never_written(self, num_chunks: int) -> list[int]:
+        """Which of the first ``num_chunks`` chunks the index does not have."""
+        return np.flatnonzero(self._index[:num_chunks, 0] == _MISSING).tolist()
 
     def decode(self, number: int, out: NDArray[Any]) -> None:
         """Write chunk ``number`` into ``out``, which has its size."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.data.chunk_reader import REPAIR, RowReader
-from lamflow.data.group_writer import ArraySpec, attributes_digest, own_zarr_options, sha256_of
+from lamflow.data.group_writer import ArraySpec, attributes_digest, own_zarr_options, sha256_of, shard_name
 
 Layout = Callable[[Mapping[str, Any]], list[tuple[ArraySpec, int]]]
 _FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
@@ -97,11 +97,40 @@ def open_array(path: Path, spec: ArraySpec, num_rows: int) -> Any:
     return array
 
 
+def promised_files(spec: ArraySpec, array: Any) -> list[str]:
+    """Names of the shard files that hold the rows of ``array``; ValueError when it is not stored as the writer stores arrays."""
+    row_shape, shards = spec.row_shape, array.shards
+    if shards is None or shards[1:] != row_shape or array.chunks[1:] != row_shape or shards[0] % array.chunks[0]:
+        raise ValueError(
+            f"array {spec.name!r} has chunks {array.chunks} in shards {shards}, expected shards of whole rows"
+        )
+    return [shard_name(spec, shard) for shard in range(-(-array.shape[0] // shards[0]))]
+
+
+def unlisted_shards(attributes: Mapping[str, Any], spec: ArraySpec, array: Any) -> list[str]:
+    """The shards of ``array`` that its writer did not list, as problems: zarr would read zeros in their place."""
+    missing = [name for name in promised_files(spec, array) if name not in attributes["files"]]
+    return [
+        f"{name}: not among the files that were written, expected a part of {array.shape[0]} rows" for name in missing
+    ]
+
+
+def row_reader(path: Path, spec: ArraySpec, array: Any) -> RowReader:
+    """A reader of the zarr array ``array`` of the group at ``path``."""
+    return RowReader(
+        folder=path / spec.name,
+        spec=spec,
+        num_rows=array.shape[0],
+        chunk_rows=array.chunks[0],
+        shard_rows=array.shards[0],
+    )
+
+
 class GroupReader:
     """The arrays of a finished group, read lazily. ``layout`` says from the attributes which arrays of how many rows.
 
-    ValueError for missing or truncated files and wrong dtypes or shapes when it is made, and for changed bytes when an
-    array is first asked for.
+    ValueError for missing or truncated files and wrong dtypes or shapes when it is made, and for changed bytes and chunks that
+    were never written when an array is first asked for.
     """
 
     def __init__(self, path: Path, attributes: dict[str, Any], layout: Layout) -> None:
@@ -115,26 +144,27 @@ class GroupReader:
         self._refuse(problems)
         self._specs = {spec.name: spec for spec, _ in expected}
         self._arrays = {spec.name: open_array(path, spec, num_rows) for spec, num_rows in expected}
+        for name, spec in self._specs.items():
+            self._refuse(unlisted_shards(attributes, spec, self._arrays[name]))
         self._verified: set[str] = set()
+        self._readers: dict[str, RowReader] = {}
 
     def __getitem__(self, name: str) -> Any:
         """The zarr array ``name``; its files are verified the first time."""
         if name not in self._verified:
             # Not left to the codec's crc32c: zarrs does not check it where it decodes a part of a chunk.
             self._refuse(file_problems(self._path, self._attributes, within=f"{name}/", contents=True))
+            self.rows(name)
             self._verified.add(name)
         return self._arrays[name]
 
     def rows(self, name: str) -> RowReader:
         """A reader of parts of the array ``name``, which are verified as they are read."""
-        array = self._arrays[name]
-        return RowReader(
-            folder=self._path / name,
-            spec=self._specs[name],
-            num_rows=array.shape[0],
-            chunk_rows=array.chunks[0],
-            shard_rows=array.shards[0],
-        )
+        if name not in self._readers:
+            reader = row_reader(self._path, self._specs[name], self._arrays[name])
+            self._refuse(reader.never_written())
+            self._readers[name] = reader
+        return self._readers[name]
 
     def load(self, *, without: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
         """All arrays by name, in memory; those named in ``without`` are left out."""

@@ -61,6 +61,11 @@ def own_zarr_options() -> Iterator[None]:
         yield
 
 
+def shard_name(spec: ArraySpec, number: int) -> str:
+    """The file of a shard within its group."""
+    return "/".join([spec.name, "c", str(number), *("0" for _ in spec.row_shape)])
+
+
 class _ArrayWriter:
     """Appends rows to one zarr array; holds one chunk of rows and one shard of encoded chunks.
 
@@ -78,7 +83,7 @@ class _ArrayWriter:
         self._encoder = Zstd(level=ZSTD_LEVEL)
         self._encoded: list[bytes] = []
         self._num_shards = 0
-        self._folder = root / spec.name / "c"
+        self._root = root
         self._array = group.create_array(
             spec.name,
             shape=(0, *spec.row_shape),
@@ -126,7 +131,7 @@ class _ArrayWriter:
         index = np.full((self.spec.shard_rows // self.spec.chunk_rows, 2), 2**64 - 1, "<u8")
         sizes = np.array([len(part) for part in self._encoded])
         index[: len(sizes)] = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1)
-        file = self._folder.joinpath(str(self._num_shards), *("0" for _ in self.spec.row_shape))
+        file = self._root / shard_name(self.spec, self._num_shards)
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("wb") as opened:
             opened.writelines([*self._encoded, _with_checksum(index.tobytes())])

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
 from lamflow.data import latents, store
-from lamflow.data.group_reader import check_digest, check_format, file_problems, load_metadata, open_array
+from lamflow.data.group_reader import (
+    check_digest,
+    check_format,
+    file_problems,
+    load_metadata,
+    open_array,
+    row_reader,
+    unlisted_shards,
+)
 from lamflow.data.group_writer import ArraySpec
 
 
@@ -73,9 +81,14 @@ def _sound_arrays(
         problems += damaged
         if not damaged:
             try:
-                arrays[spec.name] = open_array(path, spec, num_rows)
+                array = open_array(path, spec, num_rows)
+                holes = unlisted_shards(attributes, spec, array) or row_reader(path, spec, array).never_written()
             except ValueError as error:
                 problems.append(str(error))
+                continue
+            problems += holes
+            if not holes:
+                arrays[spec.name] = array
     return arrays
 
 
