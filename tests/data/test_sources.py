@@ -55,6 +55,13 @@ def test_an_environment_without_data_is_named_with_those_that_have_some() -> Non
             r"datasets\.yaml: 1 problem\(s\)\n  lapo\.procgen-maze\.url: unknown key; known here: urls, path",
         ),
         ("lapo", {"sha256": "abc"}, r"lapo\.procgen-maze\.sha256"),
+        (
+            "lapo",
+            {"path": "data/maze.ZIP"},
+            r"lapo\.procgen-maze\.path: .*'data/maze\.ZIP', .* name ends in \.zip: rename it",
+        ),
+        ("dgrl", {"path": "data/maze.txz"}, r"dgrl\.procgen-maze\.path: .*'data/maze\.txz', .* name ends in \.tar\.xz"),
+        ("dgrl", {"path": "data/maze.zip"}, r"dgrl\.procgen-maze\.path: .* name ends in \.tar\.xz"),
         ("lapo", {"train_chunks": 0}, r"lapo\.procgen-maze\.train_chunks"),
         ("dgrl", {"test_levels": [150, 200]}, r"dgrl\.procgen-maze: levels: .* expected ranges that share no level"),
         ("dgrl", {"test_levels": [200, 200]}, r"expected ranges whose first level is below their end"),

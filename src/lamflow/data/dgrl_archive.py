@@ -8,28 +8,28 @@ Pickles are read with an unpickler that knows numpy arrays and nothing else.
 from __future__ import annotations
 
 import io
-import lzma
+import math
 import pickle
+import pickletools
 import re
-import struct
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.data.lapo_chunks import npy_header
+from lamflow.data.damage import named_damage
+from lamflow.data.npz_file import NpzFile, npy_header
+from lamflow.data.tar_stream import WHOLE, tar_xz_files
 from lamflow.envs.interface import Episode
 
 _EPISODE_NAME: Final = re.compile(
-    r"(?:^|/)(?P<time>[^_/]+)_(?P<index>\d+)_(?P<length>\d+)_(?P<level>-?\d+)_(?P<total>-?[\d.]+)\.(?P<kind>npy|npz)$"
+    r"(?:^|/)(?P<time>[^_/]+)_(?P<index>[0-9]+)_(?P<length>[0-9]{1,9})_(?P<level>-?[0-9]{1,18})_(?P<total>-?[0-9]{1,18}(?:\.[0-9]{0,18})?)"
+    r"\.(?:npy|npz)$"
 )
 _NAMES: Final = {
     "obs": ("observations", "obs"),
@@ -46,6 +46,10 @@ _ADMITTED: Final = frozenset(
 )
 """All that a pickled array, scalar or dtype of numpy 1 and 2 refers to."""
 _MAX_EPISODE_BYTES: Final = 1 << 30
+_MAX_EXTRA_BYTES: Final = 1 << 20
+_MEMO_OPCODES: Final = ("PUT", "BINPUT", "LONG_BINPUT")
+_MAX_MEMO: Final = 1 << 16
+"""An unpickler makes room for as many objects as these opcodes say; an episode has a few dozen."""
 _RETURN_TOLERANCE: Final = 0.02
 """Returns in file names have two decimals."""
 
@@ -74,7 +78,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 def named_episode(name: str) -> NamedEpisode | None:
     """What a file name in the archive tells, None where it names no episode."""
     match = _EPISODE_NAME.search(name)
-    if match is None:
+    if match is None or int(match["length"]) == 0:
         return None
     return NamedEpisode(int(match["length"]), int(match["level"]), float(match["total"]))
 
@@ -82,53 +86,52 @@ def named_episode(name: str) -> NamedEpisode | None:
 def read_episodes(archive: Path, spec: EnvironmentSpec) -> Iterator[tuple[NamedEpisode, _StoredEpisode]]:
     """The episodes of an archive in its order, one in memory at a time; those that are not ``decode``d cost no parsing.
 
-    ValueError names the archive and the file: for a damaged or truncated archive, names that tell no episode, and archives
-    without any.
+    ValueError names the archive and the file: for a damaged or truncated archive, names that tell no episode, an episode twice,
+    what is neither file nor folder, and archives without any episode. Hidden files are left out, and counted in a printed line.
     """
-    count = 0
-    with _named_damage(str(archive)), lzma.open(archive) as unpacked:
-        with tarfile.open(fileobj=unpacked, mode="r|") as files:
-            for member in files:
-                if member.isfile() and not Path(member.name).name.startswith("."):
-                    count += 1
-                    yield _opened(archive, files, member, spec)
-        while unpacked.read(1 << 20):  # up to the end, where a truncated file shows
-            pass
-    if count == 0:
+    names: set[str] = set()
+    left_out = 0
+    for member, stream in tar_xz_files(archive):
+        name = Path(member.name)
+        if name.name.startswith("."):
+            left_out += 1
+            continue
+        if name.stem in names:
+            raise ValueError(f"{archive}: {member.name}: found this episode twice, expected each once")
+        names.add(name.stem)
+        yield _opened(f"{archive}: {member.name}", member, stream, spec)
+    if not names:
         raise ValueError(f"{archive}: found no file in it, expected episodes: give an archive of the data set")
-
-
-@contextmanager
-def _named_damage(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise ValueError(
-            f"{what}: damaged or cut off ({type(error).__name__}: {error}), expected a whole .tar.xz: delete the archive and "
-            "download it again"
-        ) from None
+    if left_out:
+        print(f"{archive}: {left_out} hidden file(s) left out")
 
 
 def _opened(
-    archive: Path, files: tarfile.TarFile, member: tarfile.TarInfo, spec: EnvironmentSpec
+    what: str, member: tarfile.TarInfo, stream: IO[bytes], spec: EnvironmentSpec
 ) -> tuple[NamedEpisode, _StoredEpisode]:
-    what = f"{archive}: {member.name}"
     named = named_episode(member.name)
     if named is None:
         raise ValueError(
-            f"{what}: expected a name <timestamp>_<index>_<length>_<levelseed>_<return>.npy: is this the data set?"
+            f"{what}: expected a name <timestamp>_<index>_<length>_<levelseed>_<return>.npy with a length of 1 or more: is this the "
+            "data set?"
         )
-    if member.size > _MAX_EPISODE_BYTES:
-        raise ValueError(f"{what}: found {member.size} bytes, expected at most {_MAX_EPISODE_BYTES} for an episode")
-    stream = files.extractfile(member)
-    assert stream is not None  # it is a file
+    most = min(_MAX_EPISODE_BYTES, (named.length + 1) * _most_row_bytes(spec) + _MAX_EXTRA_BYTES)
+    if member.size > most:
+        raise ValueError(
+            f"{what}: found {member.size} bytes, expected at most {most} for an episode of {named.length} steps"
+        )
     return named, _StoredEpisode(what, named, stream, spec)
+
+
+def _most_row_bytes(spec: EnvironmentSpec) -> int:
+    """Of a row whose frame, action, reward and end are numbers of 8 bytes, the widest, and as much again for what is not read."""
+    return 2 * 8 * (math.prod(spec.frame_shape) + 3)
 
 
 class _StoredEpisode:
     """An episode that is still in the archive; it can be decoded until the next one is asked for."""
 
-    def __init__(self, what: str, named: NamedEpisode, stream: Any, spec: EnvironmentSpec) -> None:
+    def __init__(self, what: str, named: NamedEpisode, stream: IO[bytes], spec: EnvironmentSpec) -> None:
         self._what = what
         self._named = named
         self._stream = stream
@@ -136,11 +139,16 @@ class _StoredEpisode:
 
     def decode(self) -> Episode:
         """The episode without its final observation; ValueError when it is hostile, damaged or not as its name says."""
-        with _named_damage(self._what):
+        with named_damage(self._what, WHOLE):
             content = self._stream.read()
-        arrays = _episode_arrays(content, self._what)
+        most = (self._named.length + 1) * _most_row_bytes(self._spec)
+        arrays = _episode_arrays(content, self._what, most_bytes=most)
         length = self._named.length
-        actions = self._column("actions", arrays["actions"], "iu").astype(np.int64)
+        actions = self._column("actions", arrays["actions"], "iu")
+        if actions.min() < 0 or actions.max() >= self._spec.num_actions:
+            raise ValueError(
+                f"{self._what}: actions: found {actions.min()} to {actions.max()}, expected 0 to {self._spec.num_actions - 1}"
+            )
         rewards = self._column("rewards", arrays["rewards"], "iuf").astype(np.float32)
         dones = self._column("dones", arrays["dones"], "biuf").astype(np.bool_)
         frames = self._frames(arrays["obs"])
@@ -159,7 +167,7 @@ class _StoredEpisode:
             frames=frames,
             proprioception=nothing,
             task=nothing,
-            actions=actions,
+            actions=actions.astype(np.int64),
             rewards=rewards,
             terminated=bool(dones[-1]) and not timed_out,
             truncated=not dones[-1] or timed_out,
@@ -188,25 +196,21 @@ class _StoredEpisode:
         return np.ascontiguousarray(frames.transpose(0, 2, 3, 1))
 
 
-def _episode_arrays(content: bytes, what: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an episode by our names; ValueError names what is missing, hostile or damaged."""
-    try:
-        stored = _npz_arrays(content) if content.startswith(b"PK") else _pickled_dict(content)
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        MemoryError,
-    ) as error:
-        raise ValueError(
-            f"{what}: not an episode ({type(error).__name__}: {error}), expected a pickled dict of arrays"
-        ) from None
-    except (zipfile.BadZipFile, zlib.error, struct.error, OverflowError) as error:
-        raise ValueError(f"{what}: damaged ({type(error).__name__}: {error}): download the archive again") from None
+def _episode_arrays(content: bytes, what: str, *, most_bytes: int) -> dict[str, NDArray[Any]]:
+    """The arrays of an episode by our names, of ``most_bytes`` each where they are packed; ValueError names what is missing,
+    hostile or damaged."""
+    if content.startswith(b"PK"):
+        try:
+            stored = _npz_arrays(content, most_bytes)
+        except Exception as error:  # whatever zipfile, zlib and numpy raise for damage
+            raise ValueError(f"{what}: damaged ({type(error).__name__}: {error}): download the archive again") from None
+    else:
+        try:
+            stored = _pickled_dict(content)
+        except Exception as error:  # whatever a damaged pickle makes its constructors raise
+            raise ValueError(
+                f"{what}: not an episode ({type(error).__name__}: {error}), expected a pickled dict of arrays"
+            ) from None
     arrays = {}
     for name, keys in _NAMES.items():
         found = next((stored[key] for key in keys if key in stored), None)
@@ -219,9 +223,17 @@ def _episode_arrays(content: bytes, what: str) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _npz_arrays(content: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return dict(stored)
+def _npz_arrays(content: bytes, most_bytes: int) -> dict[str, Any]:
+    """The arrays of an npz that are read."""
+    npz = NpzFile(content)
+    arrays: dict[str, Any] = dict.fromkeys(npz.keys)
+    for key in sorted({key for keys in _NAMES.values() for key in keys} & set(npz.keys)):
+        with npz.open(key) as array:
+            num_bytes = math.prod(array.shape) * array.dtype.itemsize
+            if num_bytes > most_bytes:
+                raise EOFError(f"{key} has {num_bytes} bytes, expected at most {most_bytes}")
+            arrays[key] = array.values()
+    return arrays
 
 
 def _pickled_dict(content: bytes) -> dict[str, Any]:
@@ -230,6 +242,11 @@ def _pickled_dict(content: bytes) -> dict[str, Any]:
     shape, _, dtype = npy_header(stream)
     if shape != () or not dtype.hasobject:
         raise ValueError(f"it holds {dtype} {list(shape)}")
+    start = stream.tell()
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in _MEMO_OPCODES and isinstance(argument, int) and argument > _MAX_MEMO:
+            raise pickle.UnpicklingError(f"it wants room for {argument} objects")
+    stream.seek(start)
     array = _ArrayUnpickler(stream).load()
     found = array.item() if isinstance(array, np.ndarray) and array.shape == () else array
     if not isinstance(found, dict):

@@ -121,6 +121,8 @@ def _check_kind(file: Path, name: Path) -> None:
     """_NoFileError, and ``file`` is removed if it is a half-downloaded one, unless it begins as ``name``'s ending says."""
     with file.open("rb") as opened:
         head = opened.read(1 << 16)
+    if name.suffix not in _MAGIC:
+        raise _NoFileError(f"found a name that ends in {name.suffix!r}, expected {' or '.join(_MAGIC)}: rename it")
     if head.startswith(_MAGIC[name.suffix]):
         return
     if file != name:

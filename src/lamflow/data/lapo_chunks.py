@@ -7,14 +7,10 @@ frames stream through a buffer of the length of its longest episode.
 
 from __future__ import annotations
 
-import io
+import math
 import re
-import shutil
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
+from lamflow.data.damage import named_damage
+from lamflow.data.npz_file import NpyStream, NpzFile
 from lamflow.data.store import UNKNOWN_LEVEL
-from lamflow.data.zip_member import MemberReader
+from lamflow.data.zip_member import member_bytes
 from lamflow.envs.interface import Episode
 
 Marks = Literal["last", "first"]
@@ -36,40 +34,59 @@ _DTYPES: Final = {
     "rewards": ("iuf", "float32"),
 }
 """The keys that are read: kinds of numpy dtype that are taken, and what is expected."""
-DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged, truncated and encrypted archives."""
-_CHUNK_NAME: Final = re.compile(r"(?:^|/)(?:(?P<game>[a-z]+)/)?(?P<part>train|test)/(?P<number>\d+)\.npz$")
-_COPIED_BYTES: Final = 1 << 20
+_CHUNK_NAME: Final = re.compile(r"(?:^|/)(?:(?P<game>[a-z]+)/)?(?P<part>train|test)/(?P<number>[0-9]{1,9})\.npz$")
+_MAX_CHUNK_RATIO: Final = 2
+"""A chunk is at most so many times as long as its frames are unpacked, and ``_MAX_EXTRA_BYTES``."""
+_MAX_EXTRA_BYTES: Final = 1 << 20
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _COMPARED_ENDS: Final = 8
 _CLEAR_RATIO: Final = 1.5
 """How much more the frame changes at a new level than beside it; in all 16 games the medians differ 2.6 times or more."""
 
 
-@contextmanager
-def named_damage(what: str) -> Iterator[None]:
-    """Turns what zipfile and numpy raise for damaged content into a ValueError that begins with ``what``."""
-    try:
-        yield
-    except DAMAGE as error:
-        raise ValueError(
-            f"{what}: damaged or cut off ({type(error).__name__}: {error}), expected a whole zip: delete the archive and "
-            "download it again"
-        ) from None
-
-
 def chunk_names(archive: zipfile.ZipFile, game: str) -> dict[str, list[str]]:
-    """Names of the chunks of ``train`` and ``test`` in the order of their numbers; ValueError for those of another game."""
-    found: dict[str, list[tuple[int, str]]] = {"train": [], "test": []}
-    for name in archive.namelist():
-        match = _CHUNK_NAME.search(name)
+    """Names of the chunks of ``train`` and ``test`` in the order of their numbers.
+
+    ValueError for those of another game, two of one number, gaps in the numbers and files that are no chunks: each may be a
+    chunk whose name was damaged. What systems add (hidden files, ``__MACOSX``) is left out, and counted in a printed line.
+    """
+    found: dict[str, dict[int, str]] = {"train": {}, "test": {}}
+    left_out = 0
+    for member in archive.infolist():
+        name, match = member.filename, _CHUNK_NAME.search(member.filename)
         if match is None:
+            if not (member.is_dir() and member.file_size == 0):
+                _check_ours(archive, name)
+                left_out += 1
             continue
         if match["game"] not in (None, game):
             raise ValueError(
                 f"{archive.filename}: found {name}, expected chunks of {game}: give the archive of that game"
             )
-        found[match["part"]].append((int(match["number"]), name))
-    return {part: [name for _, name in sorted(numbered)] for part, numbered in found.items()}
+        numbered, number = found[match["part"]], int(match["number"])
+        if number in numbered:
+            raise ValueError(f"{archive.filename}: found {numbered[number]} and {name}, expected one chunk of a number")
+        numbered[number] = name
+    for part, numbered in found.items():
+        for before, after in pairwise(sorted(numbered)):
+            if after > before + 1:
+                raise ValueError(
+                    f"{archive.filename}: found {part}/{before}.npz and then {part}/{after}.npz, expected numbers without a gap: is the "
+                    "archive whole?"
+                )
+    if left_out:
+        print(f"{archive.filename}: {left_out} hidden file(s) left out")
+    return {part: [name for _, name in sorted(numbered.items())] for part, numbered in found.items()}
+
+
+def _check_ours(archive: zipfile.ZipFile, name: str) -> None:
+    """ValueError for a file that is no chunk, unless it is one that systems add."""
+    folders = name.split("/")
+    if "__MACOSX" not in folders and not folders[-1].startswith("."):
+        raise ValueError(
+            f"{archive.filename}: found {name!r}, expected chunks <game>/{{train,test}}/<number>.npz and nothing else: is the "
+            "archive whole?"
+        )
 
 
 def chunks_of_split(
@@ -102,45 +119,37 @@ class LapoChunk:
         self.num_rows = num_rows
         self.spec = spec
         self._next_row = 0
-        with ExitStack() as opened, named_damage(self.what):
-            content = opened.enter_context(io.BytesIO())
-            with archive.open(name) as stored:
-                shutil.copyfileobj(stored, content, _COPIED_BYTES)
-            self._npz = opened.enter_context(zipfile.ZipFile(content))
-            keys = [key.removesuffix(".npy") for key in self._npz.namelist()]
-            missing = [key for key in _DTYPES if key not in keys]
-            if missing:
-                raise ValueError(
-                    f"{self.what}: key {', '.join(missing)} is missing, found {', '.join(keys)}, expected {', '.join(_DTYPES)}"
-                )
-            self.actions = self._vector("ta").astype(np.int64)
-            self.done = self._vector("done").astype(np.bool_)
-            self.rewards = self._vector("rewards").astype(np.float32)
-            self._frames = opened.enter_context(MemberReader(content, self._npz.getinfo("obs.npy")))
-            self._check("obs", *npy_header(self._frames))
-            self._open = opened.pop_all()
+        frame_bytes = math.prod(spec.frame_shape)
+        content = member_bytes(
+            archive, archive.getinfo(name), most_bytes=_MAX_CHUNK_RATIO * num_rows * frame_bytes + _MAX_EXTRA_BYTES
+        )
+        with named_damage(self.what):
+            npz = NpzFile(content)
+        missing = [key for key in _DTYPES if key not in npz.keys]
+        if missing:
+            raise ValueError(
+                f"{self.what}: key {', '.join(missing)} is missing, found {', '.join(npz.keys)}, expected {', '.join(_DTYPES)}"
+            )
+        self.actions = self._vector(npz, "ta").astype(np.int64)
+        self.done = self._vector(npz, "done").astype(np.bool_)
+        self.rewards = self._vector(npz, "rewards").astype(np.float32)
+        self._frames = self._array(npz, "obs")
 
     def __enter__(self) -> LapoChunk:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._open.close()
+        self._frames.__exit__(*problem)
 
     def rewind(self) -> None:
         """Go back to the first frame."""
         self._next_row = 0
         self._frames.rewind()
-        npy_header(self._frames)
 
     def read_frames(self, into: NDArray[np.uint8]) -> None:
         """Fill ``into`` uint8 [n, 64, 64, 3] with the next n frames."""
-        target = memoryview(into.data).cast("B")
         with named_damage(f"{self.what}: obs"):
-            while target:
-                count = self._frames.readinto(target)
-                if not count:
-                    raise EOFError("its frames end early")
-                target = target[count:]
+            self._frames.read_into(memoryview(into.data).cast("B"))
         self._next_row += len(into)
 
     def frames_at(self, rows: Sequence[int]) -> NDArray[np.uint8]:
@@ -155,20 +164,22 @@ class LapoChunk:
 
     def check_end(self) -> None:
         """ValueError unless all frames were read and their checksum is right."""
+        assert self._next_row == self.num_rows
         with named_damage(f"{self.what}: obs"):
-            if self._next_row != self.num_rows or self._frames.read(1):
-                raise EOFError(f"read {self._next_row} frames, expected {self.num_rows} and nothing after them")
+            self._frames.check_end()
 
-    def _vector(self, key: str) -> NDArray[Any]:
-        with self._npz.open(f"{key}.npy") as stored:
-            shape, fortran, dtype = npy_header(stored)
-            self._check(key, shape, fortran, dtype)
-            content = stored.read()
-        if len(content) != self.num_rows * dtype.itemsize:
-            raise EOFError(f"{key} has {len(content)} bytes of data, expected {self.num_rows * dtype.itemsize}")
-        values = np.frombuffer(content, dtype)
+    def _array(self, npz: NpzFile, key: str) -> NpyStream:
+        """The array ``key``, if it has the form that is expected."""
+        with named_damage(f"{self.what}: {key}"):
+            array = npz.open(key)
+        self._check(key, array.shape, array.fortran, array.dtype)
+        return array
+
+    def _vector(self, npz: NpzFile, key: str) -> NDArray[Any]:
+        with self._array(npz, key) as array, named_damage(f"{self.what}: {key}"):
+            values = array.values()
         low, high = float(values.min()), float(values.max())
-        lowest, highest = {"ta": (0, self.spec.num_actions - 1), "done": (0, 1)}.get(key, (-np.inf, np.inf))
+        lowest, highest = {"ta": (0, self.spec.num_actions - 1), "done": (0, 1)}.get(key, (-_LARGEST, _LARGEST))
         if not (lowest <= low and high <= highest and np.isfinite([low, high]).all()):
             raise ValueError(
                 f"{self.what}: {key}: found values from {low:g} to {high:g}, expected finite ones from {lowest:g} to {highest:g}"
@@ -187,17 +198,6 @@ class LapoChunk:
                 f"{found}: a chunk of {shape[0]} rows, expected {self.num_rows}, the length of all chunks beside it "
                 "(train_chunk_rows and test_chunk_rows in config/datasets.yaml)"
             )
-
-
-def npy_header(stored: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, Fortran order and dtype of an npy file, read up to its data; EOFError for what is none."""
-    try:
-        version = np.lib.format.read_magic(stored)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(stored)
-    except ValueError as error:
-        raise EOFError(f"no npy array: {error}") from None
-    return header
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,8 +17,9 @@ SourceName = Literal["lapo", "dgrl"]
 
 
 class ArchiveSource(Settings):
-    """One archive, its origin and what is known of it."""
+    """One archive, its origin and what is known of it; its file's name ends in ``ending``."""
 
+    ending: ClassVar[str] = ""
     urls: tuple[str, ...] = Field(description="Addresses, tried in their order; Google Drive is read through gdown.")
     path: Path | None = Field(None, description="A copy that this machine has already; nothing is downloaded then.")
     licence: str = Field(min_length=1, description="Terms under which the data are published.")
@@ -33,9 +34,18 @@ class ArchiveSource(Settings):
     )
     return_random: float | None = Field(None, description="Mean raw return of random actions.")
 
+    @field_validator("path")
+    @classmethod
+    def _ends_as_its_kind(cls, given: Path | None) -> Path | None:
+        if given is not None and not given.name.endswith(cls.ending):
+            raise ValueError(f"found {str(given)!r}, expected a file whose name ends in {cls.ending}: rename it")
+        return given
+
 
 class LapoSource(ArchiveSource):
     """LAPO's published chunks of one game, a zip."""
+
+    ending: ClassVar[str] = ".zip"
 
     train_chunks: int = Field(80, gt=0, description="Chunks of the train split, from the first one; LAPO uses 80.")
     validation_chunks: int = Field(1, gt=0, description="Chunks of the validation split: the last ones of train/.")
@@ -50,6 +60,8 @@ class LapoSource(ArchiveSource):
 
 class DgrlSource(ArchiveSource):
     """Episodes of one game as 'The Generalization Gap in Offline RL' publishes them, a tar.xz."""
+
+    ending: ClassVar[str] = ".tar.xz"
 
     train_levels: tuple[int, int] = Field(
         (0, 160), description="Level seeds of the train split: first, and one past the last."
@@ -102,8 +114,7 @@ class DataSources(Settings):
 
 def archive_path(name: SourceName, env: str, source: ArchiveSource) -> Path:
     """Where the archive lies, or is downloaded to, relative to the working folder: ``resources/lapo/<game>.zip``."""
-    suffix = {"lapo": ".zip", "dgrl": ".tar.xz"}[name]
-    return source.path or Path("resources", name, environment_spec(env).simulator_id.split("/")[0] + suffix)
+    return source.path or Path("resources", name, environment_spec(env).simulator_id.split("/")[0] + source.ending)
 
 
 def read_sources(path: Path) -> DataSources:

@@ -61,11 +61,12 @@ def _convert(archive: Path, source: DgrlSource, spec: EnvironmentSpec, outputs: 
             split: stack.enter_context(EpisodeWriter(outputs[split], spec=spec, split=split, attributes=attributes))
             for split in SPLITS
         }
-        test_returns = []
+        test_returns, left_out = [], 0
         for named, stored in read_episodes(archive, spec):
             split = source.split_of(named.level)
             if split is not None:
                 writers[split].append(stored.decode())
+            left_out += split is None
             if split == "test":
                 test_returns.append(named.total)
         empty = [split for split, writer in writers.items() if writer.num_episodes == 0]
@@ -74,6 +75,8 @@ def _convert(archive: Path, source: DgrlSource, spec: EnvironmentSpec, outputs: 
                 f"{archive}: found no episode on the levels of {', '.join(empty)}, expected some of each split (train_levels, "
                 "validation_levels, test_levels in config/datasets.yaml)"
             )
+        if left_out:
+            print(f"{archive}: {left_out} episode(s) on levels of no split left out (config/datasets.yaml)")
         expert = source.return_expert
         for writer in writers.values():
             writer.attributes["return_expert"] = sum(test_returns) / len(test_returns) if expert is None else expert

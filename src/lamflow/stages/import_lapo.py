@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.data.damage import named_damage
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.lapo_chunks import (
     LapoChunk,
@@ -20,7 +21,6 @@ from lamflow.data.lapo_chunks import (
     chunk_names,
     chunks_of_split,
     detect_marks,
-    named_damage,
 )
 from lamflow.data.sources import LapoSource
 from lamflow.data.store import EpisodeWriter
