@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from test_windows import arrays_of
 
@@ -32,6 +35,27 @@ def test_trajectories_are_whole_episodes() -> None:
     episodes = list(dict.fromkeys(int((starts <= row).sum()) - 1 for row in rows.tolist()))
     assert len(episodes) == 3
     assert rows.tolist() == [row for e in episodes for row in range(starts[e], starts[e] + lengths[e])]
+
+
+def test_episodes_without_a_transition_are_not_drawn() -> None:
+    arrays = arrays_of([1, 5, 1, 1, 3], final=False)
+    rows = draw_labels(arrays, count=2, unit="trajectories", draw=0, seed=0)
+    assert sorted(rows.tolist()) == [1, 2, 3, 4, 8, 9]
+    with pytest.raises(
+        ValueError,
+        match=r"train\.zarr: label count 3 trajectories: .* expected 1 to 2 \(3 episodes without a transition do not count\), "
+        r"in label draw 5: lower the count",
+    ):
+        draw_labels(arrays, count=3, unit="trajectories", draw=5, seed=0, store=Path("data/train.zarr"))
+
+
+@pytest.mark.parametrize(("draw", "seed"), [(0, 0), (2, 7)])
+def test_where_every_episode_has_a_transition_the_draw_is_a_permutation_of_all(draw: int, seed: int) -> None:
+    order = np.random.default_rng((seed, draw, True)).permutation(6)[:4]
+    rows = draw_labels(ARRAYS, count=4, unit="trajectories", draw=draw, seed=seed)
+    starts = ARRAYS.episode_starts
+    firsts = [row for row in rows.tolist() if row in starts]
+    assert firsts == starts[order].tolist()
 
 
 def test_draws_and_seeds_differ_and_repeat() -> None:

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.windows import transition_rows
 
 
+def episodes_with_transitions(episode_starts: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
+    """int64 [U]: the episodes of two rows or more. Where final observations are not known, one of a single action has none."""
+    return np.flatnonzero(np.diff(episode_starts, append=num_rows) > 1)
+
+
 def draw_labels(
-    arrays: EpisodeArrays, *, count: int, unit: Literal["transitions", "trajectories"], draw: int, seed: int
+    arrays: EpisodeArrays,
+    *,
+    count: int,
+    unit: Literal["transitions", "trajectories"],
+    draw: int,
+    seed: int,
+    store: Path | None = None,
 ) -> Tensor:
-    """int64 rows of the labelled transitions: ``count`` of them, or all those of ``count`` episodes.
+    """int64 rows of the labelled transitions: ``count`` of them, or all those of ``count`` episodes that have some.
 
     Drawn without replacement from the rows with an action and a next frame. Of the same ``seed`` and ``draw`` a smaller
-    count is the beginning of a larger one. ValueError when the data holds fewer than ``count``.
+    count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer than ``count``.
     """
-    held = arrays.num_transitions if unit == "transitions" else arrays.num_episodes
+    usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
+    held = arrays.num_transitions if unit == "transitions" else len(usable)
     if not 0 < count <= held:
+        unusable = arrays.num_episodes - len(usable)
+        without = f" ({unusable} episodes without a transition do not count)" if unusable else ""
         raise ValueError(
-            f"label count {count} {unit}: the episodes hold {held} {unit}, expected 1 to {held}: lower the count under "
-            "`labels`, or raise `collection.train_episodes`"
+            f"{f'{store}: ' if store else ''}label count {count} {unit}: the episodes hold {held} {unit}, expected 1 to {held}{without}, "
+            f"in label draw {draw}: lower the count under `labels`, or raise `collection.train_episodes`"
         )
     order = np.random.default_rng((seed, draw, unit == "trajectories")).permutation(held)[:count]
     if unit == "transitions":
         return transition_rows(arrays)[torch.from_numpy(order)]
     stops = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
-    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in order]))
+    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in usable[order]]))

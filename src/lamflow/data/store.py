@@ -262,6 +262,14 @@ class EpisodeStore:
         """Rows with an action and a next frame."""
         return self.num_rows - self.num_episodes
 
+    def check_transitions(self) -> None:
+        """ValueError when no action has a next frame, so that nothing can be learnt of what actions do."""
+        if self.num_transitions == 0:
+            raise ValueError(
+                f"{self.path}: found {self.num_episodes} episode(s) of one action each, without a next frame, expected at least one "
+                f"transition: raise the number of {self.split} episodes, or take other levels"
+            )
+
     @property
     def final_observations(self) -> bool:
         """Whether each episode's last row is its final observation, without an action."""

@@ -36,7 +36,8 @@ def probe_accuracy(
     action is right when it is in the true one's class. All tensors are on one device.
     """
     states = random_states()
-    mean, std = fit_latents.mean(0), fit_latents.std(0).clamp_min(1e-6)
+    mean = fit_latents.mean(0)
+    std = (fit_latents.std(0) if len(fit_latents) > 1 else torch.ones_like(mean)).clamp_min(1e-6)
     values = {}
     for kind, widths in PROBE_WIDTHS.items():
         seed_everything(0)

@@ -62,7 +62,7 @@ def about_grey(planes_BCHW: Tensor, dtype: torch.dtype) -> Tensor:
     if planes_BCHW.device.type != "cpu":
         return planes_BCHW.to(dtype).sub_(LEVELS / 2)
     levels_BCHW = torch.empty_like(planes_BCHW, dtype=dtype)
-    rows = max(1, _CACHED_LEVELS // planes_BCHW[0].numel())
+    rows = max(1, _CACHED_LEVELS // planes_BCHW.shape[1:].numel())
     for part, planes in zip(levels_BCHW.split(rows), planes_BCHW.split(rows), strict=True):
         part.copy_(planes).sub_(LEVELS / 2)
     return levels_BCHW

@@ -43,10 +43,10 @@ def label_members(labels: Sequence[LabelCount], label_draws: LabelDraws) -> list
     return [Member(str(count), draw) for count in labels for draw in draws]
 
 
-def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int) -> Tensor:
-    """int64 rows of the transitions whose action this member may see."""
+def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int, store: Path | None = None) -> Tensor:
+    """int64 rows of the transitions whose action this member may see; ValueError, which names ``store``, when it holds too few."""
     count, unit = parse_label_count(member.labels)
-    return draw_labels(arrays, count=count, unit=unit, draw=member.label_draw, seed=seed)
+    return draw_labels(arrays, count=count, unit=unit, draw=member.label_draw, seed=seed, store=store)
 
 
 def member_seed(seed: int, member: Member) -> int:

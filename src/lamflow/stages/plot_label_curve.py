@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lamflow.data.labels import episodes_with_transitions
 from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.published import read_published
 from lamflow.evaluation.results import EVERY_ENV, read_aggregate
@@ -26,14 +27,17 @@ def plot_label_curve(
 ) -> None:
     """Draw ``summary/aggregate.csv`` as ``output`` (.svg or .png); ``statistic``: mean, iqm or success.
 
-    ``episodes``: train stores, whose mean episode lengths place budgets in trajectories on the axis of transitions; without
-    them such budgets are a category at the right. ``published``: the table of LAPO's returns, ``config/published/lapo_returns.csv``.
+    ``episodes``: train stores, whose mean lengths of episodes that have transitions place budgets in trajectories on the axis of
+    transitions; without them such budgets are a category at the right. ``published``: the table of LAPO's returns,
+    ``config/published/lapo_returns.csv``.
     """
     started = time.monotonic()
     lengths = {}
     for path in episodes:
         store = EpisodeStore.open(path)
-        lengths[store.env] = store.num_transitions / store.num_episodes
+        drawn = episodes_with_transitions(store.array("episode_starts")[...], store.num_rows)
+        if len(drawn):
+            lengths[store.env] = store.num_transitions / len(drawn)
     if lengths:
         lengths[EVERY_ENV] = float(np.exp(np.mean(np.log(list(lengths.values())))))
     figure = draw_label_curve(

@@ -52,9 +52,10 @@ def train_action_decoders(
     spec = environment_spec(env)
     typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
     store = EpisodeStore.open(train, env=env)
+    store.check_transitions()
     arrays = store.load(frames=False)
     members = label_members(labels, label_draws)
-    rows = [labelled_rows(arrays, member, seed) for member in members]
+    rows = [labelled_rows(arrays, member, seed, store.path) for member in members]
     seeds = [member_seed(seed, member) for member in members]
     metadata: dict[str, Any] = {"kind": "decoders", "env": env, "method": method, "seed": seed}
     inputs = {"train": Path(train)}

@@ -45,6 +45,8 @@ def train_lam(
     spec = environment_spec(env)
     typed = LamSettings.model_validate(settings)
     train_store, validation_store = EpisodeStore.open(train, env=env), EpisodeStore.open(validation, env=env)
+    for store in (train_store, validation_store):
+        store.check_transitions()
     identity = settings_digest(
         [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, code_digest(__name__)]
     )
@@ -97,4 +99,5 @@ def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None,
         unit="transitions",
         draw=supervision.label_draw,
         seed=seed,
+        store=store.path,
     )

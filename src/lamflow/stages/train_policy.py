@@ -141,6 +141,7 @@ def _latent_tasks(
         if name not in inputs:
             raise ValueError(f"a latent policy needs the latents of the {split} split; none were given")
         store = stores[split]
+        store.check_transitions()
         latents = LatentStore.open(inputs[name], env=store.env, lam=settings.lam, seed=seed, episodes=store)
         target = "codes" if settings.target == "codes" else "latents"
         data = EpisodeTensors.open(
@@ -189,8 +190,9 @@ def _action_tasks(
     if settings.kind == "oracle_bc":
         members, parts = [Member(ALL_LABELS, 0)], [partial(_with_actions, data, data.action_rows)]
     else:
+        stores["train"].check_transitions()
         members, arrays = label_members(labels, label_draws), stores["train"].load(frames=False)
-        known = [labelled_rows(arrays, member, seed) for member in members]
+        known = [labelled_rows(arrays, member, seed, stores["train"].path) for member in members]
         parts = [partial(_with_actions, data, rows) for rows in known]
         if settings.kind == "vpt":
             labellers = _labellers(method, spec, inputs, members)
