@@ -127,11 +127,30 @@ def test_edited_attributes_are_found_on_opening(store_path: Path) -> None:
         EpisodeStore.open(store_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"attributes": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "{}", '{"attributes": 3}', "[" * 100_000])
 def test_broken_metadata_is_found_on_opening(store_path: Path, content: str) -> None:
     (store_path / "zarr.json").write_text(content)
     with pytest.raises(ValueError, match=r"train\.zarr/zarr\.json: damaged"):
         EpisodeStore.open(store_path)
+
+
+def test_changed_metadata_of_the_group_is_found_on_opening(store_path: Path) -> None:
+    file = store_path / "zarr.json"
+    file.write_text(file.read_text().replace('"group"', '"grouq"'))
+    with pytest.raises(ValueError, match=r"train\.zarr/zarr\.json: damaged \(ValueError: found .*'grouq'"):
+        EpisodeStore.open(store_path)
+    assert re.search("grouq", store_problems(store_path)[0])
+
+
+def test_files_that_stand_in_each_others_place_are_found_where_parts_are_read(store_path: Path) -> None:
+    starts, seeds = (store_path / name / "c/0" for name in ("episode_starts", "level_seeds"))
+    assert starts.stat().st_size == seeds.stat().st_size
+    content = starts.read_bytes()
+    starts.write_bytes(seeds.read_bytes())
+    seeds.write_bytes(content)
+    store = EpisodeStore.open(store_path)
+    with pytest.raises(ValueError, match=r"damaged: level_seeds/c/0: its contents changed"):
+        store.rows("level_seeds")
 
 
 def test_another_environment_is_refused(store_path: Path) -> None:

@@ -55,7 +55,7 @@ def chunk_names(archive: zipfile.ZipFile, game: str) -> dict[str, list[str]]:
     for member in archive.infolist():
         name, match = member.filename, _CHUNK_NAME.search(member.filename)
         if match is None:
-            if not (member.is_dir() and member.file_size == 0):
+            if not (name.endswith("/") and member.file_size == 0):
                 _check_ours(archive, name)
                 left_out += 1
             continue
