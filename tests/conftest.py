@@ -6,6 +6,7 @@ The networks are small; on a busy machine more threads wait for each other.
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, below
 
@@ -22,6 +23,9 @@ from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvironment
 from lamflow.lam.model import LatentActionModel
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""Tests that run in the background of a shell script ignore it, and so would the processes that they start."""
 
 FLOOR, WALL, GOAL = 1, 2, 6
 MOVES = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,7 +133,7 @@ def test_kill_9_at_twenty_random_moments_changes_nothing(data: Path, undisturbed
     assert resumed > KILLS // 4, "attempts went on from where earlier ones were killed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_ends_the_job_with_a_checkpoint_and_a_code_that_asks_for_a_retry(
     number: signal.Signals, data: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -145,7 +146,10 @@ def test_a_signal_ends_the_job_with_a_checkpoint_and_a_code_that_asks_for_a_retr
     log = (tmp_path / "train.log").read_text()
     last = max((tmp_path / "state").glob("checkpoint-*.pt"))
     step = int(last.stem.removeprefix("checkpoint-"))
-    assert f"{number.name} ended the training after step {step} of 400" in log
+    assert log.splitlines()[-1].startswith(
+        f"{number.name} ended the training after step {step} of 400; a checkpoint is in"
+    )
+    assert log.endswith("run the same command again\n") and "Traceback" not in log
     assert not (tmp_path / "model.safetensors").exists()
     process = start(data, tmp_path)
     process.join()
@@ -153,6 +157,24 @@ def test_a_signal_ends_the_job_with_a_checkpoint_and_a_code_that_asks_for_a_retr
     assert f"resumed from step {step} of" in (tmp_path / "train.log").read_text()
     assert_same_results(tmp_path, undisturbed)
     assert not list((tmp_path / "state").glob("checkpoint-*")), "a finished stage needs no checkpoints"
+
+
+def test_a_second_ctrl_c_ends_the_job_at_once_and_the_earlier_checkpoint_resumes(
+    data: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    process = start(data, tmp_path)
+    await_checkpoint(tmp_path, process)
+    assert process.pid is not None
+    with suppress(ProcessLookupError):
+        while process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == -signal.SIGINT
+    process = start(data, tmp_path)
+    process.join()
+    assert process.exitcode == 0
+    assert "resumed from step" in (tmp_path / "train.log").read_text()
+    assert_same_results(tmp_path, undisturbed)
 
 
 @pytest.fixture

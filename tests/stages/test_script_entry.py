@@ -16,6 +16,8 @@ def work(*, value):
     os.write(2, b"from C\\n")
     if isinstance(value, Exception):
         raise value
+    if value == "stopped":
+        os.kill(os.getpid(), 2)
 
 module = types.ModuleType("lamflow.stages.fake")
 module.fake = module.other = work
@@ -53,3 +55,11 @@ def test_a_failure_shows_its_message_logs_its_traceback_and_exits_with_1(tmp_pat
 
 def test_a_failure_that_was_not_foreseen_shows_its_type(tmp_path: Path) -> None:
     assert run(tmp_path, value="KeyError('codes')").stderr == "fake: KeyError: 'codes'\n"
+
+
+def test_a_stage_that_is_stopped_says_so_in_a_line_and_exits_with_75(tmp_path: Path) -> None:
+    result = run(tmp_path, value="'stopped'")
+    line = "stopped by SIGINT; nothing half-made is left as a result: run the same command again\n"
+    assert (result.returncode, result.stdout, result.stderr) == (75, "", f"fake: {line}")
+    log = tmp_path.joinpath("logs", "job.log").read_text()
+    assert log.endswith(line) and "Traceback" not in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,7 @@ from lamflow.catalogue import AGENT_TILE, environment_spec
 from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
 from lamflow.training.checkpoint import seed_everything
-from lamflow.training.interruption import TrainingInterrupted
+from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import any_process, is_main, launch, mean_over_processes, num_processes, share_of
@@ -46,7 +47,9 @@ def made_up_windows() -> torch.Tensor:
     return windows.clamp(max=SPEC.category_sizes[1] - 1).to(torch.uint8)
 
 
-def train_lam(*, output: str, state_dir: str | None = None, kill_at: int | None = None) -> None:
+def train_lam(
+    *, output: str, state_dir: str | None = None, kill_at: int | None = None, press_at: int | None = None
+) -> None:
     """What each process does: a short training, whose weights, metrics and gradients the main process saves."""
     torch.set_num_threads(1)
     seed_everything(0)
@@ -58,6 +61,8 @@ def train_lam(*, output: str, state_dir: str | None = None, kill_at: int | None 
             gradients.update({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         if step == kill_at and is_main():
             os.kill(os.getpid(), signal.SIGTERM)
+        if step == press_at and is_main():
+            os.killpg(os.getpgid(0), signal.SIGINT)
         return share_of(windows)
 
     def loss(part: torch.Tensor) -> Loss:
@@ -111,6 +116,30 @@ def test_a_signal_to_one_of_two_processes_stops_both_and_they_resume(single: dic
         launch(train_lam, {**arguments, "kill_at": 2}, processes=2)
     assert (tmp_path / "state/checkpoint-0000000003.pt").exists() and not (tmp_path / "result.pt").exists()
     launch(train_lam, {**arguments, "kill_at": 2}, processes=2)
+    assert_close(torch.load(tmp_path / "result.pt")["weights"], single["weights"])
+
+
+def launch_in_group(arguments: dict[str, Any]) -> None:
+    """In a process group of its own, as a terminal gives its foreground job."""
+    os.setpgid(0, 0)
+    try:
+        launch(train_lam, arguments, processes=2)
+    except TrainingInterrupted as error:
+        print(error, file=Path(arguments["output"]).with_suffix(".txt").open("w"))
+        raise SystemExit(RETRY_EXIT_CODE) from None
+
+
+def test_ctrl_c_in_the_terminal_of_two_processes_stops_all_and_they_resume(
+    single: dict[str, Any], tmp_path: Path
+) -> None:
+    arguments = {"output": str(tmp_path / "result.pt"), "state_dir": str(tmp_path / "state")}
+    process = multiprocessing.get_context("spawn").Process(target=launch_in_group, args=({**arguments, "press_at": 2},))
+    process.start()
+    process.join()
+    assert process.exitcode == RETRY_EXIT_CODE
+    assert (tmp_path / "result.txt").read_text().startswith("SIGINT ended the training's processes")
+    assert (tmp_path / "state/checkpoint-0000000003.pt").exists() and not (tmp_path / "result.pt").exists()
+    launch(train_lam, arguments, processes=2)
     assert_close(torch.load(tmp_path / "result.pt")["weights"], single["weights"])
 
 

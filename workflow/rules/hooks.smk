@@ -2,6 +2,7 @@
 
 from lamflow.runs.driver import take_over
 from lamflow.runs.plan import PLAN, write_plan
+from lamflow.runs.stopping import stop_in_order
 from lamflow.runs.wakeups import one_wakeup_at_a_time
 
 # Snakemake's Slurm executor removes Slurm's variables from the environment of a driver that is a job itself.
@@ -12,6 +13,7 @@ onstart:
     try:
         one_wakeup_at_a_time(workflow.scheduler)
         take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
+        stop_in_order(Path.cwd())
         if workflow.executor_plugin.name == "slurm":
             # Imported here alone: it takes as long as Snakemake itself to start.
             from lamflow.runs.slurm_guard import guard_executor

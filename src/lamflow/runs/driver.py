@@ -182,13 +182,20 @@ def end_local_orphans(folder: Path, *, patience: float = PATIENCE_SECONDS) -> li
     return ids
 
 
-def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
-    """Whether a process runs one of the scripts that Snakemake has written for its jobs in ``folder``."""
+def runs_stage(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process of ours runs one of the scripts that Snakemake has written for its jobs in ``folder``."""
     scripts = str(folder.resolve() / ".snakemake" / "scripts") + os.sep
     try:
-        ours = process.uids().real == os.getuid() and any(part.startswith(scripts) for part in process.cmdline())
-        return ours and "SLURM_JOB_ID" not in process.environ()
+        command = process.cmdline()
+        return process.uids().real == os.getuid() and any(part.startswith(scripts) for part in command)
     except psutil.Error:  # it has ended, or is somebody else's
+        return False
+
+
+def _is_local_stage(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return runs_stage(process, folder) and "SLURM_JOB_ID" not in process.environ()
+    except psutil.Error:
         return False
 
 

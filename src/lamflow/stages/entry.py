@@ -8,12 +8,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lamflow.provenance import note_sources
-from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
+from lamflow.training.interruption import RETRY_EXIT_CODE, StageInterrupted, TrainingInterrupted, stage_signals
 from lamflow.training.memory import keep_freed_memory
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
@@ -34,8 +34,8 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
     ``snakemake`` is the object that Snakemake gives its scripts. With several ``processes`` each makes the call, and they share
     the stage's trainings. The process gets as many threads as the rule has. Everything
     that is printed, by C libraries too, goes to the rule's log, if it has one; so does the traceback of a failure, of which
-    the terminal gets the message. Exits with status 1 then, and with ``RETRY_EXIT_CODE`` when a signal ended a training that
-    the next attempt resumes.
+    the terminal gets the message. Exits with status 1 then. A signal that asks to stop ends it with a line, no traceback, and
+    ``RETRY_EXIT_CODE``.
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
@@ -47,25 +47,28 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
     try:
         with _output_to(Path(snakemake.log[0]) if snakemake.log else None):
             try:
-                note_sources(f"lamflow.stages.{module}")
-                call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
-                if processes == 1:
-                    call(**arguments)
-                else:
-                    from lamflow.training.processes import launch
+                with stage_signals():
+                    note_sources(f"lamflow.stages.{module}")
+                    call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
+                    if processes == 1:
+                        call(**arguments)
+                    else:
+                        from lamflow.training.processes import launch
 
-                    launch(call, arguments, processes=processes)
-            except Exception as error:
-                traceback.print_exc()
-                os.write(terminal, f"{stage}: {_message(error)}\n".encode())
-                sys.exit(RETRY_EXIT_CODE if isinstance(error, TrainingInterrupted) else 1)
+                        launch(call, arguments, processes=processes)
+            except (Exception, StageInterrupted) as error:
+                stopped = isinstance(error, StageInterrupted | TrainingInterrupted)
+                print(error) if stopped else traceback.print_exc()
+                with suppress(OSError):  # the terminal may be closed
+                    os.write(terminal, f"{stage}: {_message(error)}\n".encode())
+                sys.exit(RETRY_EXIT_CODE if stopped else 1)
     finally:
         os.close(terminal)
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     """What to show of an error: ValueErrors and missing files are written for people, others need their type."""
-    written_for_people = (ValueError, FileNotFoundError, TrainingInterrupted)
+    written_for_people = (ValueError, FileNotFoundError, TrainingInterrupted, StageInterrupted)
     return str(error) if isinstance(error, written_for_people) else f"{type(error).__name__}: {error}"
 
 

@@ -265,7 +265,9 @@ def _save(folder: CheckpointFolder, run: _Run) -> None:
 
 def _farewell(request: Request, run: _Run, settings: TrainingSettings, folder: CheckpointFolder | None) -> str:
     cause = request.signal.name if request.signal else "a signal to another process"
-    kept = f"a checkpoint is in {folder.path}, the next attempt resumes from it" if folder else "nothing is kept of it"
+    kept = "nothing is kept of it"
+    if folder:
+        kept = f"a checkpoint is in {folder.path}, the next attempt resumes from it: run the same command again"
     return f"{cause} ended the training after step {run.step} of {settings.steps}; {kept}"
 
 

@@ -10,14 +10,20 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from types import FrameType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from lamflow.training.interruption import RETRY_EXIT_CODE, SIGNALS, TrainingInterrupted
+from lamflow.training.interruption import (
+    RETRY_EXIT_CODE,
+    SIGNALS,
+    StageInterrupted,
+    TrainingInterrupted,
+    stage_signals,
+    stop_requests,
+)
 from lamflow.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -44,35 +50,51 @@ def launch(function: Callable[..., None], arguments: Mapping[str, Any], *, proce
     # A head that a loss does not use has no gradient to wait for.
     strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     fabric = Fabric(accelerator="cuda" if gpus else "cpu", devices=processes, strategy=strategy)
-    before = {number: signal.signal(number, _pass_on) for number in SIGNALS}
-    try:
-        fabric.launch(partial(_work, function=function, arguments=dict(arguments)))
-    except torch.multiprocessing.ProcessExitedException as error:
-        if error.exit_code != RETRY_EXIT_CODE:
-            raise
-        raise TrainingInterrupted("a signal ended the training's processes; the next attempt resumes") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop_requests(_ask_children_to_stop) as request:
+        try:
+            fabric.launch(_Work(function, dict(arguments)))
+        except torch.multiprocessing.ProcessExitedException as error:
+            if request.signal is None and error.exit_code != RETRY_EXIT_CODE:
+                raise
+            cause = request.signal.name if request.signal else "a signal"
+            raise TrainingInterrupted(
+                f"{cause} ended the training's processes; the next attempt resumes: run the same command again"
+            ) from None
 
 
-def _pass_on(number: int, _frame: FrameType | None) -> None:
+def _ask_children_to_stop() -> None:
+    """SIGTERM for all: a terminal has sent them its Ctrl-C already, and a second one would end them at once."""
     for child in multiprocessing.active_children():
         assert child.pid is not None
-        os.kill(child.pid, number)
+        os.kill(child.pid, signal.SIGTERM)
 
 
-def _work(fabric: Fabric, *, function: Callable[..., None], arguments: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Work:
     """What a new process does."""
-    global _fabric, _host_group
-    _fabric = fabric
-    _host_group = torch.distributed.new_group(backend="gloo")
-    keep_freed_memory()
-    try:
-        function(**arguments)
-    except TrainingInterrupted as error:
-        print(error, flush=True)
-        raise SystemExit(RETRY_EXIT_CODE) from None
+
+    function: Callable[..., None]
+    arguments: dict[str, Any]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Runs first of all in the new process. Until the work begins a KeyboardInterrupt would be swallowed by
+        # torch.multiprocessing, and the process would seem to have ended well.
+        self.__dict__.update(state)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda _number, _frame: os._exit(RETRY_EXIT_CODE))
+
+    def __call__(self, fabric: Fabric) -> None:
+        global _fabric, _host_group
+        _fabric = fabric
+        try:
+            with stage_signals():
+                _host_group = torch.distributed.new_group(backend="gloo")
+                keep_freed_memory()
+                self.function(**self.arguments)
+        except (TrainingInterrupted, StageInterrupted) as error:
+            print(error, flush=True)
+            raise SystemExit(RETRY_EXIT_CODE) from None
 
 
 def is_main() -> bool:
