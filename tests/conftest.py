@@ -23,15 +23,24 @@ from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvironment
 from lamflow.lam.model import LatentActionModel
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-"""Tests that run in the background of a shell script ignore it, and so would the processes that they start."""
+from lamflow.training.interruption import SIGNALS
 
 FLOOR, WALL, GOAL = 1, 2, 6
 MOVES = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])
 """Up, right, down, left, as (rows, columns)."""
 GOAL_CELL = np.array([6, 6])
 MAX_STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def signals_are_heard() -> Iterator[None]:
+    """Tests that run under nohup, or in the background of a shell script, ignore some, and so would the processes that they start."""
+    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class GridWorld(VectorEnvironment):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from lamflow.catalogue import environment_spec
 from lamflow.config import PixelExpertSettings
@@ -175,6 +176,22 @@ def test_experts_of_another_environment_network_or_none_at_all_are_refused(folde
     save_expert(tmp_path / "other.safetensors", PPO, {"hidden1.bias": np.zeros(4)}, {})
     with pytest.raises(ValueError, match=r"found weights .* run train_expert again"):
         load_demonstrator(PPO, tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("back", [1, 40, 400])
+def test_one_flipped_bit_in_the_weights_of_an_expert_is_noticed(back: int, folder: Path, tmp_path: Path) -> None:
+    content = bytearray(folder.joinpath("first", "expert.safetensors").read_bytes())
+    content[-back] ^= 1
+    tmp_path.joinpath("expert.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"no readable expert file: .*expert\.safetensors: .*its digest does not fit"):
+        load_demonstrator(PPO, tmp_path / "expert.safetensors")
+
+
+def test_an_expert_of_an_earlier_version_which_has_no_digest_is_refused(tmp_path: Path) -> None:
+    header = {"format": "lamflow-expert", "format_version": 1, "env": PPO, "demonstrator": "ppo"}
+    save_file({"w": np.zeros(2)}, tmp_path / "expert.safetensors", metadata={"lamflow": json.dumps(header)})
+    with pytest.raises(ValueError, match=r"it has no digest: an earlier version wrote it.*run its rule again"):
+        load_demonstrator(PPO, tmp_path / "expert.safetensors")
 
 
 def test_an_unknown_split_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:

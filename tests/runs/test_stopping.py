@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("signals_are_heard")
+
 SNAKEFILE = """
 from pathlib import Path
 from lamflow.runs.stopping import stop_in_order

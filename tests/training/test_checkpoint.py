@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import random
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import lamflow
 from lamflow.training.checkpoint import (
+    CheckpointFolder,
     load_checkpoint,
     load_weights,
     random_states,
@@ -134,3 +140,96 @@ def test_a_checkpoint_with_a_flipped_bit_counts_as_none(tmp_path: Path) -> None:
         damaged[place] ^= 4
         path.write_bytes(bytes(damaged))
         assert load_checkpoint(path, "mine") is None
+
+
+class Attack:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def write_checkpoint(path: Path, state: Any) -> None:
+    """As any program could: with the digest of what it wrote."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"identity": "mine", "step": 4, "random": np.random.get_state()}, "of an earlier version of lamflow"),  # noqa: NPY002
+        ({"identity": "mine"}, "it lacks step"),
+        ({"step": 4}, "it does not say whose it is"),
+        (torch.zeros(3), "it does not say whose it is"),
+        ({"identity": torch.zeros(3), "step": 4}, "it does not say whose it is"),
+    ],
+)
+def test_a_checkpoint_of_another_make_counts_as_damaged(
+    state: Any, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write_checkpoint(path, state)
+    assert load_checkpoint(path, "mine", parts=["step"]) is None
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{path}: damaged checkpoint (") and reason in printed
+
+
+def test_a_checkpoint_that_would_run_a_program_is_refused_and_does_not_run_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, witness = tmp_path / "checkpoint.pt", tmp_path / "ran"
+    write_checkpoint(path, {"identity": "mine", "step": 4, "module": Attack(witness)})
+    assert load_checkpoint(path, "mine") is None
+    assert not witness.exists()
+    assert "it holds more than tensors, numbers and text" in capsys.readouterr().out
+
+
+def test_a_folder_in_a_checkpoints_place_is_passed_over_and_makes_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, loaded = CheckpointFolder(tmp_path, "mine"), []
+    folder.save(5, {"step": 5})
+    tmp_path.joinpath("checkpoint-0000000010.pt").mkdir()
+    tmp_path.joinpath("checkpoint-0000000010.pt", "note.txt").write_text("?")
+    folder.resume(loaded.append, parts=["step"])
+    assert [state["step"] for state in loaded] == [5]
+    assert "checkpoint-0000000010.pt: damaged checkpoint ([Errno 21] Is a directory" in capsys.readouterr().out
+    folder.save(10, {"step": 10})
+    assert load_checkpoint(tmp_path / "checkpoint-0000000010.pt", "mine") == {"identity": "mine", "step": 10}
+
+
+def test_a_checkpoint_that_a_run_cannot_take_is_passed_over_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, loaded = CheckpointFolder(tmp_path, "mine"), []
+    folder.save(5, {"step": 5, "sizes": {"a": 1}})
+    folder.save(10, {"step": 10, "sizes": {}})
+    folder.resume(lambda state: loaded.append((state["step"], state["sizes"]["a"])), parts=["step", "sizes"])
+    assert loaded == [(5, 1)]
+    assert "checkpoint-0000000010.pt: damaged checkpoint (KeyError: 'a'); it is removed" in capsys.readouterr().out
+
+    folder.save(6, {"step": 6, "sizes": {}})
+    (tmp_path / "checkpoint-0000000005.pt").unlink()
+    with pytest.raises(ValueError, match=r"there is no other: run the same command again, it begins at step 0"):
+        folder.resume(lambda state: loaded.append(state["sizes"]["a"]), parts=["step", "sizes"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "doors"),
+    [
+        (r"^\s*(from|import) safetensors", {"training/checkpoint.py"}),
+        (r"torch\.(load|save)\(", {"training/checkpoint.py"}),
+        (r"allow_pickle=True|weights_only=False|read_pickle|joblib", set()),
+        (r"pickle\.loads?\(", set()),
+    ],
+)
+def test_models_and_checkpoints_have_one_door_and_nothing_is_unpickled_beside_it(pattern: str, doors: set[str]) -> None:
+    source = Path(lamflow.__file__).parent
+    found = {path for path in source.rglob("*.py") if re.search(pattern, path.read_text("utf-8"), flags=re.MULTILINE)}
+    assert {path.relative_to(source).as_posix() for path in found} == doors

@@ -13,6 +13,8 @@ import pytest
 
 from lamflow.training.interruption import KEYS, RETRY_EXIT_CODE, SIGNALS, stop_requests
 
+pytestmark = pytest.mark.usefixtures("signals_are_heard")
+
 JOB = """
 import os, signal, sys, time
 from contextlib import suppress

@@ -369,6 +369,7 @@ def test_the_best_value_of_the_watched_metric_is_kept_and_reported(
         assert state is not None and state["best"] == expected
 
 
+@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("at", [0, 6, 10])
 def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number: signal.Signals, at: int, tmp_path: Path) -> None:

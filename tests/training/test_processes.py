@@ -20,6 +20,8 @@ from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import any_process, is_main, launch, mean_over_processes, num_processes, share_of
 
+pytestmark = pytest.mark.usefixtures("signals_are_heard")
+
 SPEC = environment_spec("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16}
 TRAINING = {

@@ -5,7 +5,6 @@ An act function maps (params, timesteps, key) to actions int32 [B]; see ``lamflo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,20 +13,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
 from lamflow.envs.xland import Act, Timesteps
-from lamflow.provenance import atomic_path
 from lamflow.rl.planner import plan
 from lamflow.rl.xland_actor_critic import check_shapes, sample_action
+from lamflow.training.checkpoint import read_model, save_model
 
 EXPERT_FORMAT = "lamflow-expert"
-EXPERT_FORMAT_VERSION = 1
-_HEADER = "lamflow"
-"""The one metadata key of an expert file: with several, safetensors writes them in an order that varies."""
+EXPERT_FORMAT_VERSION = 2
+"""1 had no digest of its weights."""
 
 
 def act_randomly(_params: Any, timesteps: Timesteps, key: jax.Array) -> jax.Array:
@@ -63,11 +60,10 @@ def save_expert(path: Path, env: str, params: Mapping[str, Any], details: Mappin
         "demonstrator": spec.demonstrator,
         **details,
     }
-    tensors: dict[str, NDArray[np.float32]] = {name: np.asarray(value, np.float32) for name, value in params.items()}
+    tensors = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in params.items()}
     if not tensors:
-        tensors = {"planner": np.zeros(1, np.float32)}  # some readers refuse a file without tensors
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+        tensors = {"planner": torch.zeros(1)}  # some readers refuse a file without tensors
+    save_model(path, tensors, header)
 
 
 def load_demonstrator(env: str, path: Path) -> tuple[Act, Any]:
@@ -98,14 +94,12 @@ def _read_expert(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float
     if not Path(path).is_file():
         raise ValueError(f"{path}: found no expert file; run train_expert first")
     try:
-        with safe_open(str(path), framework="np") as opened:
-            header = json.loads((opened.metadata() or {})[_HEADER])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: no readable expert file ({error}); delete it and run train_expert again") from error
-    if (header["format"], header["format_version"]) != (EXPERT_FORMAT, EXPERT_FORMAT_VERSION):
+        tensors, header = read_model(path)
+    except ValueError as error:
+        raise ValueError(f"no readable expert file: {error}") from None
+    found = (header.get("format"), header.get("format_version"))
+    if found != (EXPERT_FORMAT, EXPERT_FORMAT_VERSION):
         raise ValueError(
-            f"{path}: found format {header['format']} {header['format_version']}, expected {EXPERT_FORMAT} "
-            f"{EXPERT_FORMAT_VERSION}; run train_expert again"
+            f"{path}: found format {found[0]} {found[1]}, expected {EXPERT_FORMAT} {EXPERT_FORMAT_VERSION}; run train_expert again"
         )
-    return header, tensors
+    return header, {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import random
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor, nn
 
 from lamflow.provenance import atomic_path
+from lamflow.training.plain_state import from_plain, to_plain
 
 KEPT_CHECKPOINTS = 2
 _PREFIX = "checkpoint-"
@@ -54,28 +57,45 @@ def seed_everything(seed: int) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: its sha256, then what torch.save makes of it."""
+    """Write a checkpoint atomically: its sha256, then what torch.save makes of it. TypeError for what ``to_plain`` does not keep."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(to_plain(state), buffer)
     content = buffer.getvalue()
     with atomic_path(path) as temporary:
         temporary.write_bytes(hashlib.sha256(content).digest() + content)
 
 
-def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """The checkpoint at ``path``, or None when there is none, it is damaged, or it belongs to another run's ``identity``."""
+def load_checkpoint(path: Path, identity: str, parts: Collection[str] = ()) -> dict[str, Any] | None:
+    """The checkpoint at ``path``, or None when there is none, it is damaged or lacks one of ``parts``, or it belongs to another
+    run's ``identity``; the reason is printed.
+
+    Nothing that a file holds is run: its digest proves that it is whole, and not who wrote it.
+    """
     if not path.exists():
         return None
-    written = path.read_bytes()
-    digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
-    if digest != hashlib.sha256(content).digest():
-        print(f"{path}: damaged checkpoint (its digest does not fit); it is removed")
+    try:
+        written = path.read_bytes()
+        digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+        if digest != hashlib.sha256(content).digest():
+            raise ValueError("its digest does not fit")
+        state = from_plain(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        if not isinstance(state, dict) or not isinstance(state.get("identity"), str):
+            raise ValueError("it does not say whose it is")
+        if state["identity"] == identity and (missing := [part for part in parts if part not in state]):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except Exception as error:  # damage has many faces
+        print(f"{path}: damaged checkpoint ({_reason(error)}); it is removed")
         return None
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
-    if state.get("identity") != identity:
+    if state["identity"] != identity:
         print(f"{path}: checkpoint of other settings, data or code; it is removed")
         return None
     return state
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors, numbers and text: of an earlier version of lamflow, or of another program"
+    return " ".join(str(error).split())
 
 
 class CheckpointFolder:
@@ -101,18 +121,28 @@ class CheckpointFolder:
                 str(path),
             ) from error
 
-    def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint of this run that is whole, or None; those that cannot be used are removed."""
-        found = self._files()
+    def resume(self, load: Callable[[dict[str, Any]], None], parts: Collection[str]) -> None:
+        """Give ``load`` the newest checkpoint of this run that is whole and has all ``parts``, if there is one; those that cannot be
+        used are removed.
+
+        ValueError when ``load`` takes none of several that seemed whole: it may have changed what it loads into.
+        """
+        found, refused = self._files(), None
         for path in reversed(found):
-            state = load_checkpoint(path, self._identity)
+            state = load_checkpoint(path, self._identity, parts)
             if state is not None:
-                print(f"resumed from step {state['step']} of {path}")
-                return state
-            path.unlink()
+                try:
+                    load(state)
+                    print(f"resumed from step {state['step']} of {path}")
+                    return
+                except Exception as error:
+                    refused = f"{path}: damaged checkpoint ({type(error).__name__}: {_reason(error)}); it is removed"
+                    print(refused)
+            _remove(path)
+        if refused:
+            raise ValueError(f"{refused}, and there is no other: run the same command again, it begins at step 0")
         if found:
             print(f"{self.path}: no checkpoint of this run; starting from step 0")
-        return None
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Add the checkpoint of ``step``, then remove all but the last ones. OSError when it cannot be written; the others stand then."""
@@ -128,7 +158,7 @@ class CheckpointFolder:
                 str(path),
             ) from error
         for superseded in self._files()[:-KEPT_CHECKPOINTS]:
-            superseded.unlink()
+            _remove(superseded)
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob(f"{_PREFIX}*.pt"))
@@ -137,7 +167,15 @@ class CheckpointFolder:
 def remove_checkpoints(path: Path) -> None:
     """Remove the checkpoints under ``path``, which a finished stage needs no more; all else there stays."""
     for file in path.rglob(f"{_PREFIX}*.pt"):
-        file.unlink()
+        _remove(file)
+
+
+def _remove(path: Path) -> None:
+    """Also a folder that somebody has put in a checkpoint's place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def save_model(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -159,6 +197,8 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as opened:
             header = json.loads(opened.metadata()[_HEADER])
+        if "digest" not in header:
+            raise ValueError("it has no digest: an earlier version wrote it, or another program")
         tensors, text = load_file(path), header["metadata"]
         intact = header["digest"] == _digest(tensors, text)
     except Exception as error:  # damage has many faces

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,9 @@ class _Objective(nn.Module):
 class _Run:
     """What a run consists of besides its settings. The schedule and the batches are functions of ``step``."""
 
+    PARTS: ClassVar = ("step", "module", "optimizer", "random", "metrics", "meter", "best", "companion")
+    """Of its state."""
+
     module: nn.Module
     optimizer: torch.optim.Optimizer
     metrics: MetricsLog
@@ -184,8 +187,8 @@ def train(
     )
     run = _Run(module, optimizer, metrics, LossMeter(device), companion, finished)
     folder = CheckpointFolder(state_dir, identity) if state_dir else None
-    if folder and (state := folder.latest()):
-        run.load_state_dict(state)
+    if folder:
+        folder.resume(run.load_state_dict, parts=_Run.PARTS)
     objective: Callable[[BatchT], tuple[Tensor, dict[str, Tensor]]] = synchronised(_Objective(module, loss))
     if num_processes() == 1 and compiles(settings.compile, device, settings.steps - run.step):
         objective = compiled(objective)
