@@ -249,11 +249,13 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 def test_a_saved_agent_acts_as_before(variant: str, target: str, tmp_path: Path) -> None:
     agent, _, _ = run(variant, target=target)
     path = tmp_path / "agent.safetensors"
-    save_online_policy(path, agent, {"env": SPEC.name, "method": "online"})
-    read = read_online_policy(path, spec=SPEC, method="online")
+    save_online_policy(path, agent, {"env": SPEC.name, "method": "online", "seed": 0})
+    read = read_online_policy(path, spec=SPEC, method="online", seed=0)
     assert torch.equal(read(some_inputs()), agent.eval()(some_inputs()))
     with pytest.raises(ValueError, match="found method 'online', expected 'other'"):
-        read_online_policy(path, spec=SPEC, method="other")
+        read_online_policy(path, spec=SPEC, method="other", seed=0)
+    with pytest.raises(ValueError, match="found seed 0, expected 1"):
+        read_online_policy(path, spec=SPEC, method="online", seed=1)
 
 
 def test_recurrent_policies_are_refused() -> None:

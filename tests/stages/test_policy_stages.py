@@ -25,6 +25,7 @@ from lamflow.stages import train_policy as policy_module
 from lamflow.stages.evaluate_agents import evaluate_agents
 from lamflow.stages.train_action_decoders import train_action_decoders
 from lamflow.stages.train_policy import train_policy
+from lamflow.training.checkpoint import read_model, save_model
 
 ENV = "xland-empty-random-8x8-full"
 LABELS, DRAWS = (16, "2 trajectories"), 2
@@ -161,11 +162,11 @@ def stages(
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -> None:
     if method in PLAYED:
-        policies, _, _ = read_members(stages.policy(method), env=ENV, method=method)
+        policies, _, _ = read_members(stages.policy(method), env=ENV, method=method, seed=0)
         assert policies == (MEMBERS if method in ("bc", "vpt") else [Member("all", 0)])
         assert stages.folder.joinpath(method, "policy.json").exists()
     if method in DECODED:
-        members, weights, _ = read_members(stages.decoders(method), env=ENV, method=method)
+        members, weights, _ = read_members(stages.decoders(method), env=ENV, method=method, seed=0)
         assert members == MEMBERS and len(weights) == len(MEMBERS)
     rows = stages.evaluate(method)
     assert tuple(rows[0]) == RETURNS_COLUMNS
@@ -181,8 +182,8 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -
 
 
 def test_a_method_of_certain_label_draws_has_the_decoders_of_these_alone(stages: Stages) -> None:
-    whole, weights, _ = read_members(stages.decoders("lapo"), env=ENV, method="lapo")
-    some, found, _ = read_members(stages.decoders("lapo", labels=[16], label_draws=[1]), env=ENV, method="lapo")
+    whole, weights, _ = read_members(stages.decoders("lapo"), env=ENV, method="lapo", seed=0)
+    some, found, _ = read_members(stages.decoders("lapo", labels=[16], label_draws=[1]), env=ENV, method="lapo", seed=0)
     assert some == [Member("16", 1)]
     expected = weights[whole.index(some[0])]
     assert all(torch.equal(found[0][name], tensor) for name, tensor in expected.items())
@@ -213,7 +214,7 @@ def test_the_same_run_gives_the_same_bytes(method: str, stages: Stages, tmp_path
 
 
 def test_a_latent_policy_standardises_by_the_transitions_of_the_train_split(stages: Stages) -> None:
-    _, (weights,), header = read_members(stages.policy("mixture"), env=ENV, method="mixture")
+    _, (weights,), header = read_members(stages.policy("mixture"), env=ENV, method="mixture", seed=0)
     held = LatentStore.open(stages.world.latents("lapo")).load()
     latents = torch.from_numpy(held.latents[held.valid])
     torch.testing.assert_close(weights["head.mean"], latents.mean(0))
@@ -356,6 +357,44 @@ def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -
         stages.evaluate("bc", policy=stages.folder / "lapo" / "policy.safetensors")
     with pytest.raises(ValueError, match=f"found environment '{ENV}', expected 'xland-fourrooms'"):
         stages.evaluate("random", env="xland-fourrooms")
+
+
+def test_decoders_of_another_seed_are_refused_by_agents_and_by_vpt(stages: Stages) -> None:
+    stages.policy("lapo")
+    stages.decoders("lapo")
+    path = stages.folder / "lapo" / "decoders.safetensors"
+    tensors, header = read_model(path)
+    save_model(path, tensors, header | {"seed": 1})
+    with pytest.raises(
+        ValueError, match=r"decoders\.safetensors: found seed 1, expected 0: give the file of that seed"
+    ):
+        stages.evaluate("lapo")
+    decoders = stages.decoders("vpt", seed=1)
+    with pytest.raises(
+        ValueError, match=r"decoders\.safetensors: found seed 1, expected 0: give the file of that seed"
+    ):
+        stages.policy("vpt", decoders=decoders)
+
+
+def test_a_policy_of_other_latents_than_its_decoders_is_refused(stages: Stages) -> None:
+    path = stages.policy("lapo")
+    stages.decoders("lapo")
+    tensors, header = read_model(path)
+    save_model(path, tensors, header | {"latents_digest": "0123"})
+    with pytest.raises(ValueError, match=r"policy\.safetensors: found latents_digest '0123', expected '[0-9a-f]{64}'"):
+        stages.evaluate("lapo")
+
+
+def test_decoders_that_see_the_features_of_another_policy_are_refused(stages: Stages) -> None:
+    (method,) = sorted(OBSERVING)[:1]
+    path = stages.policy(method)
+    stages.decoders(method)
+    tensors, header = read_model(path)
+    save_model(path, {name: tensor + 1e-3 for name, tensor in tensors.items()}, header)
+    with pytest.raises(
+        ValueError, match=r"decoders that see the features of another policy than .*policy\.safetensors"
+    ):
+        stages.evaluate(method)
 
 
 def test_decoders_of_another_kind_than_the_settings_are_refused(stages: Stages) -> None:

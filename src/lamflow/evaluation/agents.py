@@ -13,6 +13,7 @@ from lamflow.config import LatentMethodSettings, MethodSettings
 from lamflow.policies.agents import ActingNetwork, Agent, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+from lamflow.provenance import file_digest
 from lamflow.rl.online_files import MEMBER, read_online_policy
 from lamflow.training.precision import default_device
 
@@ -39,19 +40,26 @@ def load_agent(
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
     members: list[Member]
     networks: Sequence[ActingNetwork]
-    if typed.kind == "online":
-        members = [MEMBER]
-        networks = [read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())]
-    else:
-        members, networks = read_policies(policy, env=spec.name, method=method, seed=seed)
-    decode: Decode = action_probabilities
-    observes = False
+    made_for: dict[str, Any] = {}
     if isinstance(typed, LatentMethodSettings):
         if decoders is None:
             raise ValueError(f"method {method!r} acts in latents; no decoders file was given")
         made_for = {"decoder": typed.decoder.inputs, "target": typed.target}
-        observes = typed.decoder.observation
-        members, weights, metadata = read_members(decoders, env=spec.name, method=method, **made_for)
+        budgets, weights, metadata = read_members(decoders, env=spec.name, method=method, seed=seed, **made_for)
+    if typed.kind == "online":
+        members = [MEMBER]
+        networks = [read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())]
+    else:
+        of_latents = {"latents_digest": metadata.get("latents_digest")} if made_for else {}
+        members, networks = read_policies(policy, env=spec.name, method=method, seed=seed, **of_latents)
+    decode: Decode = action_probabilities
+    observes = False
+    if isinstance(typed, LatentMethodSettings):
+        members, observes = budgets, typed.decoder.observation
+        if observes and metadata.get("policy_sha256") != file_digest(policy):
+            raise ValueError(
+                f"{decoders}: decoders that see the features of another policy than {policy}; train them again"
+            )
         if typed.decoder.kind == "dictionary":
             decode = table_decode([part["table"] for part in weights])
         else:

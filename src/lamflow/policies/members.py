@@ -69,12 +69,12 @@ def save_members(
 
 
 def read_members(
-    path: Path, *, env: str, method: str, **also: Any
+    path: Path, *, env: str, method: str, seed: int, **also: Any
 ) -> tuple[list[Member], list[dict[str, Tensor]], dict[str, Any]]:
-    """The members, their tensors, and the header; ValueError when the file is damaged or of another environment or method, or
+    """The members, their tensors, and the header; ValueError when the file is damaged or of another environment, method or seed, or
     when an entry of its header is not what ``also`` says."""
     tensors, metadata = read_model(path)
-    for key, expected in {"env": env, "method": method, **also}.items():
+    for key, expected in {"env": env, "method": method, "seed": seed, **also}.items():
         if metadata.get(key) != expected:
             raise ValueError(
                 f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}"
@@ -87,10 +87,11 @@ def read_members(
     return members, weights, metadata
 
 
-def read_policies(path: Path, *, env: str, method: str, seed: int) -> tuple[list[Member], list[PolicyNetwork]]:
-    """The policy networks of a file, on the default device; ValueError when it is of another environment, method, seed or
-    architecture."""
-    members, weights, metadata = read_members(path, env=env, method=method, seed=seed)
+def read_policies(
+    path: Path, *, env: str, method: str, seed: int, **also: Any
+) -> tuple[list[Member], list[PolicyNetwork]]:
+    """The policy networks of a file, on the default device; ValueError as ``read_members``, and when it is of another architecture."""
+    members, weights, metadata = read_members(path, env=env, method=method, seed=seed, **also)
     networks = []
     for tensors in weights:
         network = build_policy(metadata, environment_spec(env))

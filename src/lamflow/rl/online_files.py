@@ -29,11 +29,11 @@ def save_online_policy(path: Path, policy: OnlinePolicy, metadata: dict[str, Any
     save_model(path, policy.state_dict(), described)
 
 
-def read_online_policy(path: Path, *, spec: EnvironmentSpec, method: str, seed: int = 0) -> OnlinePolicy:
-    """The agent of a file, on the CPU, its own noise seeded; ValueError when the file is missing, damaged, of another environment or
-    method, or no such agent's."""
+def read_online_policy(path: Path, *, spec: EnvironmentSpec, method: str, seed: int) -> OnlinePolicy:
+    """The agent of a file, on the CPU, its own noise seeded; ValueError when the file is missing, damaged, of another environment,
+    method or seed, or no such agent's."""
     tensors, metadata = read_model(path)
-    for key, expected in (("kind", "online"), ("env", spec.name), ("method", method)):
+    for key, expected in (("kind", "online"), ("env", spec.name), ("method", method), ("seed", seed)):
         if metadata.get(key) != expected:
             raise ValueError(
                 f"{path}: found {key} {metadata.get(key)!r}, expected {expected!r}: give the agent file of that {key}"

@@ -27,7 +27,7 @@ from lamflow.policies.members import (
     read_policies,
     save_members,
 )
-from lamflow.provenance import record_provenance
+from lamflow.provenance import file_digest, record_provenance
 
 
 def train_action_decoders(
@@ -71,10 +71,12 @@ def train_action_decoders(
         latent_store = LatentStore.open(latents, env=env, lam=typed.lam, seed=seed, episodes=store)
         metadata |= {"decoder": typed.decoder.inputs, "target": typed.target}
         metadata |= {"num_tokens": latent_store.num_tokens, "num_codes": latent_store.codebook_size or 0}
+        metadata["latents_digest"] = latent_store.attributes["digest"]
         inputs["latents"] = Path(latents)
         features = [torch.zeros(len(part), 0) for part in rows]
         if typed.decoder.observation and policy is not None:
             inputs["policy"] = Path(policy)
+            metadata["policy_sha256"] = file_digest(Path(policy))
             features = _observed(store, Path(policy), method, seed, rows)
         weights = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):

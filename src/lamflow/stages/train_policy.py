@@ -120,6 +120,8 @@ def train_policy(
         return
     collected.write(Path(metrics))
     metadata = {"kind": "policy", "env": env, "method": method, "seed": seed, **policy_header(network)}
+    if isinstance(typed, LatentMethodSettings):
+        metadata["latents_digest"] = LatentStore.open(inputs["latents"]).attributes["digest"]
     save_members(Path(output), [task.member for task in tasks], weights, metadata)
     record_provenance(
         Path(output),
@@ -195,7 +197,7 @@ def _action_tasks(
         known = [labelled_rows(arrays, member, seed, stores["train"].path) for member in members]
         parts = [partial(_with_actions, data, rows) for rows in known]
         if settings.kind == "vpt":
-            labellers = _labellers(method, spec, inputs, members)
+            labellers = _labellers(method, spec, inputs, members, seed)
             parts = [partial(_pseudo_labelled, data, *pair) for pair in zip(labellers, known, strict=True)]
     return [
         _Task(member, action_objective, spec.num_actions, part, validation)
@@ -208,13 +210,13 @@ def _with_actions(data: EpisodeTensors, rows: Tensor) -> Examples:
 
 
 def _labellers(
-    method: str, spec: EnvironmentSpec, inputs: Mapping[str, Path], members: Sequence[Member]
+    method: str, spec: EnvironmentSpec, inputs: Mapping[str, Path], members: Sequence[Member], seed: int
 ) -> list[ActionLabeller]:
     """The supervised inverse dynamics models of ``members``."""
     if "decoders" not in inputs:
         raise ValueError(f"method {method!r} needs its supervised inverse dynamics models; none were given")
     path = inputs["decoders"]
-    found, weights, metadata = read_members(path, env=spec.name, method=method)
+    found, weights, metadata = read_members(path, env=spec.name, method=method, seed=seed)
     if found != list(members):
         raise ValueError(f"{path}: holds other label counts or draws than the policies'; train the decoders again")
     settings: Any = TypeAdapter(EncoderSettings).validate_python(metadata["network"])
