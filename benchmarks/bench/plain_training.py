@@ -83,7 +83,8 @@ class Optimisation:
             group["lr"] = learning_rate_at(number, self.settings)
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         return loss.item()
 

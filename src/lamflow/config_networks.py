@@ -22,6 +22,11 @@ class QuantizerSettings(Settings):
     decay: float = Field(0.999, gt=0, lt=1, description="Decay of the moving averages.")
     commitment_weight: float = Field(0.05, ge=0, description="Weight of the commitment loss.")
     epsilon: float = Field(1e-5, ge=SMALLEST, description="Laplace smoothing of the cluster sizes.")
+    ema_counts: Literal["ones", "lapo"] = Field(
+        "ones",
+        description="The moving cluster sizes. ones: they start at 1; lapo: as in LAPO's code, at 0, and keep what the smoothing adds, "
+        "which throws codes far away at first.",
+    )
     revive_below: float = Field(
         0.0,
         ge=0,

@@ -24,7 +24,9 @@ class TrainingSettings(Settings):
     )
     adam_epsilon: float = Field(1e-8, ge=SMALLEST, description="Adam's epsilon.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW); 0 is plain Adam.")
-    clip_norm: float = Field(2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it.")
+    clip_norm: float | None = Field(
+        2.0, gt=0, description="Largest gradient norm; larger gradients are scaled down to it. null: none are."
+    )
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto",
         description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "

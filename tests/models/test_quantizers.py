@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
+from torch.nn import functional
 from vector_quantize_pytorch import VectorQuantize
 
 from lamflow.config import QuantizerSettings
@@ -17,7 +19,7 @@ SHAPES = [(1, 1), (1, 4), (2, 1), (2, 4)]
 WIDTH = 8
 
 
-def make_quantizer(codebooks: int, tokens: int, *, codes: int = 6, **changes: float) -> VectorQuantizerEma:
+def make_quantizer(codebooks: int, tokens: int, *, codes: int = 6, **changes: Any) -> VectorQuantizerEma:
     torch.manual_seed(0)
     settings = QuantizerSettings(codebooks=codebooks, tokens=tokens, code_dim=WIDTH, codes=codes, **changes)
     return VectorQuantizerEma(settings)
@@ -76,6 +78,74 @@ def test_training_agrees_with_vector_quantize_pytorch(codebooks: int, tokens: in
         torch.testing.assert_close(ours.cluster_size, theirs._codebook.cluster_size)
         torch.testing.assert_close(ours.cluster_sum, theirs._codebook.embed_avg)
     assert not torch.allclose(ours.codebook, make_quantizer(codebooks, tokens).codebook)
+
+
+def plain_update(
+    state: dict[str, Tensor], vectors: Tensor, codes: Tensor, decay: float, eps: float, *, lapo: bool
+) -> None:
+    """One step of the moving averages of one codebook [C, W], written out."""
+    one_hot = (codes[:, None] == torch.arange(len(state["codebook"]))).to(vectors.dtype)
+    state["size"] = decay * state["size"] + (1 - decay) * one_hot.sum(0)
+    state["sum"] = decay * state["sum"] + (1 - decay) * one_hot.T @ vectors
+    total = state["size"].sum()
+    smoothed = (state["size"] + eps) / (total + len(one_hot.T) * eps) * total
+    state["codebook"] = state["sum"] / smoothed[:, None]
+    if lapo:
+        state["size"] = smoothed
+
+
+@pytest.mark.parametrize("counts", ["ones", "lapo"])
+def test_the_moving_averages_are_what_the_formula_says(counts: Literal["ones", "lapo"]) -> None:
+    quantizer = make_quantizer(1, 1, codes=16, ema_counts=counts)
+    book = quantizer.codebook[0].double().clone()
+    state = {"codebook": book, "sum": book.clone(), "size": torch.full((16,), float(counts == "ones")).double()}
+    for _ in range(20):
+        batch = 0.1 * torch.randn(12, WIDTH)
+        codes = quantizer(batch).codes[:, 0]
+        plain_update(state, batch.double(), codes, 0.999, 1e-5, lapo=counts == "lapo")
+        torch.testing.assert_close(quantizer.codebook[0].double(), state["codebook"], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(quantizer.cluster_size[0].double(), state["size"], rtol=1e-4, atol=1e-8)
+
+
+def test_lapos_counts_throw_unused_codes_to_1e5_times_their_size_at_the_first_step_and_ours_do_not() -> None:
+    """And few codes are in use for long after that, since only 1e-5 per step is written into a count."""
+    in_use = {}
+    for counts in ("ones", "lapo"):
+        quantizer = make_quantizer(1, 1, codes=64, ema_counts=counts)
+        before = quantizer.codebook[0].clone()
+        batches = 0.1 * torch.randn(100, 128, WIDTH, generator=torch.Generator().manual_seed(0))
+        used = quantizer(batches[0]).codes.unique()
+        unused = torch.ones(64, dtype=torch.bool)
+        unused[used] = False
+        grown = (quantizer.codebook[0][unused] / before[unused]).flatten()
+        assert unused.any() and used.numel() > 1
+        torch.testing.assert_close(
+            grown, torch.full_like(grown, 0.999e5 if counts == "lapo" else 1.0), rtol=0.02, atol=0
+        )
+        if counts == "lapo":
+            torch.testing.assert_close(
+                quantizer.cluster_size[0][unused], torch.full((int(unused.sum()),), 1e-5), rtol=0.02, atol=0
+            )
+        for batch in batches[1:]:
+            codes = quantizer(batch).codes
+        in_use[counts] = codes.unique().numel()
+    assert in_use["lapo"] < in_use["ones"]
+
+
+def test_the_default_counts_give_bit_by_bit_what_they_always_gave() -> None:
+    quantizer = make_quantizer(2, 4)
+    size, total, book = quantizer.cluster_size.clone(), quantizer.cluster_sum.clone(), quantizer.codebook.clone()
+    assert torch.equal(size, torch.ones(2, 6))
+    for _ in range(5):
+        batch = 0.1 * torch.randn(16, quantizer.settings.latent_dim)
+        vectors = quantizer._split(batch)
+        one_hot = functional.one_hot(quantizer(batch).codes.unflatten(1, (2, 4)).transpose(0, 1).flatten(1), 6).float()
+        size.lerp_(one_hot.sum(1), 1 - 0.999)
+        total.lerp_(torch.bmm(one_hot.transpose(1, 2), vectors), 1 - 0.999)
+        all_ = size.sum(-1, keepdim=True)
+        book = total / ((size + 1e-5) / (all_ + 6 * 1e-5) * all_)[..., None]
+        assert torch.equal(quantizer.codebook, book)
+        assert torch.equal(quantizer.cluster_size, size)
 
 
 def test_evaluation_agrees_with_vector_quantize_pytorch() -> None:

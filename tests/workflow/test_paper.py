@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lamflow.config import load_experiment
 from lamflow.training.checkpoint import read_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,6 +31,15 @@ def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, sna
         "evaluate_agents": 8 * games * seeds,
     }
     assert {rule: int(jobs[rule]) for rule in expected} == expected
+
+
+def test_optimisers_and_codebooks_are_those_of_lapos_code() -> None:
+    content = yaml.safe_load(Path(__file__).parents[2].joinpath("config", "paper.yaml").read_text("utf-8"))
+    experiment = load_experiment(content)
+    lam, policy = experiment.lams["lapo"], experiment.methods["lapo"].policy
+    assert (lam.quantizer.ema_counts, lam.quantizer.decay, lam.quantizer.epsilon) == ("lapo", 0.999, 1e-5)
+    assert (lam.training.weight_decay, lam.training.clip_norm) == (0.01, 2.0)
+    assert (policy.training.weight_decay, policy.training.clip_norm) == (0.01, None)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,13 @@ class IdentityQuantizer(nn.Module):
 class VectorQuantizerEma(nn.Module):
     """Nearest code of each token, codebooks learnt as moving averages of the vectors they stand for.
 
+    With n_c vectors of a batch for code c, their sum s_c, and decay d:
+
+        N_c <- d N_c + (1 - d) n_c,   S_c <- d S_c + (1 - d) s_c,   M_c = (N_c + eps) / (sum N + C eps) * sum N,   code c = S_c / M_c.
+
+    N_c begins at 1. With ``ema_counts: lapo`` it begins at 0 and becomes M_c after each step, as in LAPO's code: at the first step a code
+    that no vector uses becomes about d / eps times as large, and comes back only as eps per step is written into its count.
+
     Always float32, also under autocast. Buffers change in training mode only, after the batch was quantised. The
     straight-through estimator passes the gradient of the quantised latent to the latent as it is. Under torch.distributed the
     counts and sums of a batch are summed over all processes, so that each has the codebook of the whole batch.
@@ -49,7 +56,8 @@ class VectorQuantizerEma(nn.Module):
         shape = (settings.codebooks, settings.codes, settings.code_dim)
         bound = 5.0 / settings.codes
         self.register_buffer("codebook", torch.empty(shape).uniform_(-bound, bound))
-        self.register_buffer("cluster_size", torch.ones(shape[:2]))
+        first_count = 0.0 if settings.ema_counts == "lapo" else 1.0
+        self.register_buffer("cluster_size", torch.full(shape[:2], first_count))
         self.register_buffer("cluster_sum", self.codebook.clone())
 
     def forward(self, latents_BD: Tensor) -> Quantized:
@@ -98,6 +106,8 @@ class VectorQuantizerEma(nn.Module):
         total = self.cluster_size.sum(-1, keepdim=True)
         smoothed = (self.cluster_size + settings.epsilon) / (total + settings.codes * settings.epsilon) * total
         self.codebook.copy_(self.cluster_sum / smoothed[..., None])
+        if settings.ema_counts == "lapo":
+            self.cluster_size.copy_(smoothed)
         if settings.revive_below > 0:
             self._revive(vectors_GNW)
 

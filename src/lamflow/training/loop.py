@@ -212,7 +212,7 @@ def train(
                 total, terms = objective(batch)
             optimizer.zero_grad(set_to_none=True)
             backward(total)
-            norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip_norm)
+            norm = _clipped(module, settings.clip_norm)
             run.meter.add(run.step, total, norm, terms)
             if device.type == "cpu":
                 run.meter.check()
@@ -237,6 +237,13 @@ def train(
     bar.close()
     lines.end(run.step, _best(run, watched))
     module.eval()
+
+
+def _clipped(module: nn.Module, most: float | None) -> Tensor:
+    """The norm of all gradients, a scalar, before they are scaled down to ``most``, if there is such a limit."""
+    if most is not None:
+        return nn.utils.clip_grad_norm_(module.parameters(), most)
+    return nn.utils.get_total_norm([part.grad for part in module.parameters() if part.grad is not None])
 
 
 def _validate(
