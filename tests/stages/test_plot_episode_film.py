@@ -64,7 +64,7 @@ def write_agents(folder: Path) -> dict[str, Any]:
         save_members(folder / f"{name}.safetensors", held, networks, header)
     empty = torch.zeros(0, dtype=torch.long)
     table = code_action_table(empty, empty, num_codes=NUM_CODES, num_actions=spec.num_actions, smoothing=0.1)
-    header = {"env": ENV, "method": "latent", "decoder": "dictionary", "target": "codes", "num_tokens": 1}
+    header = {"env": ENV, "method": "latent", "seed": 0, "decoder": "dictionary", "target": "codes", "num_tokens": 1}
     header["num_codes"] = NUM_CODES
     save_members(folder / "decoders.safetensors", members, [{"table": table.clone()} for _ in members], header)
     agents: list[dict[str, Any]] = [

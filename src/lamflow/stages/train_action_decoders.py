@@ -76,8 +76,8 @@ def train_action_decoders(
         features = [torch.zeros(len(part), 0) for part in rows]
         if typed.decoder.observation and policy is not None:
             inputs["policy"] = Path(policy)
-            metadata["policy_sha256"] = file_digest(Path(policy))
             features = _observed(store, Path(policy), method, seed, rows)
+            metadata["policy_sha256"] = file_digest(Path(policy))
         weights = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):
         data = EpisodeTensors.open(store, window_gib=typed.decoder.training.window_gib)
