@@ -7,7 +7,6 @@ default network acts. Prints one JSON object.
 """
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench.command import arguments
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.config import PixelExpertSettings
@@ -88,4 +88,4 @@ def main(env: str = "procgen-starpilot", threads: str = "0", expert_file: str | 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*arguments(__doc__, "environment", "threads", "expert"))

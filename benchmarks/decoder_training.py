@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from bench.arms import Figures, Round, compared, report
+from bench.command import arguments
 from bench.plain_training import plain_training
 from bench.sizes import Size, read_size
 from torch.nn import functional
@@ -75,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from bench.command import arguments
+
 ROOT = Path(__file__).parents[1]
 COMMAND = ("-m", "snakemake", "all", "-n", "--quiet", "rules", "--configfile", "config/paper.yaml")
 PROFILES = {"without_profile": (), "slurm": ("--profile", "slurm")}
@@ -34,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

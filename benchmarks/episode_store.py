@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.command import arguments
+
 from lamflow.catalogue import environment_spec
 from lamflow.config import read_experiment
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
@@ -61,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

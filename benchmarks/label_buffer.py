@@ -2,15 +2,16 @@
 
 A small policy of a grid environment is fine-tuned by the library's own training; all of its transitions are labelled by the IDM and go
 through the buffer, and the decoder is refitted to the end. Prints one JSON object.
+``python benchmarks/label_buffer.py [steps]`` plays fewer steps.
 """
 
 import json
-import sys
 import time
 from statistics import median
 
 import psutil
 import torch
+from bench.command import arguments
 from bench.machine import machine_facts
 
 from lamflow.catalogue import environment_spec
@@ -23,7 +24,6 @@ from lamflow.rl.online_policies import FinetunedPolicy
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
 
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 SPEC = environment_spec("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 1, "hidden_width": 32}
 CAPACITY = 65_536
@@ -49,7 +49,8 @@ class Watched:
         self.refits.load_state_dict(state)
 
 
-def main() -> None:
+def main(given: str = "1000000") -> None:
+    steps = int(given)
     torch.set_num_threads(1)
     seed_everything(0)
     lam = LatentActionModel(
@@ -59,8 +60,8 @@ def main() -> None:
     settings = OnlineMethodSettings.model_validate(
         {
             "of": "lapo",
-            "ppo": {"total_steps": STEPS},
-            "decoder": {"last_fit": STEPS, "every": 40, "buffer_size": CAPACITY, "hidden_widths": [64]},
+            "ppo": {"total_steps": steps},
+            "decoder": {"last_fit": steps, "every": 40, "buffer_size": CAPACITY, "hidden_widths": [64]},
         }
     )
     policy = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=lam.settings.quantizer.latent_dim)
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*arguments(__doc__, "steps"))

@@ -5,7 +5,6 @@ of a step at the laptop preset. The plain form of the quickstart's grids is the 
 Prints one JSON object; ``python benchmarks/lam_training.py [size ...]`` measures some sizes only.
 """
 
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 from bench.arms import Figures, Round, compared, report, rounded, take_turns
+from bench.command import arguments
 from bench.data import write_store
 from bench.library_training import GPU_STEPS, library_batches, library_training
 from bench.machine import scaled, wait_for_device
@@ -147,4 +147,4 @@ def main(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*arguments(__doc__, many="size"))

@@ -5,7 +5,6 @@ memory, as the library has; LAPO itself runs its IDM again on every batch. Print
 benchmarks/latent_cloning.py [size ...]`` measures some sizes only.
 """
 
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from bench.arms import Round, compared, report
+from bench.command import arguments
 from bench.data import write_latents, write_store
 from bench.library_training import GPU_STEPS, latent_cloning, library_examples, library_training
 from bench.machine import scaled
@@ -84,4 +84,4 @@ def main(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*arguments(__doc__, many="size"))

@@ -7,7 +7,6 @@ Prints one JSON object. ``python benchmarks/loss_agreement.py [size [steps]]``; 
 """
 
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from typing import Literal
 
 import torch
 from bench.arms import THREADS, report
+from bench.command import arguments
 from bench.data import write_store
 from bench.library_training import library_batches
 from bench.plain_training import Optimisation, stacked
@@ -107,4 +107,4 @@ def main(name: str = "procgen_laptop", steps: str = str(STEPS)) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*arguments(__doc__, "size", "steps"))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from bench import plain
 from bench.arms import Figures, Round, compared, report
+from bench.command import arguments
 from bench.machine import scaled, wait_for_device
 from bench.plain_training import normalised
 from bench.sizes import CONFIG
@@ -197,4 +198,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

@@ -7,7 +7,6 @@ a DataLoader and numpy files, reading the store by the library's reader. Prints 
 """
 
 import shutil
-import sys
 import tempfile
 import time
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench.arms import Figures, Round, compared, report
+from bench.command import arguments
 from bench.data import write_store
 from bench.machine import scaled, wait_for_device
 from bench.plain_training import Windows, on_device, stacked
@@ -102,4 +102,4 @@ def main(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*arguments(__doc__, many="size"))

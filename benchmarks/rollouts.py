@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench.arms import THREADS, Figures, Round, compared, report, rounded, take_turns
+from bench.command import arguments
 from bench.machine import scaled, wait_for_device
 from bench.plain_training import normalised
 from bench.sizes import CONFIG, Size, read_size
@@ -155,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

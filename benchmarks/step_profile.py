@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from bench.arms import THREADS, report, rounded
+from bench.command import arguments
 from bench.data import write_store
 from bench.library_training import library_batches, library_training
 from bench.sizes import Size, read_size
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from bench.arms import Figures, MakeArm, Round, report, rounded, take_turns
+from bench.command import arguments
 from bench.data import write_latents, write_one_shard, write_repeated_store
 from bench.library_training import GPU_STEPS, latent_cloning, library_batches, library_examples, library_training
 from bench.machine import scaled, wait_for_device
@@ -188,4 +189,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    arguments(__doc__)
     main()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -150,5 +151,18 @@ def _allowed(field: FieldInfo) -> str:
     return ", ".join(parts)
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write both files of the checkout in which this is called."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lamflow.config_docs",
+        description=f"Write {SCHEMA} and {PAGE} anew from the model of the configuration.",
+    )
+    parser.add_argument("root", nargs="?", type=Path, default=Path(), help="a checkout; by default the current folder")
+    root = parser.parse_args(arguments).root
+    if not (root / SCHEMA.parent).is_dir() or not (root / PAGE.parent).is_dir():
+        parser.error(f"{root.resolve()}: no checkout of lamflow; it has no {SCHEMA.parent}/ and {PAGE.parent}/")
+    write_files(root)
+
+
 if __name__ == "__main__":
-    write_files(Path())
+    main()

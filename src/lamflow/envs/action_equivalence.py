@@ -6,7 +6,8 @@ Shapes: A actions.
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,16 @@ def describe(classes: tuple[tuple[int, ...], ...]) -> str:
     return "; ".join(" = ".join(PROCGEN_ACTIONS[action] for action in same) for same in sorted(classes))
 
 
-def main(games: list[str]) -> None:
-    """Print the classes of ``games`` (all, if none is named) and whether the catalogue says the same."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the classes of the games (all, if none is named) and whether the catalogue says the same."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lamflow.envs.action_equivalence",
+        description="Measure which of Procgen's actions do the same thing, some seconds per game.",
+    )
+    parser.add_argument("games", nargs="*", metavar="game", help=f"by default all: {', '.join(PROCGEN_GAMES)}")
+    games = parser.parse_args(arguments).games
+    if unknown := sorted(set(games) - set(PROCGEN_GAMES)):
+        parser.error(f"unknown game {unknown[0]!r}; known: {', '.join(PROCGEN_GAMES)}")
     for game in games or PROCGEN_GAMES:
         spec = environment_spec(f"procgen-{game}")
         classes = classes_of(told_apart(spec, _MEASURED_STATES))
@@ -98,4 +107,4 @@ def main(games: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
