@@ -351,6 +351,11 @@ def test_a_method_whose_lam_has_seen_labels_has_the_budgets_that_hold_them() -> 
     assert [given.num_agents(method) for method in ("taught", "plain", "oracle", "random")] == [2, 12, 1, 1]
 
 
+def test_a_trial_has_a_folder_of_its_own() -> None:
+    name = load_experiment(minimal()).experiment
+    assert load_experiment(minimal(trial={})).experiment == f"{name}-trial"
+
+
 def test_a_trial_cuts_the_labels_of_a_lam_too() -> None:
     lams = {"plain": {"supervision": {"labels": 256, "label_draw": 2, "batch_size": 32}}}
     supervision = load_experiment(minimal(lams=lams, trial={})).lams["plain"].supervision

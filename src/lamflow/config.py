@@ -112,6 +112,7 @@ class EvaluationSettings(Settings):
 class TrialSettings(Settings):
     """A trial run of an experiment at its full network sizes: nothing that it trains is of use, but every stage has run.
 
+    Its results lie in `results/<experiment>-trial/`: those of the experiment itself are not touched.
     For example `snakemake all --configfile config/paper.yaml --config "envs=[procgen-chaser]" "seeds=[0]" "trial={steps: 50}"`.
     Label budgets that the few episodes may not hold are left out, there is one label draw, and episodes come from the
     simulator.
@@ -373,7 +374,10 @@ def _holding(labels: Sequence[LabelCount], supervision: SupervisionSettings) -> 
 
 
 def cut_to_trial(experiment: Experiment) -> Experiment:
-    """The experiment with every number at most what its ``trial`` says; ValueError when no label budget is left."""
+    """The experiment with every number at most what its ``trial`` says, under a name of its own, which keeps it out of the real results.
+
+    ValueError when no label budget is left.
+    """
     trial = experiment.trial
     assert trial is not None
     labels = [count for count in experiment.labels if isinstance(count, int) and count <= trial.labels]
@@ -394,7 +398,8 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
     }
     cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
     cut["collection"] |= {"source": "expert"}
-    return Experiment.model_validate(cut | {"labels": labels, "label_draws": 1})
+    name = f"{experiment.experiment}-trial"
+    return Experiment.model_validate(cut | {"experiment": name, "labels": labels, "label_draws": 1})
 
 
 def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]]) -> Any:

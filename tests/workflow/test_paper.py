@@ -47,7 +47,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, copied: Call
     checkout = copied(tmp_path_factory.mktemp("paper") / "checkout")
     run = snakemake(checkout, *TRIAL)
     assert run.returncode == 0, run.stdout
-    return checkout / "results" / "paper"
+    assert not checkout.joinpath("results", "paper").exists()
+    return checkout / "results" / "paper-trial"
 
 
 def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial: Path) -> None:
