@@ -1,6 +1,7 @@
 """lamflow: latent action models, from episodes to a report. `snakemake` builds the quickstart, `--configfile` another one."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,13 +16,17 @@ SOURCES = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCES)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")])))
 
+# Snakemake writes its interpreter into shell commands as it is: in a folder with a space they would end at the space.
+if Path(sys.executable).exists():
+    sys.executable = shlex.quote(sys.executable)
+
 from lamflow.config import load_experiment
 from lamflow.config_yaml import check_files
 
 # Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: os.path.relpath(Path(workflow.basedir, "config", "config.yaml"))
 
 
 # Snakemake's own reader takes the last of two equal keys. Jobs get what the main process has checked.

@@ -62,6 +62,29 @@ def test_values_on_the_command_line_are_typed_like_those_of_a_file(checkout: Pat
     assert not any("seed 0" in job for job in jobs)
 
 
+def test_a_trial_does_not_touch_the_results_of_its_experiment(
+    checkout: Path, planned: Plan, snakemake: Callable
+) -> None:
+    trial = (*TINY, "--config", "trial={steps: 5}", "--")
+    assert "Summary over all agents" in planned(checkout, *trial, "results/tiny-trial/summary/returns.csv")
+    refused = snakemake(checkout, "--dry-run", *trial, "results/tiny/summary/returns.csv")
+    assert refused.returncode != 0 and "No rule to produce results/tiny/summary/returns.csv" in refused.stdout
+
+
+def test_the_default_configuration_is_found_beside_the_snakefile(
+    checkout: Path, tmp_path: Path, snakemake: Callable
+) -> None:
+    result = snakemake(
+        checkout,
+        "--dry-run",
+        "--quiet",
+        "--directory",
+        str(tmp_path / "elsewhere"),
+        "results/quickstart/summary/returns.csv",
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
 def test_methods_stand_side_by_side_at_a_budget_that_a_supervised_lam_leaves_to_all(
     checkout: Path, planned: Plan
 ) -> None:
