@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lamflow.runs import driver
-from lamflow.runs.driver import JOB_NAME, LOCK, end_local_orphans, take_folder
+from lamflow.runs.driver import JOB_NAME, LOCK, SNAKEMAKE_LOCKS, clear_stale_locks, end_local_orphans, take_folder
 
 HOLD = """
 import sys
@@ -49,6 +49,35 @@ def test_a_killed_driver_holds_nothing(tmp_path: Path, holder: subprocess.Popen[
     holder.kill()
     holder.wait()
     take_folder(tmp_path).close()
+
+
+def write_snakemakes_lock(folder: Path) -> Path:
+    lock = folder / SNAKEMAKE_LOCKS / "0.output.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("results/tiny/report.html\n")
+    return lock
+
+
+def test_snakemakes_lock_outlives_a_killed_driver_and_is_cleared(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    lock = write_snakemakes_lock(tmp_path)
+    holder.kill()
+    holder.wait()
+    clear_stale_locks(tmp_path)
+    assert not lock.exists() and lock.parent.is_dir()
+
+
+def test_snakemakes_lock_stays_while_a_driver_lives(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    lock = write_snakemakes_lock(tmp_path)
+    clear_stale_locks(tmp_path)
+    assert lock.exists() and holder.poll() is None
+
+
+def test_looking_for_stale_locks_holds_nothing(tmp_path: Path) -> None:
+    clear_stale_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    write_snakemakes_lock(tmp_path)
+    clear_stale_locks(tmp_path)
+    assert tmp_path.joinpath(LOCK).read_text() == ""
 
 
 def test_the_lock_names_its_latest_holder(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

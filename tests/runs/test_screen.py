@@ -356,13 +356,13 @@ def test_a_run_that_is_being_stopped_says_so(folder: Folder) -> None:
     assert shown(run_status(plan)).endswith("is alive, and stops as it was asked to.")
 
 
-def test_a_crash_is_quoted_and_a_lock_is_named(folder: Folder) -> None:
+def test_a_crash_is_quoted_and_the_same_command_goes_on_whatever_lock_is_left(folder: Folder) -> None:
     plan = folder.plan(job(0), **DEAD)
     folder.log.write_text("Traceback (most recent call last):\nNotADirectoryError: [Errno 20] Not a directory: 'x'\n")
     folder.write(".snakemake/locks/0.input.lock")
     text = shown(run_status(plan))
     assert ".snakemake/log/run.log ends with NotADirectoryError: [Errno 20] Not a directory: 'x'" in text
-    assert "To go on: `snakemake --unlock`, then the same command" in text
+    assert "To go on: the same command as before." in text
 
 
 # The command ----------------------------------------------------------------------------------------------------------

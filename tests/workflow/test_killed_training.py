@@ -59,7 +59,6 @@ def test_a_killed_and_repeated_run_gives_the_weights_of_a_straight_one(
 
     kill_at(killed / CHECKPOINT, start_snakemake(killed, *TINY, "--", TARGET))
     assert not killed.joinpath(TARGET).exists()
-    assert snakemake(killed, *TINY, "--unlock").returncode == 0
     result = snakemake(killed, *TINY, "--", TARGET)
     assert result.returncode == 0, result.stdout[-3000:]
 

@@ -13,7 +13,8 @@ onstart:
     try:
         one_wakeup_at_a_time(workflow.scheduler)
         take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
-        stop_in_order(Path.cwd())
+        if workflow.local_exec:
+            stop_in_order(Path.cwd())
         if workflow.executor_plugin.name == "slurm":
             # Imported here alone: it takes as long as Snakemake itself to start.
             from lamflow.runs.slurm_guard import guard_executor

@@ -22,6 +22,7 @@ import psutil
 from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable, has_slurm, jobs_of_folder, slurm_command
 
 LOCK = Path(".snakemake", "lamflow_driver.json")
+SNAKEMAKE_LOCKS = Path(".snakemake", "locks")
 JOB_NAME = re.compile(r"(^|_)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """Names of jobs that Snakemake's Slurm executor submits: a prefix, and the run's UUID."""
 SIGN_SECONDS, SILENT_SECONDS = 20, 120
@@ -38,6 +39,22 @@ def take_folder(folder: Path, *, slurm_job: str | None = None) -> IO[bytes]:
     the holder touches the file all the time, and one that has done so lately on another host is taken to live.
     ValueError when another driver does.
     """
+    lock = _free_lock(folder)
+    holder = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "slurm_job": slurm_job,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    lock.truncate(0)
+    lock.write(f"{json.dumps(holder)}\n".encode())
+    atexit.register(_leave, lock, os.getpid())
+    threading.Thread(target=_show_life, args=(lock,), daemon=True).start()
+    return lock
+
+
+def _free_lock(folder: Path) -> IO[bytes]:
+    """The opened file of the lock, locked where locks are known; ValueError when another driver has it."""
     path = folder / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.open("ab", buffering=0)
@@ -60,17 +77,20 @@ def take_folder(folder: Path, *, slurm_job: str | None = None) -> IO[bytes]:
             f"{_refusal(folder, path)} If it was killed: it showed life {silent:.0f} s ago and is taken to be dead "
             f"{SILENT_SECONDS} s after its last sign."
         )
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "slurm_job": slurm_job,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-    lock.truncate(0)
-    lock.write(f"{json.dumps(holder)}\n".encode())
-    atexit.register(_leave, lock, os.getpid())
-    threading.Thread(target=_show_life, args=(lock,), daemon=True).start()
     return lock
+
+
+def clear_stale_locks(folder: Path) -> None:
+    """Remove Snakemake's locks on ``folder`` where no driver lives: they outlive one that was killed, and would refuse its successor.
+
+    A driver that starts at this moment loses nothing: ``take_folder`` decides.
+    """
+    locks = list(folder.joinpath(SNAKEMAKE_LOCKS).glob("*.lock"))
+    if not locks:
+        return
+    with suppress(ValueError), _free_lock(folder):
+        for lock in locks:
+            lock.unlink(missing_ok=True)
 
 
 def _show_life(lock: IO[bytes]) -> None:

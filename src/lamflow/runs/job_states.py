@@ -56,8 +56,6 @@ class RunStatus:
     queue: list[QueuedJob] | None
     """The folder's Slurm jobs; None when Slurm did not answer."""
     slurm_error: str
-    is_locked: bool
-    """Whether Snakemake's lock is on the folder."""
 
     def count(self, state: State) -> int:
         return sum(status.state is state for status in self.jobs)
@@ -79,7 +77,6 @@ def run_status(plan: Plan, list_jobs: Callable[[Path], list[QueuedJob]] = jobs_o
         changed=_changed(path) or plan.started,
         queue=queue,
         slurm_error=slurm_error,
-        is_locked=any((plan.folder / ".snakemake" / "locks").glob("*")),
     )
 
 

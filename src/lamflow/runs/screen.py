@@ -306,8 +306,4 @@ def _after_a_death(run: RunStatus, who: str) -> Iterable[str]:
     orphans = [status for status in run.jobs if status.slurm and not status.slurm.has_ended]
     if orphans:
         yield f"{len(orphans)} of its Slurm jobs go on without it; the next start ends them, and trainings resume."
-    unlock = "`snakemake --unlock`, then " if run.is_locked else ""
-    yield (
-        f"To go on: {unlock}the same command as before with `--rerun-incomplete`. Finished jobs stay, and trainings go on from "
-        "their checkpoints."
-    )
+    yield "To go on: the same command as before. Finished jobs stay, and trainings go on from their checkpoints."

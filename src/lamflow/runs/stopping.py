@@ -1,12 +1,14 @@
-"""How a run is stopped: whatever signal asks for it, its driver ends as after Ctrl-C, and its jobs keep what they have done.
+"""How a run on this machine is stopped: whatever signal asks for it, its stages keep what they have done, and its driver ends.
 
 Snakemake's own answers (9.27): after SIGINT the driver waits, without limit, for the jobs that run, and tells them nothing; a terminal's
-Ctrl-C reaches them beside it, other senders' does not. After SIGTERM it lets them finish. Other signals kill it and leave its lock behind.
+Ctrl-C reaches them beside it, other senders' does not. After SIGTERM it lets them finish, however long their trainings are. Other signals
+kill it and leave its lock behind.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -15,20 +17,28 @@ import psutil
 
 from lamflow.runs.driver import runs_stage
 
-SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
-"""SIGTERM stays Snakemake's: jobs that run finish, no other begins."""
+SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+"""What people press or send, what schedulers send ahead of a time limit, and a closed terminal."""
 
 
 def stop_in_order(folder: Path) -> None:
-    """From now on each of ``SIGNALS`` asks this process's jobs in ``folder`` for their checkpoints and ends the run, as Ctrl-C does.
+    """From now on each of ``SIGNALS`` ends this process's stages in ``folder`` by SIGTERM, on which trainings write a checkpoint, and then
+    the run, as Ctrl-C does.
 
     For the main thread. Signals that the process ignores (under nohup) stay ignored. A second SIGINT does what it always does.
     """
     taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(received: int, _frame: FrameType | None) -> None:
         for number in taken:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_IGN)
+        with suppress(OSError):  # the terminal may be closed
+            print(
+                f"{signal.Signals(received).name}: the running stages are asked to end; trainings write a checkpoint first. "
+                "The same command goes on from there.",
+                file=sys.stderr,
+                flush=True,
+            )
         for process in psutil.Process().children(recursive=True):
             if runs_stage(process, folder):
                 with suppress(psutil.NoSuchProcess):
