@@ -29,7 +29,7 @@ def test_the_search_for_commands_finds_both_kinds() -> None:
 
 @pytest.mark.parametrize("path", sorted({*COMMANDS} - {*QUICK}), ids=lambda path: path.stem)
 def test_a_benchmark_reads_its_command_line_first(path: Path) -> None:
-    block = path.read_text().split('\nif __name__ == "__main__":\n')[1]
+    block = path.read_text(encoding="utf-8").split('\nif __name__ == "__main__":\n')[1]
     assert block.startswith(("    arguments(__doc__", "    main(*arguments(__doc__"))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
-from lamflow.config_base import LARGEST_BATCH, MOST, Name, Settings
+from lamflow.config_base import LARGEST_BATCH, LONGEST_NAME, MOST, Name, Settings
 from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
 from lamflow.config_errors import explain, settings_from, short_repr
 from lamflow.config_methods import (
@@ -398,7 +398,8 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
     }
     cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
     cut["collection"] |= {"source": "expert"}
-    name = f"{experiment.experiment}-trial"
+    ending = "-trial"
+    name = experiment.experiment[: LONGEST_NAME - len(ending)] + ending
     return Experiment.model_validate(cut | {"experiment": name, "labels": labels, "label_draws": 1})
 
 

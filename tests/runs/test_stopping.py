@@ -78,7 +78,13 @@ def prepare(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "to_all"),
-    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGHUP, True), (signal.SIGUSR1, False)],
+    [
+        (signal.SIGINT, True),
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, True),
+        (signal.SIGUSR1, False),
+    ],
 )
 def test_a_stopped_run_keeps_its_last_step_and_the_same_command_goes_on(
     number: signal.Signals, to_all: bool, straight: str, tmp_path: Path
@@ -92,7 +98,9 @@ def test_a_stopped_run_keeps_its_last_step_and_the_same_command_goes_on(
         time.sleep(0.02)
     (os.killpg if to_all else os.kill)(driver.pid, number)
     assert driver.wait(timeout=60) != 0
-    assert f"{number.name}: the running stages are asked to end" in tmp_path.joinpath("driver.txt").read_text(encoding="utf-8")
+    assert f"{number.name}: the running stages are asked to end" in tmp_path.joinpath("driver.txt").read_text(
+        encoding="utf-8"
+    )
     log = tmp_path.joinpath("train.log").read_text()
     told = re.search(r"SIG\w+ ended the training after step (\d+) of 1000; .*run the same command again", log)
     assert told, log
