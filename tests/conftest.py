@@ -151,8 +151,15 @@ def write_walks() -> WriteWalks:
         split: str = "train",
         epsilon: float = 0.3,
         return_random: float | None = 0.1,
+        **others: object,
     ) -> Path:
-        attributes = {"source": "grid world", "licence": "MIT", "return_expert": 1.0, "return_random": return_random}
+        attributes = {
+            "source": "grid world",
+            "licence": "MIT",
+            "return_expert": 1.0,
+            "return_random": return_random,
+            **others,
+        }
         with EpisodeWriter(path, spec=GridWorld.spec, split=split, attributes=attributes) as writer:
             for level in range(first_level, first_level + episodes):
                 writer.append(walk(level, epsilon=epsilon))

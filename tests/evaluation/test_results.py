@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.metrics import read_metrics, read_runs
-from lamflow.evaluation.results import label_order, read_agent_returns, read_returns
+from lamflow.evaluation.online import curve_estimates, read_online_curves
+from lamflow.evaluation.published import read_published
+from lamflow.evaluation.results import (
+    label_order,
+    read_agent_returns,
+    read_aggregate,
+    read_improvement,
+    read_profile,
+    read_returns,
+)
+from lamflow.stages.summarise import summarise
 
+PUBLISHED = Path(__file__).parents[2] / "config" / "published" / "lapo_returns.csv"
 WriteReturns = Callable[..., Path]
 
 
@@ -117,3 +133,122 @@ def test_runs_and_files_must_match(write_metrics: Callable[..., Path]) -> None:
         read_runs([path], [{"seed": 0}, {"seed": 1}])
     with pytest.raises(ValueError, match="listed twice"):
         read_runs([path, path], [{"seed": 0}, {"seed": 0}])
+
+
+ABSURD = [
+    ("length", "9223372036854775808", "an integer of at least 1"),
+    ("length", "-5", "an integer of at least 1"),
+    ("length", "0", "an integer of at least 1"),
+    ("length", "9" * 4000, "an integer of at least 1"),
+    ("length", "1e308", "an integer of at least 1"),
+    ("seed", "-1", "an integer of at least 0"),
+    ("episode", "-1", "an integer of at least 0"),
+    ("level_seed", "-2", "an integer of at least -1"),
+    ("return", "1e308", "a finite number of at most 1e\\+100 in size"),
+    ("return", "-inf", "a finite number"),
+    ("return", "", "a finite number"),
+    ("return_expert", "1e999", "a finite number"),
+    ("env", "xland-nowhere", "known"),
+    ("env", "", "known"),
+    ("labels", "²", "label budget '²'"),
+    ("labels", "9" * 5000, "label budget"),
+    ("success", "", "True or False"),
+]
+
+
+@pytest.mark.parametrize(("column", "cell", "message"), ABSURD, ids=[f"{c}-{v[:20]}" for c, v, _ in ABSURD])
+def test_a_number_that_a_table_cannot_hold_is_refused_with_line_and_column(
+    write_returns: WriteReturns, column: str, cell: str, message: str
+) -> None:
+    path = write_returns()
+    edit(path, lambda table: table.assign(**{column: cell}))
+    with pytest.raises(ValueError, match=rf"returns\.csv: line 2, column {column}: (?s:.*){message}"):
+        read_agent_returns(path)
+
+
+def test_the_largest_level_seed_is_read_exactly(write_returns: WriteReturns) -> None:
+    path = write_returns()
+    edit(path, lambda table: table.assign(level_seed=str(2**63 - 1)))
+    assert set(read_agent_returns(path)["level_seed"]) == {2**63 - 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [*lines[:3], lines[3] + ",7", *lines[4:]], "line 4: found 13 cells, expected 12"),
+        (lambda lines: [line + ",7" if row else line for row, line in enumerate(lines)], "line 2: found 13 cells"),
+        (lambda lines: [*lines[:3], lines[3].rpartition(",")[0], *lines[4:]], "line 4: found 11 cells, expected 12"),
+        (lambda lines: [*lines[:3], "", *lines[3:]], "line 4: found 0 cells, expected 12"),
+        (lambda lines: [lines[0] + ",env", *(line + ",x" for line in lines[1:])], r"unknown column\(s\): env"),
+        (
+            lambda lines: [*lines[:3], lines[3].replace("lapo", '"la\npo"'), *lines[4:]],
+            "line 4: found a cell with a line",
+        ),
+        (lambda lines: [*lines[:3], lines[3].replace("lapo", '"lapo'), *lines[4:]], "no readable CSV file"),
+        (lambda lines: [*lines[:3], lines[3].replace("lapo", "x" * 200_000), *lines[4:]], "no readable CSV file"),
+        (lambda lines: [], r"missing column\(s\): env"),
+    ],
+)
+def test_a_table_whose_rows_have_another_form_is_refused(
+    write_returns: WriteReturns, change: Callable[[list[str]], list[str]], message: str
+) -> None:
+    path = write_returns()
+    path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(ValueError, match=rf"returns\.csv: (?s:.*){message}"):
+        read_agent_returns(path)
+
+
+NASTY = (
+    "", "nan", "-inf", "1e308", "1e999", "9223372036854775808", "-5", "1_000", "²", "True", "\x00", "9" * 5000, "64 trajectories",
+)  # fmt: skip
+
+
+@pytest.fixture
+def tables(write_returns: WriteReturns, write_metrics: Callable[..., Path], tmp_path: Path) -> dict[str, tuple]:
+    """A sound file of every kind of table that is read, and its reader."""
+    returns = [write_returns(method=method, seed=seed) for method in ("lapo", "bc") for seed in range(2)]
+    outputs = {
+        name: tmp_path / f"{name}.csv" for name in ("returns", "aggregate", "improvement", "differences", "profile")
+    }
+    summarise(
+        returns=returns,
+        **{f"output_{name}": path for name, path in outputs.items()},
+        output_tables=[],
+        labels=64,
+        bootstrap_samples=10,
+    )
+    curve = tmp_path / "curve.csv"
+    pd.DataFrame(
+        [("procgen-maze", "rl", 0, step, 20, 2.0 + step, 1.0, 3.0) for step in range(1, 4)], columns=list(CURVE_COLUMNS)
+    ).to_csv(curve, index=False)
+    published = tmp_path / "lapo_returns.csv"
+    published.write_text(PUBLISHED.read_text())
+    return {
+        "returns": (returns[0], lambda path: read_returns([path])),
+        "metrics": (write_metrics("m", [(1, "train", "loss", 0.5), (2, "validation", "loss", 0.4)]), read_metrics),
+        "aggregate": (outputs["aggregate"], read_aggregate),
+        "improvement": (outputs["improvement"], read_improvement),
+        "profile": (outputs["profile"], read_profile),
+        "curve": (curve, lambda path: curve_estimates(read_online_curves([path]), samples=10)),
+        "published": (published, read_published),
+    }
+
+
+def test_no_absurd_cell_ends_in_anything_but_a_message_that_names_the_file(tables: dict[str, tuple]) -> None:
+    for kind, (path, read) in tables.items():
+        sound = list(csv.reader(path.open(newline="")))
+        for place, cell in product(range(min(len(sound[0]), 12)), NASTY):
+            with path.open("w", newline="") as opened:
+                csv.writer(opened).writerows([*sound[:-1], [*sound[-1][:place], cell, *sound[-1][place + 1 :]]])
+            what = f"{kind}: {sound[0][place]} {cell!r}"
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    found = read(path)
+            except ValueError as error:
+                assert str(path) in str(error) or str(error).startswith("environment procgen-maze: "), (
+                    f"{what}: {error}"
+                )
+            else:
+                numbers = found.select_dtypes("number").drop(columns="value", errors="ignore").to_numpy(float)
+                assert not np.isinf(numbers).any(), what

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -238,6 +239,73 @@ def test_equal_references_are_refused_by_environment(write_returns: WriteReturns
     pd.read_csv(path).assign(return_expert=0.1).to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"environment xland-doorkey-6x6: .*nothing to normalise by"):
         run([path], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("references", "reason"),
+    [
+        ({"return_random": 0.5, "return_expert": 0.1}, r"the demonstrator \(0\.1\) is not above random \(0\.5\)"),
+        ({"return_random": 0.1, "return_expert": 0.100001}, "less than 0.001 of the largest return"),
+        ({"return": "1e100"}, "less than 0.001 of the largest return"),
+    ],
+)
+def test_references_without_information_are_refused_by_environment(
+    write_returns: WriteReturns, tmp_path: Path, references: dict[str, object], reason: str
+) -> None:
+    path = write_returns()
+    pd.read_csv(path).assign(**references).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=rf"environment xland-doorkey-6x6: .*{reason}.*nothing to normalise by"):
+        run([path], tmp_path / "summary")
+    assert not (tmp_path / "summary").exists()
+
+
+@pytest.fixture
+def turned(paths: list[Path]) -> list[Path]:
+    """The results of both environments, of which the second has a demonstrator below random."""
+    for path in paths:
+        if ENVS[1] in str(path):
+            pd.read_csv(path).assign(return_random=0.5, return_expert=0.1).to_csv(path, index=False)
+    return paths
+
+
+def test_an_environment_that_cannot_be_normalised_takes_nothing_from_the_others(
+    turned: list[Path], tmp_path: Path
+) -> None:
+    sound = [path for path in turned if ENVS[0] in str(path)]
+    agents, *others = run(turned, tmp_path / "both")
+    alone = run(sound, tmp_path / "alone")
+    pd.testing.assert_frame_equal(agents.query("env == @ENVS[0]").reset_index(drop=True), alone[0])
+    for found, expected in zip(others, alone[1:], strict=True):
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_what_is_left_out_of_normalisation_keeps_its_raw_returns_and_is_said(
+    turned: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agents, *_ = run(turned, tmp_path)
+    reason = "the demonstrator (0.1) is not above random (0.5)"
+    found = agents.query("env == @ENVS[1]")
+    assert len(found) > 0 and found["normalized_return"].isna().all() and found["return_mean"].notna().all()
+    printed = pd.read_csv(tmp_path / "table.csv").set_index(["quantity", "row"])
+    assert printed.loc[("return", ENVS[1]), "lapo"] == pytest.approx(0.1 + 0.8 * 0.8)
+    assert np.isnan(printed.loc[("normalized_return", ENVS[1]), "lapo"])
+    assert printed.loc[("normalized_return", "mean"), "lapo"] == pytest.approx(0.8)
+    assert f"Not normalised: {ENVS[1]}, as {reason}." in (tmp_path / "table.md").read_text()
+    assert f"Not normalised: {ENVS[1]}, as {reason}." in (tmp_path / "table.tex").read_text()
+    assert json.loads((tmp_path / "aggregate.json").read_text())["settings"]["left_out"] == {ENVS[1]: reason}
+    assert f"{ENVS[1]} is left out of what is normalised: {reason}" in caplog.text
+
+
+def test_a_gap_within_the_error_that_the_store_tells_is_left_out(
+    write_returns: WriteReturns, tmp_path: Path, write_walks: Callable[..., Path], grid_world: Any
+) -> None:
+    """.9 - .1 with a standard error of 1."""
+    errors = {"return_random_error": 0.6, "return_expert_error": 0.8}
+    store = write_walks(tmp_path / "test.zarr", episodes=2, split="test", **errors)
+    summarise_agents(returns=[write_returns(grid_world.spec.name)], output=tmp_path / "a.csv", episodes=[store])
+    found = pd.read_csv(tmp_path / "a.csv")
+    assert found["normalized_return"].isna().all() and found["return_mean"].notna().all()
+    assert "the standard error of the difference (1)" in (tmp_path / "a.json").read_text()
 
 
 def test_lam_table_has_the_last_validation_value_of_each_metric(

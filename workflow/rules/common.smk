@@ -307,6 +307,15 @@ def train_stores(wildcards):
     return paths_of("data/{env}/train.zarr", [{"env": env} for env in EXPERIMENT.envs])
 
 
+def test_stores(wildcards):
+    """What summaries read of the references: how well they were measured."""
+    return paths_of("data/{env}/test.zarr", [{"env": env} for env in EXPERIMENT.envs])
+
+
+def env_test_store(wildcards):
+    return paths_of("data/{env}/test.zarr", [{"env": wildcards.env}])
+
+
 def compared_labels():
     """The budget at which methods stand side by side: of those that all methods with labels have, 64, or the first without it."""
     budgets = [EXPERIMENT.labels_of(name) for name in methods_of_kind("latent", "bc", "vpt")]

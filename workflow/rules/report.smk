@@ -20,6 +20,7 @@ localrules:
 rule summarise:
     input:
         returns=all_returns,
+        episodes=test_stores,
     output:
         returns="results/{experiment}/summary/returns.csv",
         aggregate="results/{experiment}/summary/aggregate.csv",
@@ -57,6 +58,7 @@ rule summarise:
 rule summarise_env:
     input:
         returns=env_returns,
+        episodes=env_test_store,
     output:
         table="results/{experiment}/summary/{env}.csv",
     log:
@@ -80,6 +82,7 @@ rule summarise_env:
 rule summarise_seed:
     input:
         returns=seed_returns,
+        episodes=env_test_store,
     output:
         table="results/{experiment}/summary/{env}/seed{seed}.csv",
     log:

@@ -7,6 +7,7 @@ if __name__ == "__main__":
         "summarise",
         snakemake,
         returns=snakemake.input.returns,
+        episodes=snakemake.input.episodes,
         output_returns=snakemake.output.returns,
         output_aggregate=snakemake.output.aggregate,
         output_improvement=snakemake.output.improvement,

@@ -7,5 +7,6 @@ if __name__ == "__main__":
         "summarise.summarise_agents",
         snakemake,
         returns=snakemake.input.returns,
+        episodes=snakemake.input.episodes,
         output=snakemake.output.table,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamflow.evaluation.results import read_table, to_numbers
+from lamflow.evaluation.cells import parsed, read_table, to_numbers
 
 METRICS_COLUMNS = ("step", "split", "name", "value")
 SPLITS = ("train", "validation")
@@ -16,16 +16,21 @@ SPLITS = ("train", "validation")
 def read_metrics(path: Path) -> pd.DataFrame:
     """One run's metrics with ``step`` int64 and ``value`` float64; ValueError names the file and what is wrong."""
     table = read_table(path, METRICS_COLUMNS)
-    to_numbers(table, ("step",), int, path)
-    values = pd.to_numeric(table["value"], errors="coerce")
-    unreadable = values.isna() & (table["value"].str.lower() != "nan")
+    to_numbers(table, ("step",), int, path, least=0)
+    unknown = ~table["split"].isin(SPLITS)
+    if unknown.any():
+        bad = table[unknown].iloc[0]
+        raise ValueError(
+            f"{path}: line {bad.name + 2}, column split holds {bad['split']}; expected {' or '.join(SPLITS)}"
+        )
+    values = parsed(table["value"])
+    unreadable = values.isna() & (table["value"].str.strip().str.lower() != "nan")
     if unreadable.any():
         bad = table[unreadable].iloc[0]
-        raise ValueError(f"{path}: {bad['name']} at step {bad['step']} is {bad['value']!r}, which is no number")
-    table["value"] = values.astype(float)
-    unknown = sorted(set(table["split"]) - set(SPLITS))
-    if unknown:
-        raise ValueError(f"{path}: column split holds {', '.join(unknown)}; expected {' or '.join(SPLITS)}")
+        raise ValueError(
+            f"{path}: line {bad.name + 2}, column value: {bad['name']} at step {bad['step']} is {bad['value']!r}, which is no number"
+        )
+    table["value"] = values
     return table
 
 

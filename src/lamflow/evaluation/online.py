@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lamflow.evaluation.cells import LARGEST_NUMBER, bad_cell, parsed, read_table, to_numbers
 from lamflow.evaluation.columns import CURVE_COLUMNS, EFFICIENCY_COLUMNS, ONLINE_COLUMNS
-from lamflow.evaluation.results import EVERY_ENV, read_table, to_numbers
-from lamflow.evaluation.statistics import Floats, estimate_curve, normalized_return
+from lamflow.evaluation.results import EVERY_ENV, check_env
+from lamflow.evaluation.statistics import Floats, estimate_curve
+from lamflow.evaluation.summaries import add_normalized, drop_unnormalised, unnormalised
 
 MOST_POINTS = 100
 """Points of a curve; the episodes of more rows are pooled."""
@@ -37,18 +39,17 @@ def read_online_curve(path: Path) -> pd.DataFrame:
             raise ValueError(
                 f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds one run"
             )
-    to_numbers(table, ("seed", "env_steps", "episodes"), int, path)
+    check_env(table["env"].iloc[0], path)
+    to_numbers(table, ("seed", "env_steps", "episodes"), int, path, least=0)
     to_numbers(table, ("return_random", "return_expert"), float, path)
-    returns = pd.to_numeric(table["return_mean"], errors="coerce").astype(float)
-    empty = table["return_mean"].str.lower().isin(("", "nan"))
+    returns = parsed(table["return_mean"])
+    empty = table["return_mean"].str.strip().str.lower().isin(("", "nan"))
     for wrong, expected in (
-        (returns.isna() & ~empty, "a number, or nothing where no episode began"),
+        (~empty & ~(returns.abs() <= LARGEST_NUMBER), "a number, or nothing where no episode began"),
         (empty & (table["episodes"] > 0), "the mean return of the row's episodes"),
     ):
         if wrong.any():
-            line = int(np.flatnonzero(wrong)[0])
-            found = table["return_mean"].iloc[line]
-            raise ValueError(f"{path}: line {line + 2}, column return_mean: found {found!r}, expected {expected}")
+            raise bad_cell(path, table, "return_mean", wrong, expected)
     table["return_mean"] = returns
     if not (table["env_steps"].diff().iloc[1:] > 0).all():
         raise ValueError(f"{path}: column env_steps does not grow from row to row; it counts all steps so far")
@@ -56,10 +57,12 @@ def read_online_curve(path: Path) -> pd.DataFrame:
 
 
 def read_online_curves(paths: Sequence[Path]) -> pd.DataFrame:
-    """All runs' curves: columns ``columns.CURVE_COLUMNS`` and ``normalized``.
+    """All runs' curves: columns ``columns.CURVE_COLUMNS`` and ``normalized``; environments that cannot be normalised are left out
+    with a warning.
 
-    ValueError when there is no file, when one is malformed, when two hold the same run, when the files of an environment disagree on the
-    returns of random and expert, or the seeds of an environment and method on the steps of their rows.
+    ValueError when there is no file, when one is malformed, when two hold the same run, when no environment can be normalised, when the
+    files of an environment disagree on the returns of random and expert, or the seeds of an environment and method on the steps of
+    their rows.
     """
     if not paths:
         raise ValueError("no curve.csv files were given; at least one is needed")
@@ -82,18 +85,11 @@ def read_online_curves(paths: Sequence[Path]) -> pd.DataFrame:
             raise ValueError(
                 f"{path}: column env_steps differs from that of {source}; all seeds of {method} on {env} need the same rows"
             )
-        tables.append(_normalized(table, path))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _normalized(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    try:
-        values = normalized_return(
-            table["return_mean"], random=table["return_random"].iloc[0], expert=table["return_expert"].iloc[0]
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return table.assign(normalized=values)
+        tables.append(table)
+    curves = pd.concat(tables, ignore_index=True)
+    return add_normalized(
+        drop_unnormalised(curves, unnormalised(curves, "return_mean")), column="return_mean"
+    ).reset_index(drop=True)
 
 
 def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:

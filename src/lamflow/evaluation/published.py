@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamflow.evaluation.results import ONLINE_LABELS, read_table, to_numbers
+from lamflow.catalogue import environment_spec
+from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
+from lamflow.evaluation.results import ONLINE_LABELS
 from lamflow.evaluation.statistics import normalized_return
 
 OFFLINE = "LAPO (digitised)"
@@ -26,17 +28,22 @@ def read_published(path: Path) -> pd.DataFrame:
     """The published returns as columns env, method, labels and normalized, one row an environment, method and budget.
 
     Environments are Procgen's in easy mode, ``procgen-<game>``; returns are normalised by the table's own random and expert.
-    ValueError when the file is malformed.
+    ValueError names the file and what is wrong: a malformed cell, an unknown game, one that is there twice, an expert not above random.
     """
     wide = read_table(path, ("game", "random", "expert", *ONLINE, *_OFFLINE_COLUMNS))
     to_numbers(wide, wide.columns[1:].tolist(), float, path)
+    if (repeated := wide["game"].duplicated()).any():
+        raise bad_cell(path, wide, "game", repeated, "each game once")
     rows = []
-    for game in wide.to_dict("records"):
+    for line, game in enumerate(wide.to_dict("records"), start=2):
         named = {column: (OFFLINE, labels) for column, labels in _OFFLINE_COLUMNS.items()}
         named |= {column: (method, ONLINE_LABELS) for column, method in ONLINE.items()}
-        for column, (method, labels) in named.items():
-            value = float(normalized_return(game[column], random=game["random"], expert=game["expert"]))
-            rows.append((f"procgen-{game['game']}", method, labels, value))
+        try:
+            env = environment_spec(f"procgen-{game['game']}").name
+            values = normalized_return([game[column] for column in named], random=game["random"], expert=game["expert"])
+        except ValueError as error:
+            raise ValueError(f"{path}: line {line}: {error}") from None
+        rows += [(env, *given, value) for given, value in zip(named.values(), values.tolist(), strict=True)]
     return pd.DataFrame(rows, columns=["env", "method", "labels", "normalized"])
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lamflow.catalogue import environment_spec
+from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
 from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
 
 EVERY_ENV = "all"
@@ -23,10 +25,14 @@ REFERENCE_LABELS = (ALL_LABELS, NO_LABELS, ONLINE_LABELS)
 """Label budgets that are no number of labels."""
 
 _TEXT = ("env", "method", "labels", "baseline")
-_INTEGERS = ("seed", "label_draw", "episode", "level_seed", "length")
+_LEAST = {"seed": 0, "label_draw": 0, "episode": 0, "level_seed": -1, "length": 1}
+"""The integer columns, and the lowest number that each may hold."""
 _FLOATS = ("return", "return_random", "return_expert")
+_SHARES = ("probability", "fraction", "success_rate", "success_low", "success_high")
+"""Columns of summaries that hold numbers from 0 to 1."""
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_TRAJECTORIES = re.compile(r"^(\d+) trajectories$")
+_TRANSITIONS = re.compile(r"\d{1,15}", re.ASCII)
+_TRAJECTORIES = re.compile(r"(\d{1,15}) trajectories", re.ASCII)
 
 
 def label_order(labels: str) -> tuple[int, int]:
@@ -38,47 +44,13 @@ def label_order(labels: str) -> tuple[int, int]:
         return (2, 0)
     if labels == ONLINE_LABELS:
         return (3, 0)
-    if match := _TRAJECTORIES.match(labels):
+    if match := _TRAJECTORIES.fullmatch(labels):
         return (1, int(match[1]))
-    if labels.isdigit():
+    if _TRANSITIONS.fullmatch(labels):
         return (0, int(labels))
     raise ValueError(
         f"label budget {labels!r}: expected '<n>', '<n> trajectories', '{ALL_LABELS}' or '{ONLINE_LABELS}'"
     )
-
-
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV file as text with exactly ``columns`` and at least one row; ValueError names the file and what is wrong."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected a table with the columns {', '.join(columns)}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no readable CSV file ({error}); expected the columns {', '.join(columns)}") from None
-    missing = [column for column in columns if column not in table]
-    unknown = [column for column in table if column not in columns]
-    if missing or unknown:
-        raise ValueError(
-            f"{path}: missing column(s): {', '.join(missing) or 'none'}; unknown column(s): {', '.join(unknown) or 'none'}; "
-            f"expected {', '.join(columns)}"
-        )
-    if table.empty:
-        raise ValueError(f"{path}: no rows; delete it so that it is made again")
-    return table[list(columns)]
-
-
-def to_numbers(table: pd.DataFrame, columns: Sequence[str], dtype: type, path: Path) -> None:
-    """Turn text columns into finite numbers of ``dtype`` in place; ValueError names file, line, column and value."""
-    for column in columns:
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = ~np.isfinite(numbers) | (dtype is int) & (numbers != np.round(numbers))
-        if bad.any():
-            line = int(np.flatnonzero(bad)[0])
-            kind = "an integer" if dtype is int else "a finite number"
-            raise ValueError(
-                f"{path}: line {line + 2}, column {column}: found {table[column].iloc[line]!r}, expected {kind}"
-            )
-        table[column] = numbers.astype(dtype)
 
 
 def read_agent_returns(path: Path) -> pd.DataFrame:
@@ -90,29 +62,39 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
                 f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds the episodes of one "
                 "environment, method and seed"
             )
-    to_numbers(table, _INTEGERS, int, path)
+    check_env(table["env"].iloc[0], path)
+    for column, least in _LEAST.items():
+        to_numbers(table, (column,), int, path, least=least)
     to_numbers(table, _FLOATS, float, path)
     success = table["success"].str.lower().map(_TRUTH)
     if success.isna().any():
-        bad = table["success"][success.isna()].iloc[0]
-        raise ValueError(f"{path}: column success: found {bad!r}, expected True or False")
+        raise bad_cell(path, table, "success", success.isna(), "True or False")
     table["success"] = success.astype(bool)
     _check_labels(table, path)
     repeated = table.duplicated(["labels", "label_draw", "episode"])
     if repeated.any():
         row = table[repeated].iloc[0]
         raise ValueError(
-            f"{path}: labels {row['labels']}, label draw {row['label_draw']}: episode {row['episode']} is there twice"
+            f"{path}: line {row.name + 2}: labels {row['labels']}, label draw {row['label_draw']}: episode {row['episode']} is "
+            "there twice"
         )
     return table
 
 
+def check_env(env: str, path: Path) -> None:
+    """ValueError unless ``env``, of the first row of the table ``path``, is in the catalogue."""
+    try:
+        environment_spec(env)
+    except ValueError as error:
+        raise ValueError(f"{path}: line 2, column env: {error}") from None
+
+
 def _check_labels(table: pd.DataFrame, path: Path) -> None:
-    for labels in table["labels"].unique():
+    for line, labels in table["labels"].drop_duplicates().items():
         try:
             label_order(labels)
         except ValueError as error:
-            raise ValueError(f"{path}: column labels: {error}") from None
+            raise ValueError(f"{path}: line {line + 2}, column labels: {error}") from None
 
 
 def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
@@ -163,5 +145,9 @@ def read_profile(path: Path) -> pd.DataFrame:
 def _read_summary(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     table = read_table(path, columns)
     to_numbers(table, [column for column in columns if column not in _TEXT], float, path)
+    for column in (name for name in columns if name in _SHARES):
+        outside = ~table[column].between(0, 1)
+        if outside.any():
+            raise bad_cell(path, table, column, outside, "a number from 0 to 1")
     _check_labels(table, path)
     return table

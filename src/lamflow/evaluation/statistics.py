@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lamflow.evaluation.normalisers import Normaliser
+
 Floats = NDArray[np.float64]
 Aggregate = Callable[[Sequence[Floats]], Floats]
 """Agents' scores of each stratum, [..., N] each, to one number for each leading index, [...]."""
@@ -57,13 +59,14 @@ class Resampled:
 def normalized_return(returns: ArrayLike, *, random: ArrayLike, expert: ArrayLike) -> Floats:
     """(G - random) / (expert - random): 0 is a random policy and 1 the demonstrator; any shapes that broadcast.
 
-    ValueError when a reference is not finite or when the two do not differ.
+    ValueError when a reference is not finite, or the expert's not above random's by more than rounding.
     """
     low, high = np.asarray(random, float), np.asarray(expert, float)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError(f"returns of random ({low}) and expert ({high}) must be finite to normalise by them")
-    if np.isclose(low, high).any():
-        raise ValueError(f"returns of random ({low}) and expert ({high}) are equal: there is nothing to normalise by")
+    for worse, better in np.broadcast(low, high):
+        if problem := Normaliser(float(worse), float(better)).problem():
+            raise ValueError(
+                f"returns of random ({worse:g}) and expert ({better:g}): {problem}: there is nothing to normalise by"
+            )
     normalized: Floats = (np.asarray(returns, float) - low) / (high - low)
     return normalized
 

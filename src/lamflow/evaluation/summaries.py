@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lamflow.catalogue import environment_spec
 from lamflow.evaluation import statistics
+from lamflow.evaluation.normalisers import Normaliser
 from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
 
 log = logging.getLogger(__name__)
@@ -27,24 +28,60 @@ Shared = tuple[tuple[int, ...], tuple[int, ...], int]
 """What two groups have both: seeds, label draws, and the number of episodes an agent."""
 
 
-def add_normalized(episodes: pd.DataFrame) -> pd.DataFrame:
-    """The episodes with the column ``normalized``, see ``statistics.normalized_return``; ValueError names the environment."""
+def unnormalised(
+    table: pd.DataFrame, column: str = "return", errors: Mapping[str, float] | None = None
+) -> dict[str, str]:
+    """The environments whose returns (``column``) cannot be normalised, each with the reason.
+
+    ``errors``: the standard error of the difference of the references of each environment where that was measured.
+    """
+    problems = {}
+    for env, rows in table.groupby("env", sort=False):
+        random, expert = float(rows["return_random"].iloc[0]), float(rows["return_expert"].iloc[0])
+        normaliser = Normaliser(random, expert, (errors or {}).get(str(env)))
+        if problem := normaliser.problem(largest=float(rows[column].abs().max())):
+            problems[str(env)] = problem
+    return problems
+
+
+def add_normalized(table: pd.DataFrame, left_out: Container[str] = (), column: str = "return") -> pd.DataFrame:
+    """The table with the column ``normalized``, see ``statistics.normalized_return``: NaN in the environments ``left_out``.
+
+    ValueError names the environment.
+    """
     parts = []
-    for env, rows in episodes.groupby("env", sort=False):
+    for env, rows in table.groupby("env", sort=False):
+        if env in left_out:
+            parts.append(rows.assign(normalized=np.nan))
+            continue
         low, high = rows["return_random"].iloc[0], rows["return_expert"].iloc[0]
         try:
-            values = statistics.normalized_return(rows["return"], random=low, expert=high)
+            values = statistics.normalized_return(rows[column], random=low, expert=high)
         except ValueError as error:
             raise ValueError(f"environment {env}: {error}") from None
         parts.append(rows.assign(normalized=values))
     return pd.concat(parts)
 
 
+def drop_unnormalised(table: pd.DataFrame, problems: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of the environments without a problem; says what is left out. ValueError when nothing is left."""
+    for env, problem in problems.items():
+        log.warning("%s is left out of what is normalised: %s", env, problem)
+    kept = table[~table["env"].isin(problems)]
+    if kept.empty:
+        reasons = "; ".join(f"environment {env}: {problem}" for env, problem in problems.items())
+        raise ValueError(
+            f"{reasons}: there is nothing to normalise by. Train a better demonstrator, or measure it and random on more episodes "
+            "(collection.reference_episodes)"
+        )
+    return kept
+
+
 def agent_rows(episodes: pd.DataFrame) -> list[Row]:
     """Columns ``columns.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form).
 
     ``normalized_return_cobbe`` is normalised by the constants of Cobbe et al. (``EnvironmentSpec.return_bounds``), None where
-    they have none for the environment.
+    they have none for the environment; ``normalized_return`` is None where the environment was left out of normalisation.
     """
     keys = ["env", "method", "labels", "label_draw", "seed"]
     rows = []
@@ -54,7 +91,7 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
             "episodes": len(agent),
             "return_mean": agent["return"].mean(),
             "return_std": agent["return"].std(ddof=0),
-            "normalized_return": agent["normalized"].mean(),
+            "normalized_return": None if agent["normalized"].isna().all() else agent["normalized"].mean(),
             "normalized_return_cobbe": _normalized_by_bounds(str(agent["env"].iloc[0]), agent["return"].mean()),
             "success_rate": agent["success"].mean(),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lamflow.evaluation import statistics
 from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
@@ -38,26 +38,38 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ReturnsTable:
-    """``methods``: columns in order, and the label budget of each; ``labels``: the budget at which methods are compared."""
+    """``methods``: columns in order, and the label budget of each; ``labels``: the budget at which methods are compared;
+    ``left_out``: environments whose returns could not be normalised, with the reasons."""
 
     labels: str
     methods: Mapping[str, str]
     rows: Sequence[TableRow]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def returns_table(strata: Strata, references: Mapping[str, tuple[float, float]], *, labels: str) -> ReturnsTable:
+def returns_table(
+    strata: Strata,
+    references: Mapping[str, tuple[float, float]],
+    *,
+    labels: str,
+    raw: Strata | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> ReturnsTable:
     """Raw returns of each environment; then normalised ones, with mean and IQM over all environments (or of the only one).
 
     Methods with ``labels`` labels come first, then those that have no number of labels. ``references``: returns of random and expert of
-    each environment, which take normalised returns back to raw ones.
+    each environment, which take normalised returns back to raw ones. ``left_out``: environments that could not be normalised, with the
+    reasons; ``raw`` has their groups, of raw returns, and their normalised cells stay empty.
     """
+    raw = {env: groups for env, groups in (raw or {}).items() if env != EVERY_ENV}
+    measured = (*strata.values(), *raw.values())
     shown = {
         method: given
-        for budgets in strata.values()
+        for budgets in measured
         for method, given in sorted(budgets, key=lambda key: (label_order(key[1]), key[0]))
         if given in REFERENCE_LABELS
     }
-    compared = sorted({method for budgets in strata.values() for method, given in budgets if given == labels})
+    compared = sorted({method for budgets in measured for method, given in budgets if given == labels})
     methods = dict.fromkeys(compared, labels) | {name: given for name, given in shown.items() if name not in compared}
     envs = [env for env in strata if env != EVERY_ENV]
     whole = EVERY_ENV if EVERY_ENV in strata else envs[0]
@@ -65,12 +77,14 @@ def returns_table(strata: Strata, references: Mapping[str, tuple[float, float]],
     for env in envs:
         low, high = references[env]
         normalized = _estimates(strata, env, methods, statistics.stratified_mean)
-        raw = {name: _rescaled(found, low, high - low) for name, found in normalized.items()}
-        lines += [(RETURN, env, raw), (NORMALIZED, env, normalized)]
+        rescaled = {name: _rescaled(found, low, high - low) for name, found in normalized.items()}
+        lines += [(RETURN, env, rescaled), (NORMALIZED, env, normalized)]
+    for env in raw:
+        lines += [(RETURN, env, _estimates(raw, env, methods, statistics.stratified_mean)), (NORMALIZED, env, {})]
     lines.append((NORMALIZED, MEAN_ROW, _estimates(strata, whole, methods, statistics.stratified_mean)))
     lines.append((NORMALIZED, IQM_ROW, _estimates(strata, whole, methods, statistics.stratified_iqm)))
     rows = [TableRow(*line, best=_best(line[2], compared)) for line in lines]
-    return ReturnsTable(labels, methods, sorted(rows, key=lambda row: row.quantity == NORMALIZED))
+    return ReturnsTable(labels, methods, sorted(rows, key=lambda row: row.quantity == NORMALIZED), left_out or {})
 
 
 def _estimates(
@@ -111,7 +125,7 @@ def to_csv(table: ReturnsTable) -> str:
 
 def to_markdown(table: ReturnsTable) -> str:
     """A Markdown table a quantity, with a caption above."""
-    parts = [_caption(table.labels)]
+    parts = [_caption(table.labels), *_left_out(table)]
     for quantity, title in _TITLES.items():
         heads, lines = _grid(table, quantity, bold="**{}**".format, interval="[{}, {}]".format, missing="")
         parts.append(
@@ -144,7 +158,7 @@ def to_latex(table: ReturnsTable) -> str:
         r"% \usepackage{booktabs, graphicx}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_escaped(_caption(table.labels))}}}",
+        rf"\caption{{{_escaped(' '.join([_caption(table.labels), *_left_out(table)]))}}}",
         r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * widest}}}",
         r"\toprule",
@@ -196,6 +210,11 @@ def _heading(name: str, given: str, labels: str) -> str:
 
 def _caption(labels: str) -> str:
     return _CAPTION.format(budget=labels[:1].upper() + labels[1:] + ("" if " " in labels else " labels"))
+
+
+def _left_out(table: ReturnsTable) -> list[str]:
+    """A sentence for each environment that could not be normalised; the report looks for how it begins."""
+    return [f"Not normalised: {env}, as {problem}." for env, problem in table.left_out.items()]
 
 
 def _escaped(text: str) -> str:

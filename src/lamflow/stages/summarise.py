@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.columns import (
     AGENT_COLUMNS,
     AGGREGATE_COLUMNS,
@@ -18,16 +19,18 @@ from lamflow.evaluation.columns import (
     IMPROVEMENT_COLUMNS,
     PROFILE_COLUMNS,
 )
+from lamflow.evaluation.normalisers import stored_normaliser
 from lamflow.evaluation.results import read_returns
 from lamflow.evaluation.summaries import (
-    Strata,
     add_normalized,
     agent_rows,
     aggregate_rows,
     difference_rows,
+    drop_unnormalised,
     group_agents,
     improvement_rows,
     profile_rows,
+    unnormalised,
 )
 from lamflow.evaluation.tables import returns_table, to_csv, to_latex, to_markdown
 from lamflow.provenance import record_provenance, write_text
@@ -46,39 +49,61 @@ def summarise(
     output_tables: Sequence[Path | str],
     labels: str | int,
     bootstrap_samples: int,
+    episodes: Sequence[Path | str] = (),
 ) -> None:
     """Write the table of agents, the aggregates, the comparisons of pairs of methods, all with intervals, and the performance profiles.
 
     ``returns``: every agent job's ``returns.csv``. The rows with env ``all`` aggregate over environments, for the methods that
     ran on each of them. ``labels``: the budget of the profiles and of ``output_tables``, the printed table (.csv, .md or .tex).
-    ValueError when the files are malformed, mixed or incomplete; nothing is written then.
+    ``episodes``: the environments' test stores, which know the errors of the references.
+    An environment whose references cannot normalise has raw returns only, in the tables of agents and of returns, which says why.
+    ValueError when that is so for all, and when the files are malformed, mixed or incomplete; nothing is written then.
     """
     started = time.monotonic()
     paths = [Path(path) for path in returns]
-    episodes = add_normalized(read_returns(paths))
-    strata = group_agents(episodes, samples=bootstrap_samples)
+    played = read_returns(paths)
+    left_out = unnormalised(played, errors=_errors(episodes))
+    normalized = drop_unnormalised(add_normalized(played, left_out), left_out)
+    strata = group_agents(normalized, samples=bootstrap_samples)
+    raw = played[played["env"].isin(left_out)]
+    raw_strata = group_agents(raw.assign(normalized=raw["return"]), samples=bootstrap_samples)
     tables = {
-        output_returns: (AGENT_COLUMNS, agent_rows(episodes)),
+        output_returns: (AGENT_COLUMNS, agent_rows(add_normalized(played, left_out))),
         output_aggregate: (AGGREGATE_COLUMNS, aggregate_rows(strata)),
         output_improvement: (IMPROVEMENT_COLUMNS, improvement_rows(strata)),
         output_differences: (DIFFERENCE_COLUMNS, difference_rows(strata)),
         output_profile: (PROFILE_COLUMNS, profile_rows(strata, labels=str(labels))),
     }
     texts = {output: _text(columns, rows) for output, (columns, rows) in tables.items()}
-    texts |= _printed(strata, episodes, str(labels), output_tables)
-    settings = {"bootstrap_samples": bootstrap_samples, "labels": str(labels)}
+    printed = returns_table(strata, _references(normalized), labels=str(labels), raw=raw_strata, left_out=left_out)
+    texts |= {output: TABLE_FORMATS[Path(output).suffix](printed) for output in output_tables}
+    settings = {"bootstrap_samples": bootstrap_samples, "labels": str(labels)} | (
+        {"left_out": left_out} if left_out else {}
+    )
     for output, text in texts.items():
         write_text(Path(output), text)
     for output in {Path(output).with_suffix(""): Path(output) for output in reversed(texts)}.values():
         _record(output, paths, settings, started)  # once for the formats of one table
 
 
-def summarise_agents(*, returns: Sequence[Path | str], output: Path | str) -> None:
-    """Write the table of agents alone, for the results of one environment or one seed (columns of ``summary/returns.csv``)."""
+def summarise_agents(*, returns: Sequence[Path | str], output: Path | str, episodes: Sequence[Path | str] = ()) -> None:
+    """Write the table of agents alone, for the results of one environment or one seed (columns of ``summary/returns.csv``).
+
+    ``episodes``: as above. The normalised returns of an environment that cannot be normalised are empty.
+    """
     started = time.monotonic()
     paths = [Path(path) for path in returns]
-    write_text(Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(read_returns(paths)))))
-    _record(Path(output), paths, {}, started)
+    played = read_returns(paths)
+    left_out = unnormalised(played, errors=_errors(episodes))
+    write_text(Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out))))
+    _record(Path(output), paths, {"left_out": left_out} if left_out else {}, started)
+
+
+def _errors(episodes: Sequence[Path | str]) -> dict[str, float]:
+    """The standard error of the difference of the references in each environment's store, where it was measured."""
+    stores = [EpisodeStore.open(path) for path in episodes]
+    found = {store.env: stored_normaliser(store.attributes) for store in stores}
+    return {env: known.error for env, known in found.items() if known is not None and known.error is not None}
 
 
 def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -91,14 +116,9 @@ def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def _printed(
-    strata: Strata, episodes: pd.DataFrame, labels: str, outputs: Sequence[Path | str]
-) -> dict[Path | str, str]:
-    """The table of returns in the format of each output's suffix."""
+def _references(episodes: pd.DataFrame) -> dict[str, tuple[float, float]]:
     by_env = episodes.groupby("env")[["return_random", "return_expert"]].first()
-    references = {str(env): (float(low), float(high)) for env, low, high in by_env.itertuples()}
-    table = returns_table(strata, references, labels=labels)
-    return {output: TABLE_FORMATS[Path(output).suffix](table) for output in outputs}
+    return {str(env): (float(low), float(high)) for env, low, high in by_env.itertuples()}
 
 
 def _record(output: Path, returns: Sequence[Path], settings: Mapping[str, Any], started: float) -> None:

@@ -1,0 +1,80 @@
+"""Whether the returns of random and of the demonstrator say enough to normalise others by them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LEAST_SHARE = 1e-3
+"""ASSUME: a gap below this share of the largest return is rounding, no skill: normalised, that return would be above a thousand."""
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean raw returns of random actions and of the demonstrator; ``error``: the standard error of their difference, None where
+    nobody measured it."""
+
+    random: float
+    expert: float
+    error: float | None = None
+
+    def problem(self, *, largest: float = 0.0) -> str | None:
+        """Why returns cannot be normalised, None where they can; ``largest``: the size of the largest return that is to be."""
+        gap = self.expert - self.random
+        if not math.isfinite(gap):
+            return f"the returns of the demonstrator ({self.expert:g}) and random ({self.random:g}) are not finite, or their gap"
+        if gap <= 0:
+            return f"the demonstrator ({self.expert:g}) is not above random ({self.random:g})"
+        if self.error is not None and gap <= self.error:
+            return (
+                f"the demonstrator ({self.expert:g}) is above random ({self.random:g}) by no more than the standard error of the "
+                f"difference ({self.error:.3g})"
+            )
+        largest = max(abs(self.random), abs(self.expert), largest)
+        if gap < LEAST_SHARE * largest:
+            return (
+                f"the demonstrator ({self.expert:.9g}) is above random ({self.random:.9g}) by {gap:.3g} alone, less than "
+                f"{LEAST_SHARE:g} of the largest return ({largest:g})"
+            )
+        return None
+
+
+def mean_and_error(returns: Sequence[float]) -> tuple[float, float | None]:
+    """The mean of ``returns`` and its standard error, which is None for a single return: one does not tell."""
+    count = len(returns)
+    mean = sum(returns) / count
+    if count == 1:
+        return mean, None
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in returns) / (count - 1) / count)
+
+
+def stored_normaliser(attributes: Mapping[str, Any]) -> Normaliser | None:
+    """That of an episode store with these attributes, None where it lacks a return.
+
+    Older stores have no errors and some imports one alone; an unknown one counts as 0.
+    """
+    random, expert = attributes.get("return_random"), attributes.get("return_expert")
+    if random is None or expert is None:
+        return None
+    stored = (attributes.get(f"return_{who}_error") for who in ("random", "expert"))
+    errors = [float(error) for error in stored if error is not None]
+    return Normaliser(float(random), float(expert), math.hypot(*errors) if errors else None)
+
+
+def warn_of_references(env: str, attributes: Mapping[str, Any], advice: str) -> None:
+    """Say it where the data of ``env`` are made when their references, ``attributes`` of the store, cannot normalise."""
+    normaliser = stored_normaliser(attributes)
+    problem = None if normaliser is None else normaliser.problem()
+    if problem is not None:
+        log.warning(
+            "%s: %s. Its returns cannot be normalised: its tables will hold raw returns alone, and what is taken over all environments "
+            "leaves it out. %s",
+            env,
+            problem,
+            advice,
+        )
