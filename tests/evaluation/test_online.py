@@ -11,7 +11,7 @@ import pytest
 
 from lamflow.evaluation import online
 from lamflow.evaluation.columns import CURVE_COLUMNS
-from lamflow.evaluation.online import curve_estimates, read_online_curve, read_online_curves
+from lamflow.evaluation.online import curve_estimates, read_online_curve, read_online_curves, sample_efficiency
 from lamflow.stages.summarise_online import summarise_online
 
 ENV, OTHER = "procgen-coinrun", "procgen-maze"
@@ -134,3 +134,16 @@ def test_methods_are_compared_at_a_tenth_of_the_steps_that_the_other_needs_to_co
     assert (pair["baseline_final"], pair["baseline_converged"], pair["env_steps"]) == (1, 1500, 150)
     assert pair["mean"] == pytest.approx(0.65) and pair["baseline_mean"] == 0
     assert pd.read_csv(curves).groupby("method").size().to_dict() == {"fast": 3, "slow": 30}
+
+
+def test_a_baseline_that_never_rises_says_nothing_of_steps_saved(write_curve: Callable[..., Path]) -> None:
+    rows = sample_efficiency(estimates([write_curve([1.0, 2.0, 3.0]), write_curve([1.0] * 3, method="flat")]))
+    assert rows[["method", "baseline"]].to_numpy().tolist() == [["flat", "rl"]]
+
+
+def test_an_environment_that_cannot_be_normalised_is_left_out_of_the_curves(
+    write_curve: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = estimates([write_curve([1.0, 2.0]), write_curve([1.0, 2.0], env=OTHER, return_random=4.0)])
+    assert found["env"].unique().tolist() == [ENV]
+    assert f"{OTHER} is left out of what is normalised: the demonstrator (3) is not above random (4)" in caplog.text

@@ -90,6 +90,23 @@ def test_the_store_of_a_planner_has_its_returns_and_the_goal_reaching_transition
     assert json.loads(path.with_suffix(".json").read_text())["inputs"]["expert"]["sha256"]
 
 
+def test_references_that_cannot_normalise_are_said_where_the_data_are_made(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A planner is above random; a network that has hardly been trained is not, on a single level."""
+    stores = {
+        "planned": EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / "a.zarr", train_episodes=2)),
+        "untrained": EpisodeStore.open(
+            collect(folder, "first", PPO, tmp_path / "b.zarr", train_episodes=2, reference_episodes=1)
+        ),
+    }
+    assert stores["planned"].attributes["return_random_error"] > 0
+    assert stores["untrained"].attributes["return_expert_error"] is None
+    assert PLANNED not in caplog.text
+    assert f"{PPO}: the demonstrator (" in caplog.text
+    assert "collection.reference_episodes" in caplog.text
+
+
 def test_collecting_twice_gives_equal_episodes_and_noise_changes_them(folder: Path, tmp_path: Path) -> None:
     first, again, calm = (
         EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / f"{name}.zarr", epsilon=epsilon)).load()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = """
-import sys, types
+import logging, sys, types
 from types import SimpleNamespace
 from lamflow.stages.entry import run_stage
 
@@ -14,6 +14,8 @@ def work(*, value):
     import os
     print("out", os.environ["OMP_NUM_THREADS"], os.environ["NPROC"])
     os.write(2, b"from C\\n")
+    if value == "warn":
+        logging.getLogger("lamflow.somewhere").warning("the demonstrator is bad")
     if isinstance(value, Exception):
         raise value
     if value == "stopped":
@@ -63,3 +65,9 @@ def test_a_stage_that_is_stopped_says_so_in_a_line_and_exits_with_75(tmp_path: P
     assert (result.returncode, result.stdout, result.stderr) == (75, "", f"fake: {line}")
     log = tmp_path.joinpath("logs", "job.log").read_text()
     assert log.endswith(line) and "Traceback" not in log
+
+
+def test_warnings_are_shown_on_the_terminal_and_in_the_log(tmp_path: Path) -> None:
+    result = run(tmp_path, value="'warn'")
+    assert (result.returncode, result.stderr) == (0, "fake: warning: the demonstrator is bad\n")
+    assert "the demonstrator is bad" in tmp_path.joinpath("logs", "job.log").read_text()

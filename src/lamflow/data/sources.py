@@ -41,6 +41,13 @@ class ArchiveSource(Settings):
             raise ValueError(f"found {str(given)!r}, expected a file whose name ends in {cls.ending}: rename it")
         return given
 
+    @model_validator(mode="after")
+    def _demonstrator_is_above_random(self) -> ArchiveSource:
+        random, expert = self.return_random, self.return_expert
+        if random is not None and expert is not None and not random < expert:
+            raise ValueError(f"return_expert: found {expert}, expected more than the {random} of return_random")
+        return self
+
 
 class LapoSource(ArchiveSource):
     """LAPO's published chunks of one game, a zip."""

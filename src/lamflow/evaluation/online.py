@@ -122,7 +122,8 @@ def sample_efficiency(estimates: pd.DataFrame) -> pd.DataFrame:
     """Where each method is at a tenth of the environment steps that another one needs to converge; ``estimates``: of ``curve_estimates``.
 
     A row an environment and ordered pair, columns ``columns.EFFICIENCY_COLUMNS``. A baseline's final value is its mean over the last
-    tenth of its steps; it has converged where it first comes within ``CONVERGED_WITHIN`` of that.
+    tenth of its steps; it has converged where it first comes within ``CONVERGED_WITHIN`` of that. One that is there from its first point
+    on has learned nothing that could be saved, and has no rows.
     """
     rows = []
     for env, found in estimates.groupby("env"):
@@ -131,6 +132,8 @@ def sample_efficiency(estimates: pd.DataFrame) -> pd.DataFrame:
             steps = theirs["env_steps"].to_numpy(float)
             final = float(theirs["mean"][steps >= steps[-1] * (1 - FINAL_SHARE)].mean())
             converged = float(steps[(theirs["mean"] >= final - CONVERGED_WITHIN).to_numpy().argmax()])
+            if converged == steps[0]:
+                continue  # it never rose: a tenth of the steps that it needed says nothing
             early = EARLY_SHARE * converged
             for method, ours in curves.items():
                 if method != baseline:

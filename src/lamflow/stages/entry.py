@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 import traceback
@@ -45,7 +46,8 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
     module, _, function = stage.partition(".")
     terminal = os.dup(2)
     try:
-        with _output_to(Path(snakemake.log[0]) if snakemake.log else None):
+        log = Path(snakemake.log[0]) if snakemake.log else None
+        with _output_to(log), _warnings_to(terminal if log else None, stage):
             try:
                 with stage_signals():
                     note_sources(f"lamflow.stages.{module}")
@@ -96,6 +98,29 @@ def _output_to(log: Path | None) -> Iterator[None]:
         for descriptor, saved in zip((1, 2), before, strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)
+
+
+@contextmanager
+def _warnings_to(terminal: int | None, stage: str) -> Iterator[None]:
+    """Show lamflow's warnings there too, as nobody reads the logs of jobs that succeed; with None, where its output goes alone."""
+    logger = logging.getLogger("lamflow")
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler()
+    ]  # the log, which a logger without handlers would write to
+    if terminal is not None:
+        shown = logging.StreamHandler(os.fdopen(os.dup(terminal), "w"))
+        shown.setFormatter(logging.Formatter(f"{stage}: warning: %(message)s"))
+        handlers.append(shown)
+    for handler in handlers:
+        handler.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        if terminal is not None:
+            shown.stream.close()
 
 
 def _flush() -> None:

@@ -13,7 +13,10 @@ from lamflow.data.dgrl_archive import read_episodes
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.sources import DgrlSource
 from lamflow.data.store import SPLITS, EpisodeWriter
+from lamflow.evaluation.normalisers import mean_and_error, warn_of_references
 from lamflow.provenance import record_provenance
+
+ADVICE = "Correct return_random and return_expert in config/datasets.yaml."
 
 
 def import_dgrl(
@@ -77,6 +80,10 @@ def _convert(archive: Path, source: DgrlSource, spec: EnvironmentSpec, outputs: 
             )
         if left_out:
             print(f"{archive}: {left_out} episode(s) on levels of no split left out (config/datasets.yaml)")
-        expert = source.return_expert
+        references: dict[str, float | None] = {"return_expert": source.return_expert}
+        if source.return_expert is None:
+            mean, error = mean_and_error(test_returns)
+            references = {"return_expert": mean, "return_expert_error": error}
         for writer in writers.values():
-            writer.attributes["return_expert"] = sum(test_returns) / len(test_returns) if expert is None else expert
+            writer.attributes |= references
+        warn_of_references(spec.name, writers["test"].attributes, ADVICE)
