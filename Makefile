@@ -31,7 +31,7 @@ INSTALLED = $(FOLDER)/.installed
 
 quickstart: $(INSTALLED)
 	@mkdir -p results/quickstart
-	$(BIN)/python -m snakemake --cores all --report results/quickstart/report.html --report-after-run
+	$(BIN)/python -m snakemake --cores all --keep-going --report results/quickstart/report.html --report-after-run
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

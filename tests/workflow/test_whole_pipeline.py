@@ -133,3 +133,26 @@ def test_more_labels_than_the_data_holds_are_refused_by_the_stage(finished: Path
     assert result.returncode != 0
     message = result.stdout.split("train_action_decoders: ", 1)[1].splitlines()[0]
     assert "5000" in message
+
+
+def test_one_broken_plot_is_missing_from_the_report_which_says_so_until_it_is_made(
+    finished: Path, snakemake: Callable
+) -> None:
+    script = finished / "workflow/scripts/plot_latent_umap.py"
+    sound = script.read_text()
+    script.write_text(sound.replace('"plot_latent_umap",', '"plot_latent_nothing",'))
+    report = finished / "results/tiny/report.html"
+    umap = finished / "results/tiny/plots/xland-doorkey-5x5-full/latent_umap.svg"
+    umap.unlink()
+    report.unlink()
+    arguments = (*TINY, "--keep-going", "--report", "results/tiny/report.html", "--report-after-run")
+    result = snakemake(finished, *arguments)
+    assert result.returncode != 0
+    assert "made without what failed" in result.stdout
+    page = report.read_text()
+    assert "lam_curves.svg" in page and "This report is not complete" in page
+    assert "plot_latent_umap" in page and "No module named" in page
+    script.write_text(sound)
+    assert snakemake(finished, *arguments).returncode == 0
+    page = report.read_text()
+    assert umap.exists() and "latent_umap.svg" in page and "This report is not complete" not in page

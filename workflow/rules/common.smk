@@ -431,3 +431,19 @@ def final_results(wildcards):
         *paths_of("plots/{env}/{lam}/code_actions.svg", coded),
         *paths_of("plots/{env}/{lam}/film_strip.png", coded),
     ]
+
+
+def made_results(wildcards):
+    """Those of them that are there, without plots of a summary that is not: they are of an earlier one."""
+    made = [path for path in final_results(wildcards) if os.path.exists(path)]
+    folder = f"results/{EXPERIMENT.experiment}"
+    if os.path.exists(f"{folder}/summary/table.csv"):
+        return made
+    return [path for path in made if path == f"{folder}/plots/online_curves.svg" or not is_of_summary(path)]
+
+
+def is_of_summary(path):
+    """Whether the rule `summarise` makes this final result, or a plot of it."""
+    place, name = os.path.split(path)
+    tables = {"returns", "aggregate", "improvement", "differences", "profile", "table"}
+    return os.path.basename(place) == "plots" or place.endswith("/summary") and os.path.splitext(name)[0] in tables

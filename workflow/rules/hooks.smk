@@ -2,6 +2,7 @@
 
 from lamflow.runs.driver import take_over
 from lamflow.runs.plan import PLAN, write_plan
+from lamflow.runs.report import describe_missing, forget_missing, note_missing, report_at_exit, report_options
 from lamflow.runs.stopping import stop_in_order
 from lamflow.runs.wakeups import one_wakeup_at_a_time
 
@@ -20,6 +21,7 @@ onstart:
             from lamflow.runs.slurm_guard import guard_executor
 
             guard_executor(workflow.scheduler._executor)
+        forget_missing(Path("results", EXPERIMENT.experiment))
         write_plan(
             Path("results", EXPERIMENT.experiment, PLAN), workflow.dag, snakemake_logs=log, slurm_job=OWN_SLURM_JOB
         )
@@ -37,3 +39,13 @@ onsuccess:
             print(told(read_lams(lam_table)), file=sys.stderr)
         except ValueError as error:
             print(error, file=sys.stderr)
+
+
+onerror:
+    # Jobs that still run were stopped by somebody, who does not wait for a report.
+    if workflow.scheduler.failed and not workflow.scheduler.running:
+        results = Path("results", EXPERIMENT.experiment)
+        note_missing(results, describe_missing(workflow.dag, workflow.scheduler.failed, final_results(None)))
+        asked, options = report_options(sys.argv[1:])
+        if asked and made_results(None):
+            report_at_exit(asked, options)
