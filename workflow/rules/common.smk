@@ -446,4 +446,5 @@ def is_of_summary(path):
     """Whether the rule `summarise` makes this final result, or a plot of it."""
     place, name = os.path.split(path)
     tables = {"returns", "aggregate", "improvement", "differences", "profile", "table"}
-    return os.path.basename(place) == "plots" or place.endswith("/summary") and os.path.splitext(name)[0] in tables
+    folder, stem = os.path.basename(place), os.path.splitext(name)[0]
+    return folder == "plots" or folder == "summary" and stem in tables
