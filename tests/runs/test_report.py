@@ -35,8 +35,8 @@ def test_failed_jobs_stand_with_the_ends_of_their_logs_above_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("lam.log").write_text("Traceback\n  line\nValueError: *bad* `frames`\n\n")
-    Path("made.svg").write_text("")
+    Path("lam.log").write_text("Traceback\n  line\nValueError: *bad* `frames`\n\n", encoding="utf-8")
+    Path("made.svg").write_text("", encoding="utf-8")
     train = Job("train_lam", ["model"], ["lam.log"], {"experiment": "x", "env": "maze", "seed": "3"})
     umap, curves, made, table = (Job(f"plot_{name}", [f"{name}.svg"]) for name in ("umap", "curves", "made", "table"))
     dag = dag_of({train: [], umap: [train], curves: [umap], made: [], table: []})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -93,7 +94,8 @@ def report_at_exit(report: Path, arguments: Sequence[str]) -> None:
 
     ``arguments``: the options of Snakemake that say which experiment it is.
     """
-    command = [sys.executable, "-m", "snakemake", "--report", str(report), *arguments, "--", TARGET]
+    # The Snakefile has quoted the interpreter for Snakemake's shell commands.
+    command = [*shlex.split(sys.executable), "-m", "snakemake", "--report", str(report), *arguments, "--", TARGET]
     atexit.register(_make_report, report, command, os.getpid())
 
 
