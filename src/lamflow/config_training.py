@@ -67,8 +67,12 @@ class TrainingSettings(Settings):
 class LoggingSettings(Settings):
     """Weights & Biases, beside the metrics files that are always written."""
 
-    wandb: bool = Field(False, description="Also log to Weights & Biases.")
+    wandb: bool = Field(False, description="Also log to Weights & Biases; see docs/tracking.md.")
     wandb_mode: Literal["offline", "online"] = Field(
         "offline", description="offline needs neither a key nor a network."
     )
-    wandb_project: str = Field("lamflow", description="Project name at Weights & Biases.")
+    wandb_project: str = Field(
+        "lamflow",
+        pattern=r"^[^/\\#?%:]{1,128}$",
+        description="Project name at Weights & Biases, without any of / \\ # ? % :.",
+    )

@@ -27,6 +27,7 @@ UNDIGESTED_MODULES = frozenset(
         "lamflow.checkout",
         "lamflow.lam.verdicts",
         "lamflow.provenance",
+        "lamflow.training.tracking",
         *(f"lamflow.config{part}" for part in CONFIG_MODULES),
     }
 )
@@ -186,6 +187,12 @@ def _input(path: Path) -> dict[str, str | None]:
         return {"path": str(path), "sha256": None}
 
 
+def origin() -> dict[str, Any]:
+    """What git says of the checkout (see ``Checkout``), and the versions of ``RECORDED_PACKAGES``."""
+    checkout = this_checkout()
+    return {"commit": checkout.commit, "uncommitted": checkout.uncommitted, "packages": _versions()}
+
+
 def record_provenance(
     artefact: Path,
     *,
@@ -196,7 +203,6 @@ def record_provenance(
     wall_seconds: float,
 ) -> None:
     """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be."""
-    checkout = this_checkout()
     write_text(
         artefact.with_suffix(".json"),
         json.dumps(
@@ -207,9 +213,7 @@ def record_provenance(
                 "seed": seed,
                 "inputs": {name: _input(path) for name, path in inputs.items()},
                 "code_digest": code_digest(stage),
-                "commit": checkout.commit,
-                "uncommitted": checkout.uncommitted,
-                "packages": _versions(),
+                **origin(),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),
             },

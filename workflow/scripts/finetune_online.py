@@ -10,6 +10,7 @@ if __name__ == "__main__":
         **{name: snakemake.params[name] for name in ("settings", "latent", "collection", "state_dir")},
         **{name: snakemake.input.get(name) for name in ("episodes", "policy", "lam")},
         logging=snakemake.config.get("logging", {}),
+        experiment_dir=f"results/{snakemake.wildcards.experiment}",
         seed=int(snakemake.wildcards.seed),
         output=snakemake.output.agent,
         **{name: snakemake.output[name] for name in ("curve", "metrics")},

@@ -12,4 +12,6 @@ if __name__ == "__main__":
         output=snakemake.output.expert,
         state_dir=snakemake.params.state_dir,
         shipped=snakemake.input.get("shipped"),
+        logging=snakemake.config.get("logging", {}),
+        experiment_dir=f"results/{snakemake.wildcards.experiment}",
     )

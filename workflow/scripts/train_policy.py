@@ -12,6 +12,7 @@ if __name__ == "__main__":
         **{name: snakemake.input.get(name) for name in ("train", "validation", "latents")},
         **{name: snakemake.input.get(name) for name in ("validation_latents", "decoders")},
         logging=snakemake.config.get("logging", {}),
+        experiment_dir=f"results/{snakemake.wildcards.experiment}",
         seed=int(snakemake.wildcards.seed),
         output=snakemake.output.policy,
         metrics=snakemake.output.metrics,

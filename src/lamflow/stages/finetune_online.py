@@ -25,6 +25,7 @@ from lamflow.rl.online_policies import FinetunedPolicy
 from lamflow.training.checkpoint import remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
+from lamflow.training.tracking import TrackedRun
 
 
 def finetune_online(
@@ -43,13 +44,15 @@ def finetune_online(
     curve: Path | str,
     metrics: Path | str,
     state_dir: Path | str,
+    experiment_dir: Path | str | None = None,
 ) -> None:
     """Train the policy of ``method`` with rewards on train levels.
 
     ``settings``: ``lamflow.config.OnlineMethodSettings``; ``latent``: those of the latent method that it is ``of``. ``policy``: that
     method's policy file (not for scratch); ``lam``: its latent action model (rl_sl only); ``episodes``: a store of the environment, for
     the returns of random and demonstrator. ``curve`` (columns ``columns.CURVE_COLUMNS``) has a row a rollout. Resumes from
-    ``state_dir``. ValueError when a file is missing or of another environment or method.
+    ``state_dir``. With ``logging.wandb`` the run's files lie in ``experiment_dir`` (the output's folder if None).
+    ValueError when a file is missing or of another environment or method.
     """
     started = time.monotonic()
     spec = environment_spec(env)
@@ -85,8 +88,24 @@ def finetune_online(
     if model is not None:
         assert isinstance(agent, FinetunedPolicy)
         refits = DecoderRefits(agent, model, typed.decoder, steps_a_rollout=typed.ppo.steps_a_rollout, seed=seed)
+    identity, settings_given = (
+        settings_digest(described),
+        {"method": settings, "latent": latent, "collection": collection},
+    )
     log = MetricsLog(
-        LoggingSettings.model_validate(logging), run_name=f"{env}/{method}/seed{seed}", directory=Path(state_dir)
+        LoggingSettings.model_validate(logging),
+        TrackedRun(
+            experiment_dir=Path(experiment_dir or Path(output).parent),
+            kind="online",
+            name=f"online/{env}/{method}/seed{seed}",
+            identity=identity,
+            stage=__name__,
+            settings=settings_given,
+            inputs=digests,
+            env=env,
+            method=method,
+            seed=seed,
+        ),
     )
     points = train_online(
         agent,
@@ -96,7 +115,7 @@ def finetune_online(
         refits=refits,
         metrics=log,
         state_dir=Path(state_dir),
-        identity=settings_digest(described),
+        identity=identity,
         title=f"{method} on {env}, seed {seed}",
     )
     log.finish()
@@ -108,7 +127,7 @@ def finetune_online(
         record_provenance(
             path,
             stage=__name__,
-            settings={"method": settings, "latent": latent, "collection": collection},
+            settings=settings_given,
             inputs=inputs,
             seed=seed,
             wall_seconds=time.monotonic() - started,

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import ExpertSettings, PixelExpertSettings
+from lamflow.config import ExpertSettings, LoggingSettings, PixelExpertSettings
 from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.tracking import TrackedRun
 
 
 def train_expert(
@@ -22,6 +23,8 @@ def train_expert(
     output: Path | str,
     state_dir: Path | str | None = None,
     shipped: Path | str | None = None,
+    logging: Mapping[str, Any] | None = None,
+    experiment_dir: Path | str | None = None,
 ) -> None:
     """Train the PPO expert of ``env`` on train levels and write its weights to ``output`` (safetensors).
 
@@ -30,16 +33,30 @@ def train_expert(
     docs/metrics.md). A planner needs no training: its file has a name and no weights, and its metrics file only the header.
     Procgen's training goes on from the checkpoint in ``state_dir`` if one of the same settings, seed and code was
     interrupted; with ``shipped``, an expert file, that expert is checked and taken over instead.
+    With ``logging.wandb`` a training is also a run, whose files lie in ``experiment_dir`` (the output's folder if None).
     """
     started = time.monotonic()
     spec = environment_spec(env)
-    metrics = MetricsLog()
-    if spec.family == "procgen":
-        typed: Any = PixelExpertSettings.model_validate(settings)
-        _procgen_expert(spec, typed, seed, metrics, Path(output), state_dir, shipped)
+    procgen = spec.family == "procgen"
+    typed: Any = (PixelExpertSettings if procgen else ExpertSettings).model_validate(settings)
+    identity = settings_digest([typed.model_dump(mode="json"), seed, code_digest(__name__)])
+    is_trained = shipped is None if procgen else spec.demonstrator == "ppo"
+    run = TrackedRun(
+        experiment_dir=Path(experiment_dir or Path(output).parent),
+        kind="expert",
+        name=f"experts/{env}",
+        identity=identity,
+        stage=__name__,
+        settings=typed.model_dump(mode="json"),
+        env=env,
+        seed=seed,
+    )
+    metrics = MetricsLog(LoggingSettings.model_validate(logging or {}), run if is_trained else None)
+    if procgen:
+        _procgen_expert(spec, typed, seed, metrics, Path(output), state_dir, identity, shipped)
     else:
-        typed = ExpertSettings.model_validate(settings)
-        _xland_expert(spec, typed, seed, metrics, Path(output), state_dir)
+        _xland_expert(spec, typed, seed, metrics, Path(output), state_dir, identity)
+    metrics.finish()
     metrics.write(Path(output).with_name("metrics.csv"))
     record_provenance(
         Path(output),
@@ -60,6 +77,7 @@ def _procgen_expert(
     metrics: MetricsLog,
     output: Path,
     state_dir: Path | str | None,
+    identity: str,
     shipped: Path | str | None,
 ) -> None:
     """A trained expert, or the shipped one, whose settings and seed stay what they were."""
@@ -69,7 +87,6 @@ def _procgen_expert(
         network, metadata = read_pixel_expert(Path(shipped), spec)
         save_pixel_expert(output, network, PixelExpertSettings.model_validate(metadata["settings"]), metadata["seed"])
         return
-    identity = settings_digest([settings.model_dump(mode="json"), seed, code_digest(__name__)])
     network = train_pixel_expert(
         env=spec.name,
         settings=settings,
@@ -88,6 +105,7 @@ def _xland_expert(
     metrics: MetricsLog,
     output: Path,
     state_dir: Path | str | None,
+    identity: str,
 ) -> None:
     """PPO weights, or a planner's file."""
     from lamflow.rl.demonstrators import save_expert
@@ -102,7 +120,7 @@ def _xland_expert(
             seed=seed,
             metrics=metrics,
             state_dir=Path(state_dir) if state_dir else None,
-            identity=settings_digest([settings.model_dump(mode="json"), seed, code_digest(__name__)]),
+            identity=identity,
         )
         params = expert_params(network)
     save_expert(output, spec.name, params, {"seed": seed})

@@ -20,6 +20,7 @@ from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.tracking import TrackedRun
 
 
 def train_lam(
@@ -34,11 +35,13 @@ def train_lam(
     output: Path | str,
     metrics: Path | str,
     state_dir: Path | str,
+    experiment_dir: Path | str | None = None,
 ) -> None:
     """Train the LAM ``lam`` of ``env`` on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
     seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value). The last line
     that it prints is the verdict on the model.
 
+    With ``logging.wandb`` the run's files lie in ``experiment_dir`` (the output's folder if None), after which it is named.
     With supervision it also sees the labels that a decoder of the same count, draw and seed gets.
     """
     started = time.monotonic()
@@ -52,7 +55,19 @@ def train_lam(
     )
     title = f"{lam} on {env}, seed {seed}"
     log = MetricsLog(
-        LoggingSettings.model_validate(logging), run_name=f"{env}/lam/{lam}/seed{seed}", directory=Path(state_dir)
+        LoggingSettings.model_validate(logging),
+        TrackedRun(
+            experiment_dir=Path(experiment_dir or Path(output).parent),
+            kind="lam",
+            name=f"lam/{env}/{lam}/seed{seed}",
+            identity=identity,
+            stage=__name__,
+            settings=typed.model_dump(mode="json"),
+            inputs={"train": train_store.digest, "validation": validation_store.digest},
+            env=env,
+            lam=lam,
+            seed=seed,
+        ),
     )
     model = fit_latent_action_model(
         spec=spec,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from lamflow.provenance import code_digest, file_digest, record_provenance, sett
 from lamflow.training.checkpoint import load_weights, remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.tracking import TrackedRun
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,13 @@ def train_policy(
     output: Path | str,
     metrics: Path | str,
     state_dir: Path | str,
+    experiment_dir: Path | str | None = None,
 ) -> None:
     """Train the policy of ``method``: one for all label budgets (latent methods, oracle), or one a label count and draw (BC, VPT).
 
     ``latents``, ``validation_latents``: the latent stores of the two splits (latent methods); ``decoders``: the supervised
-    IDMs (VPT). Resumes from ``state_dir``. The metrics file holds the curves of the first member.
+    IDMs (VPT). Resumes from ``state_dir``. The metrics file holds the curves of the first member. With
+    ``logging.wandb`` each member is a run, whose files lie in ``experiment_dir`` (the output's folder if None).
     """
     started = time.monotonic()
     spec = environment_spec(env)
@@ -96,9 +99,21 @@ def train_policy(
     else:
         tasks = _action_tasks(typed, method, spec, stores, inputs, labels, label_draws, seed)
     log_settings = LoggingSettings.model_validate(logging)
+    job = TrackedRun(
+        experiment_dir=Path(experiment_dir or Path(output).parent),
+        kind="policy",
+        name=f"policies/{env}/{method}/seed{seed}",
+        identity=identity,
+        stage=__name__,
+        settings=settings,
+        inputs=digests,
+        env=env,
+        method=method,
+        seed=seed,
+    )
     collected, weights = MetricsLog(), []
     for index, task in enumerate(tasks):
-        log = MetricsLog(log_settings, run_name=f"{env}/{method}/seed{seed}/{index}", directory=Path(state_dir))
+        log = MetricsLog(log_settings, _tracked_member(job, task.member, (index, len(tasks))))
         network = clone(
             spec=spec,
             settings=typed.policy,
@@ -132,6 +147,13 @@ def train_policy(
         wall_seconds=time.monotonic() - started,
     )
     remove_checkpoints(Path(state_dir))
+
+
+def _tracked_member(job: TrackedRun, member: Member, part: tuple[int, int]) -> TrackedRun:
+    """The run of one member; what all labels or none went into needs no name of its own."""
+    facts = {"labels": member.labels, "label_draw": member.label_draw}
+    named = f"labels {member.labels}, draw {member.label_draw}" if part[1] > 1 else ""
+    return replace(job, part=part, part_name=named, part_facts=facts)
 
 
 def _latent_tasks(

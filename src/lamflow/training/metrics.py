@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from lamflow.config import LoggingSettings
 from lamflow.provenance import write_text
 from lamflow.training.processes import is_main
+from lamflow.training.tracking import TrackedRun, Tracker
 
 Row = tuple[int, str, str, float]
 COLUMNS = ("step", "split", "name", "value")
@@ -19,32 +21,21 @@ COLUMNS = ("step", "split", "name", "value")
 class MetricsLog:
     """Collects rows in memory; the training loop keeps them in its checkpoints, so that a resumed run has them all.
 
-    With ``settings.wandb`` the rows also go to Weights & Biases, offline unless asked otherwise; of several processes, those of the
-    main one.
+    With ``settings.wandb`` the rows also go to Weights & Biases as ``run``; of several processes, those of the main one. Rows that
+    a checkpoint brought back go there first, so that what an interrupted attempt had not sent is not missing.
     """
 
-    def __init__(
-        self, settings: LoggingSettings | None = None, *, run_name: str = "", directory: Path | None = None
-    ) -> None:
+    def __init__(self, settings: LoggingSettings | None = None, run: TrackedRun | None = None) -> None:
         self.rows: list[Row] = []
-        self._run: Any = None
-        if settings is not None and settings.wandb and is_main():
-            import wandb
-
-            self._run = wandb.init(
-                project=settings.wandb_project,
-                mode=settings.wandb_mode,
-                name=run_name,
-                id=run_name.replace("/", "-") or None,
-                resume="allow",
-                dir=str(directory) if directory else None,
-            )
+        self._num_sent = 0
+        self._tracker: Tracker | None = None
+        if settings is not None and settings.wandb and run is not None and is_main():
+            self._tracker = Tracker(settings, run)
 
     def log(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Add one row a value; ``split`` is train or validation."""
         self.rows.extend((step, split, name, float(value)) for name, value in values.items())
-        if self._run is not None:
-            self._run.log({f"{split}/{name}": float(value) for name, value in values.items()}, step=step)
+        self._send()
 
     def latest(self, split: str) -> dict[str, float]:
         """The last value of every name of a split."""
@@ -52,13 +43,23 @@ class MetricsLog:
 
     def write(self, path: Path) -> None:
         """Write the CSV file atomically."""
+        write_text(path, self._table())
+
+    def finish(self) -> None:
+        """Close the Weights & Biases run, if there is one."""
+        self._send()
+        if self._tracker is not None:
+            self._tracker.finish(curves=hashlib.sha256(self._table().encode()).hexdigest())
+
+    def _send(self) -> None:
+        if self._tracker is not None:
+            for step, rows in groupby(self.rows[self._num_sent :], key=lambda row: row[0]):
+                self._tracker.log(step, {f"{split}/{name}": value for _, split, name, value in rows})
+            self._num_sent = len(self.rows)
+
+    def _table(self) -> str:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((step, split, name, f"{value:.6g}") for step, split, name, value in self.rows)
-        write_text(path, buffer.getvalue())
-
-    def finish(self) -> None:
-        """Close the Weights & Biases run, if there is one."""
-        if self._run is not None:
-            self._run.finish()
+        return buffer.getvalue()
