@@ -60,6 +60,7 @@ rule all:
     default_target: True
     input:
         final_results,
+        tracked_results,
 
 
 # What the report of a run with failures shows: `snakemake --report FILE made_results`.
@@ -80,4 +81,5 @@ include: "workflow/rules/lam.smk"
 include: "workflow/rules/policy.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/tracking.smk"
 include: "workflow/rules/restart.smk"

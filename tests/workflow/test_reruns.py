@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from wandb_files import offline_runs
 
 TINY = ("--configfile=config/tiny.yaml",)
 ENV = "xland-doorkey-5x5-full"
@@ -77,6 +78,22 @@ def test_another_rule_for_verdicts_reruns_their_table_alone(finished: Path, plan
     assert planned(finished, *TINY) == ["Summary of the latent action models"]
 
 
+def test_tracking_that_is_switched_on_over_finished_results_only_sends_tables_and_figures(
+    finished: Path, planned: Callable, snakemake: Callable
+) -> None:
+    edit_configuration(finished, lambda c: c.update(logging={"wandb": True}))
+    assert planned(finished, *TINY) == ["Tables and figures of tiny to Weights & Biases"]
+    result = snakemake(finished, *TINY)
+    assert result.returncode == 0, result.stdout[-3000:]
+    answer = json.loads((finished / "results/tiny/wandb/experiment.json").read_text())
+    assert answer["error"] is None and {"summary/returns", "plots/label_curve_mean"} <= set(answer["sent"])
+    (run,) = offline_runs(finished / "results/tiny")
+    assert run.run.run_id == answer["run"] and run.config["command"].startswith("snakemake ")
+    assert {"experts/xland-doorkey-5x5-full", "lam/xland-r1-9x9/lapo/seed1"} <= set(answer["trainings_without_curves"])
+    assert "experts/xland-r1-9x9" not in answer["trainings_without_curves"]
+    assert planned(finished, *TINY) == []
+
+
 def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
     for path in finished.joinpath("src/lamflow").rglob("*.py"):
         if path.read_text():
@@ -120,6 +137,6 @@ def test_an_edit_reruns_its_stage_and_spares_those_before_it(
 
 
 def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
-    for module in ("config.py", "catalogue.py", "provenance.py"):
+    for module in ("config.py", "catalogue.py", "provenance.py", "training/tracking.py"):
         edit_code(finished, module)
     assert planned(finished, *TINY) == []

@@ -448,3 +448,24 @@ def is_of_summary(path):
     tables = {"returns", "aggregate", "improvement", "differences", "profile", "table"}
     folder, stem = os.path.basename(place), os.path.splitext(name)[0]
     return folder == "plots" or folder == "summary" and stem in tables
+
+
+def is_trained(env):
+    """Whether the environment's demonstrator learns here; planners and shipped experts do not."""
+    spec = environment_spec(env)
+    return trained_on_pixels(env) if spec.family == "procgen" else spec.demonstrator == "ppo"
+
+
+def tracked_trainings(wildcards):
+    """The folders of the trainings under the experiment's results."""
+    return [
+        *[f"experts/{env}" for env in envs_from("expert") if is_trained(env)],
+        *["lam/{env}/{lam}/seed{seed}".format(**run) for run in lam_runs(EXPERIMENT.envs)],
+        *["policies/{env}/{method}/seed{seed}".format(**run) for env in EXPERIMENT.envs for run in policy_runs(env)],
+        *["online/{env}/{method}/seed{seed}".format(**run) for run in online_runs(EXPERIMENT.envs)],
+    ]
+
+
+def tracked_results(wildcards):
+    """What says what was sent, if anything is to be."""
+    return paths_of("wandb/experiment.json", [{}] if EXPERIMENT.logging.wandb else [])

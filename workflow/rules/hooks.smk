@@ -1,5 +1,7 @@
 """What the driver does around a run; the jobs themselves are started without hooks."""
 
+import shlex
+
 from lamflow.runs.driver import take_over
 from lamflow.runs.plan import PLAN, write_plan
 from lamflow.runs.report import describe_missing, forget_missing, note_missing, report_at_exit, report_options
@@ -8,6 +10,10 @@ from lamflow.runs.wakeups import one_wakeup_at_a_time
 
 # Snakemake's Slurm executor removes Slurm's variables from the environment of a driver that is a job itself.
 OWN_SLURM_JOB = os.environ.get("SLURM_JOB_ID")
+
+# Jobs inherit what was typed, for the runs at Weights & Biases that say it.
+if workflow.is_main_process:
+    os.environ.update(LAMFLOW_COMMAND=shlex.join(["snakemake", *sys.argv[1:]]))
 
 
 onstart:
