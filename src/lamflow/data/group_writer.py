@@ -253,7 +253,7 @@ def _replace_directory(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
     try:
         source.rename(target)
-    except OSError:
+    except BaseException:  # an interrupt, too
         if old.exists():
             old.rename(target)
         raise

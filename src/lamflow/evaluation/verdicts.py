@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _layered(paths: Sequence[Path]) -> Experiment:
     """Configuration files one over the other, as Snakemake layers them."""
-    from snakemake.utils import update_config  # type: ignore[import-untyped]
+    from snakemake.utils import update_config
 
     merged = read_yaml(paths[0])
     for path in paths[1:]:

@@ -84,6 +84,7 @@ def train_lam(
     log.finish()
     if not is_main():
         return
+    verdict = judge(log.latest("validation"))
     log.write(Path(metrics))
     metadata: dict[str, Any] = {
         "kind": "lam",
@@ -102,7 +103,7 @@ def train_lam(
         wall_seconds=time.monotonic() - started,
     )
     remove_checkpoints(Path(state_dir))
-    print(f"{title}: {judge(log.latest('validation'))}")
+    print(f"{title}: {verdict}")
 
 
 def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None, seed: int) -> Tensor | None:
