@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import struct
+import subprocess
+import sys
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +194,21 @@ def test_an_episode_at_the_step_limit_is_truncated(name: str) -> None:
     result = environment.step(idle)
     assert result.truncated.all()
     assert not result.terminated.any()
+
+
+def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(tmp_path: Path) -> None:
+    found = importlib.util.find_spec("procgen")
+    assert found is not None and found.submodule_search_locations
+    packages = tmp_path / "früh stück"
+    packages.mkdir()
+    packages.joinpath("procgen").symlink_to(found.submodule_search_locations[0])
+    sources = Path(__file__).parents[2] / "src"
+    program = (
+        "from lamflow.catalogue import environment_spec; from lamflow.envs.procgen import first_state; import sys; "
+        "print(first_state(environment_spec('procgen-coinrun'), 3) != b'', sys.modules['procgen'].__path__[0])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (packages, sources)))}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    assert (result.returncode, result.stdout) == (0, f"True {packages / 'procgen'}\n"), result.stderr

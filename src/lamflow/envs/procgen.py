@@ -9,9 +9,11 @@ first frame of the next one: the terminal frame is never seen, and ``StepResult.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +42,17 @@ def _simulator_class() -> Any:
     return ProcgenGym3Env
 
 
+def _asset_folder() -> str:
+    """The folder of Procgen's pictures as its C side must be given it.
+
+    gym3 passes a text's number of characters as its number of bytes. A path with an umlaut would lose as many letters at its end as it has
+    bytes more than characters, so it gets as many slashes that may go.
+    """
+    _simulator_class()
+    folder = str(Path(sys.modules["procgen"].__path__[0], "data", "assets")) + os.sep
+    return folder + os.sep * (len(folder.encode()) - len(folder))
+
+
 def make_simulator(spec: EnvironmentSpec, num_envs: int, *, start_level: int, num_levels: int, **options: Any) -> Any:
     """A gym3 batch of Procgen; its own draws of levels are seeded with 0, so it is deterministic."""
     game, mode = spec.simulator_id.split("/")
@@ -50,6 +63,7 @@ def make_simulator(spec: EnvironmentSpec, num_envs: int, *, start_level: int, nu
         start_level=start_level,
         num_levels=num_levels,
         rand_seed=0,
+        resource_root=_asset_folder(),
         **options,
     )
 
