@@ -94,11 +94,13 @@ def third_party_imports(module: str) -> set[str]:
         seen.add(name)
         path = provenance._source_of(name)
         assert path
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
+                if provenance._source_of(node.module):  # modules that digests leave out import as well
+                    pending.append(node.module)
         pending.extend(provenance._parsed(name)[1])
     found -= {"lamflow", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in found}

@@ -82,7 +82,7 @@ def report_options(command_line: Sequence[str]) -> tuple[Path | None, list[str]]
 
     _, given = parse_args(list(command_line))
     options = []
-    for name in ("snakefile", "configfile", "config"):
+    for name in ("snakefile", "configfile", "config", "directory"):
         values = getattr(given, name) or []
         values = [values] if isinstance(values, str | Path) else values
         options += [f"--{name}", *map(str, values)] if values else []
@@ -102,7 +102,9 @@ def report_at_exit(report: Path, arguments: Sequence[str]) -> None:
 def _make_report(report: Path, command: Sequence[str], driver: int) -> None:
     if os.getpid() != driver:
         return
-    made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    made = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False
+    )
     if made.returncode == 0:
         print(f"{report}: made without what failed; its first page says what is missing and why.", file=sys.stderr)
     else:

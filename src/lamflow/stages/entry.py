@@ -104,11 +104,10 @@ def _output_to(log: Path | None) -> Iterator[None]:
 def _warnings_to(terminal: int | None, stage: str) -> Iterator[None]:
     """Show lamflow's warnings there too, as nobody reads the logs of jobs that succeed; with None, where its output goes alone."""
     logger = logging.getLogger("lamflow")
-    handlers: list[logging.Handler] = [
-        logging.StreamHandler()
-    ]  # the log, which a logger without handlers would write to
+    # The log, too, which a logger without handlers would write to.
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
     if terminal is not None:
-        shown = logging.StreamHandler(os.fdopen(os.dup(terminal), "w"))
+        shown = logging.StreamHandler(os.fdopen(os.dup(terminal), "w", encoding="utf-8", errors="backslashreplace"))
         shown.setFormatter(logging.Formatter(f"{stage}: warning: %(message)s"))
         handlers.append(shown)
     for handler in handlers:
@@ -120,7 +119,8 @@ def _warnings_to(terminal: int | None, stage: str) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
         if terminal is not None:
-            shown.stream.close()
+            with suppress(OSError):  # it may be closed by now
+                shown.stream.close()
 
 
 def _flush() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lamflow.provenance import note_sources
 from lamflow.training.interruption import (
     RETRY_EXIT_CODE,
     SIGNALS,
@@ -89,6 +90,7 @@ class _Work:
         _fabric = fabric
         try:
             with stage_signals():
+                note_sources(self.function.__module__)
                 _host_group = torch.distributed.new_group(backend="gloo")
                 keep_freed_memory()
                 self.function(**self.arguments)
