@@ -66,10 +66,10 @@ disk:
 define delete
 @found=(); for path in $(2); do if [ -e "$$path" ]; then found+=("$$path"); fi; done; \
 if [ "$${#found[@]}" -eq 0 ]; then echo "Nothing to delete."; exit 0; fi; \
-if [ -e .snakemake/lamflow_driver.json ] && ! flock --nonblock .snakemake/lamflow_driver.json true; then \
+if [ -e .snakemake/lamflow_driver.json ] && command -v flock > /dev/null && ! flock --nonblock .snakemake/lamflow_driver.json true; then \
     echo "A run is going on in this folder: stop it first." >&2; exit 1; fi; \
 du -shc -- "$${found[@]}"; echo $(1); \
-if [ -z "$(YES)" ]; then read -r -p "Delete them? [y/N] " answer || true; \
+if [ "$(YES)" != 1 ]; then read -r -p "Delete them? [y/N] " answer || true; \
     if [ "$${answer:-}" != y ]; then echo "Kept."; exit 1; fi; fi; \
 rm -rf -- "$${found[@]}"
 endef

@@ -25,6 +25,7 @@ UNDIGESTED_MODULES = frozenset(
         "lamflow",
         "lamflow.catalogue",
         "lamflow.checkout",
+        "lamflow.evaluation.normalisers",
         "lamflow.lam.verdicts",
         "lamflow.provenance",
         "lamflow.training.tracking",
@@ -33,8 +34,8 @@ UNDIGESTED_MODULES = frozenset(
 )
 """Modules that code digests leave out, since every stage imports them: a new default, a new environment or another line in
 the provenance file would otherwise invalidate everything. What they decide reaches a stage as values, and these are among
-its params: the settings that it reads, and its environment's entry in the catalogue. Verdicts are told in a training's log and change
-nothing of it; the rule that writes them into a table has their digest among its params."""
+its params: the settings that it reads, and its environment's entry in the catalogue. Verdicts and warnings of bad references are told
+where models and data are made and change nothing of them; the rules whose tables they decide have their digests among their params."""
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from lamflow.catalogue import ENVIRONMENTS, environment_spec
-from lamflow.evaluation.normalisers import Normaliser, mean_and_error, stored_normaliser
+from lamflow.evaluation.normalisers import Normaliser, stored_normaliser
+from lamflow.evaluation.references import mean_and_error
 
 
 @pytest.mark.parametrize(

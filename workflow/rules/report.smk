@@ -49,6 +49,7 @@ rule summarise:
         labels=compared_labels(),
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.summarise"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Summary over all agents"
     script:
@@ -73,6 +74,7 @@ rule summarise_env:
         runtime=job_minutes,
     params:
         code=code_of("lamflow.stages.summarise"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Summary of {wildcards.env}"
     script:
@@ -97,6 +99,7 @@ rule summarise_seed:
         runtime=job_minutes,
     params:
         code=code_of("lamflow.stages.summarise"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Summary of {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -136,6 +139,7 @@ rule summarise_lams:
 rule summarise_online:
     input:
         curves=online_curves,
+        episodes=test_stores,
     output:
         curves="results/{experiment}/summary/online.csv",
         efficiency="results/{experiment}/summary/sample_efficiency.csv",
@@ -152,6 +156,7 @@ rule summarise_online:
     params:
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.summarise_online"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Summary of the methods trained online"
     script:
@@ -281,6 +286,7 @@ rule plot_probability_of_improvement:
 rule plot_online_curves:
     input:
         curves=online_curves,
+        episodes=test_stores,
         published=published_table(),
     output:
         plot=report(
@@ -302,6 +308,7 @@ rule plot_online_curves:
     params:
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.plot_online_curves"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Plot of returns against environment steps"
     script:
@@ -311,6 +318,7 @@ rule plot_online_curves:
 rule plot_env_online_curves:
     input:
         curves=env_online_curves,
+        episodes=env_test_store,
         published=published_table(),
     output:
         plot=report(
@@ -332,6 +340,7 @@ rule plot_env_online_curves:
     params:
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.plot_online_curves"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
     message:
         "Plot of returns against environment steps on {wildcards.env}"
     script:

@@ -7,6 +7,7 @@ if __name__ == "__main__":
         "plot_online_curves",
         snakemake,
         curves=snakemake.input.curves,
+        episodes=snakemake.input.episodes,
         published=snakemake.input.published,
         bootstrap_samples=snakemake.params.bootstrap_samples,
         output=snakemake.output.plot,

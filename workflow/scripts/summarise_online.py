@@ -7,6 +7,7 @@ if __name__ == "__main__":
         "summarise_online",
         snakemake,
         curves=snakemake.input.curves,
+        episodes=snakemake.input.episodes,
         output_curves=snakemake.output.curves,
         output_efficiency=snakemake.output.efficiency,
         bootstrap_samples=snakemake.params.bootstrap_samples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +42,6 @@ class Normaliser:
                 f"{LEAST_SHARE:g} of the largest return ({largest:g})"
             )
         return None
-
-
-def mean_and_error(returns: Sequence[float]) -> tuple[float, float | None]:
-    """The mean of ``returns`` and its standard error, which is None for a single return: one does not tell."""
-    count = len(returns)
-    mean = sum(returns) / count
-    if count == 1:
-        return mean, None
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in returns) / (count - 1) / count)
 
 
 def stored_normaliser(attributes: Mapping[str, Any]) -> Normaliser | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,9 @@ def read_online_curve(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_online_curves(paths: Sequence[Path]) -> pd.DataFrame:
+def read_online_curves(paths: Sequence[Path], errors: Mapping[str, float] | None = None) -> pd.DataFrame:
     """All runs' curves: columns ``columns.CURVE_COLUMNS`` and ``normalized``; environments that cannot be normalised are left out
-    with a warning.
+    with a warning. ``errors``: of the references, as ``references.reference_errors``.
 
     ValueError when there is no file, when one is malformed, when two hold the same run, when no environment can be normalised, when the
     files of an environment disagree on the returns of random and expert, or the seeds of an environment and method on the steps of
@@ -87,9 +87,8 @@ def read_online_curves(paths: Sequence[Path]) -> pd.DataFrame:
             )
         tables.append(table)
     curves = pd.concat(tables, ignore_index=True)
-    return add_normalized(
-        drop_unnormalised(curves, unnormalised(curves, "return_mean")), column="return_mean"
-    ).reset_index(drop=True)
+    left_out = unnormalised(curves, "return_mean", errors)
+    return add_normalized(drop_unnormalised(curves, left_out), column="return_mean").reset_index(drop=True)
 
 
 def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:

@@ -1,9 +1,14 @@
-"""The returns by which an environment's are normalised."""
+"""The returns by which an environment's are normalised, and how well they are known."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.store import EpisodeStore
+from lamflow.evaluation.normalisers import stored_normaliser
 
 
 def reference_returns(store: EpisodeStore, spec: EnvironmentSpec) -> tuple[float, float]:
@@ -17,3 +22,19 @@ def reference_returns(store: EpisodeStore, spec: EnvironmentSpec) -> tuple[float
             "published bounds to take in their place; write the store with both"
         )
     return spec.return_bounds
+
+
+def mean_and_error(returns: Sequence[float]) -> tuple[float, float | None]:
+    """The mean of ``returns`` and its standard error, which is None for a single return: one does not tell."""
+    count = len(returns)
+    mean = sum(returns) / count
+    if count == 1:
+        return mean, None
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in returns) / (count - 1) / count)
+
+
+def reference_errors(stores: Sequence[Path | str]) -> dict[str, float]:
+    """The standard error of the difference of the references of each environment, where its test store tells it."""
+    opened = [EpisodeStore.open(path) for path in stores]
+    found = {store.env: stored_normaliser(store.attributes) for store in opened}
+    return {env: known.error for env, known in found.items() if known is not None and known.error is not None}

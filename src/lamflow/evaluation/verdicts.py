@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lamflow.config import Experiment, LatentMethodSettings, load_experiment
-from lamflow.config_errors import read_yaml
+from lamflow.config_yaml import read_yaml
 from lamflow.evaluation.lam_tables import counted, read_lams, told
 from lamflow.evaluation.results import read_aggregate
 

@@ -67,6 +67,14 @@ def judge(metrics: Mapping[str, float]) -> Verdict:
     return found[0] if found else Verdict(Finding.HEALTHY, _healthy(known))
 
 
+def verdict_of(metrics: Mapping[str, float]) -> str:
+    """The verdict in words, or why there is none."""
+    try:
+        return str(judge(metrics))
+    except ValueError as error:
+        return str(error)
+
+
 def interval_of_share(share: float, count: float) -> tuple[float, float]:
     """The 95% interval of a share in [0, 1] found in ``count`` trials (Wilson 1927)."""
     squared = STANDARD_ERRORS**2

@@ -15,7 +15,8 @@ from lamflow.config import CollectionSettings
 from lamflow.data.store import EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import SPLITS, Split, draw_levels
-from lamflow.evaluation.normalisers import mean_and_error, warn_of_references
+from lamflow.evaluation.normalisers import warn_of_references
+from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import file_digest, record_provenance
 
 REFERENCE_STREAM = 1_000_003

@@ -13,7 +13,8 @@ from lamflow.data.dgrl_archive import read_episodes
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.sources import DgrlSource
 from lamflow.data.store import SPLITS, EpisodeWriter
-from lamflow.evaluation.normalisers import mean_and_error, warn_of_references
+from lamflow.evaluation.normalisers import warn_of_references
+from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import record_provenance
 
 ADVICE = "Correct return_random and return_expert in config/datasets.yaml."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lamflow.evaluation.online import curve_estimates, read_online_curves
 from lamflow.evaluation.published import read_published
+from lamflow.evaluation.references import reference_errors
 from lamflow.plots.online_curves import draw_online_curves
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
@@ -19,14 +20,16 @@ def plot_online_curves(
     output: Path | str,
     bootstrap_samples: int = 2000,
     published: Path | str | None = None,
+    episodes: Sequence[Path | str] = (),
 ) -> None:
     """Draw the runs' ``curve.csv`` as ``output`` (.svg or .png), the mean over seeds with its 95% interval.
 
-    ``published``: the table of LAPO's returns, ``config/published/lapo_returns.csv``. ValueError when a file is malformed.
+    ``published``: the table of LAPO's returns, ``config/published/lapo_returns.csv``. ``episodes``: the environments' test stores,
+    which know the errors of the references. ValueError when a file is malformed.
     """
     started = time.monotonic()
     paths = [Path(path) for path in curves]
-    estimates = curve_estimates(read_online_curves(paths), samples=bootstrap_samples)
+    estimates = curve_estimates(read_online_curves(paths, reference_errors(episodes)), samples=bootstrap_samples)
     figure = draw_online_curves(estimates, published=read_published(Path(published)) if published else None)
     save_figure(figure, Path(output))
     record_provenance(

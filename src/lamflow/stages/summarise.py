@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.columns import (
     AGENT_COLUMNS,
     AGGREGATE_COLUMNS,
@@ -19,7 +18,7 @@ from lamflow.evaluation.columns import (
     IMPROVEMENT_COLUMNS,
     PROFILE_COLUMNS,
 )
-from lamflow.evaluation.normalisers import stored_normaliser
+from lamflow.evaluation.references import reference_errors
 from lamflow.evaluation.results import read_returns
 from lamflow.evaluation.summaries import (
     add_normalized,
@@ -62,7 +61,7 @@ def summarise(
     started = time.monotonic()
     paths = [Path(path) for path in returns]
     played = read_returns(paths)
-    left_out = unnormalised(played, errors=_errors(episodes))
+    left_out = unnormalised(played, errors=reference_errors(episodes))
     normalized = drop_unnormalised(add_normalized(played, left_out), left_out)
     strata = group_agents(normalized, samples=bootstrap_samples)
     raw = played[played["env"].isin(left_out)]
@@ -94,16 +93,9 @@ def summarise_agents(*, returns: Sequence[Path | str], output: Path | str, episo
     started = time.monotonic()
     paths = [Path(path) for path in returns]
     played = read_returns(paths)
-    left_out = unnormalised(played, errors=_errors(episodes))
+    left_out = unnormalised(played, errors=reference_errors(episodes))
     write_text(Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out))))
     _record(Path(output), paths, {"left_out": left_out} if left_out else {}, started)
-
-
-def _errors(episodes: Sequence[Path | str]) -> dict[str, float]:
-    """The standard error of the difference of the references in each environment's store, where it was measured."""
-    stores = [EpisodeStore.open(path) for path in episodes]
-    found = {store.env: stored_normaliser(store.attributes) for store in stores}
-    return {env: known.error for env, known in found.items() if known is not None and known.error is not None}
 
 
 def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
-from lamflow.lam.verdicts import judge
+from lamflow.lam.verdicts import verdict_of
 from lamflow.provenance import code_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
@@ -84,7 +84,6 @@ def train_lam(
     log.finish()
     if not is_main():
         return
-    verdict = judge(log.latest("validation"))
     log.write(Path(metrics))
     metadata: dict[str, Any] = {
         "kind": "lam",
@@ -103,7 +102,7 @@ def train_lam(
         wall_seconds=time.monotonic() - started,
     )
     remove_checkpoints(Path(state_dir))
-    print(f"{title}: {verdict}")
+    print(f"{title}: {verdict_of(log.latest('validation'))}")
 
 
 def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None, seed: int) -> Tensor | None:
