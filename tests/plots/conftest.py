@@ -44,7 +44,8 @@ def aggregate() -> pd.DataFrame:
         ]
         for method, labels, value in [*values, ("oracle_bc", "all", 0.95), ("random", "0", 0.0)]:
             interval = (value, value - 0.05, value + 0.04)
-            rows.append((env, method, labels, 3, 2, 600, *interval, *interval, *interval))
+            success = tuple(max(0.0, share) for share in interval)
+            rows.append((env, method, labels, 3, 2, 600, *interval, *interval, *success))
     return pd.DataFrame(rows, columns=list(AGGREGATE_COLUMNS))
 
 
