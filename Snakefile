@@ -23,16 +23,22 @@ if Path(sys.executable).exists():
 from lamflow.config import load_experiment
 from lamflow.config_yaml import check_files
 
-# Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
-if not workflow.overwrite_configfiles:
-
-    configfile: os.path.relpath(Path(workflow.basedir, "config", "config.yaml"))
-
+DEFAULT = os.path.relpath(Path(workflow.basedir, "config", "config.yaml"))
 
 # Snakemake's own reader takes the last of two equal keys. Jobs get what the main process has checked.
 try:
     if workflow.is_main_process:
-        check_files(map(Path, workflow.configfiles))
+        check_files(map(Path, workflow.overwrite_configfiles or [DEFAULT]))
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+# Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
+if not workflow.overwrite_configfiles:
+
+    configfile: DEFAULT
+
+
+try:
     EXPERIMENT = load_experiment(config, source=", ".join(map(str, workflow.configfiles)))
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -27,7 +27,13 @@ def commit_all(folder: Path) -> str:
 
 
 def sources_in(folder: Path) -> Path:
-    for name in ("src/lamflow/stage.py", "workflow/rules/lam.smk", "Snakefile", "config/config.yaml"):
+    for name in (
+        "src/lamflow/checkout.py",
+        "src/lamflow/stage.py",
+        "workflow/rules/lam.smk",
+        "Snakefile",
+        "config/config.yaml",
+    ):
         folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
         folder.joinpath(name).write_text("x = 1\n", encoding="utf-8")
     return folder
@@ -51,6 +57,12 @@ def test_sources_that_differ_from_the_commit_are_named(checkout: Path) -> None:
     checkout.joinpath("workflow", "rules", "lam.smk").unlink()
     changed = ("Snakefile", "src/lamflow/neü.py", "src/lamflow/stage.py", "workflow/rules/lam.smk")
     assert checkout_at(checkout) == Checkout(commit, changed)
+
+
+def test_sources_at_the_top_of_another_repository_have_no_commit(tmp_path: Path) -> None:
+    tmp_path.joinpath("thesis.tex").write_text("x", encoding="utf-8")
+    commit_all(tmp_path)
+    assert checkout_at(sources_in(tmp_path)) == Checkout(None, None)
 
 
 @pytest.mark.parametrize("tracked", [False, True], ids=["not tracked", "tracked"])

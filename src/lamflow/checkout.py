@@ -10,6 +10,8 @@ from pathlib import Path
 
 SOURCES = ("src/lamflow", "workflow", "Snakefile")
 """What of a checkout decides how an artefact comes to be, beside the settings."""
+THIS_FILE = "src/lamflow/checkout.py"
+"""What the commit of a checkout of lamflow holds, and that of a repository into which lamflow's sources were unpacked does not."""
 TIMEOUT_SECONDS = 60
 
 
@@ -30,8 +32,8 @@ def this_checkout() -> Checkout:
 
 def checkout_at(root: Path) -> Checkout:
     """The checkout whose top is ``root``. What lies inside another repository has no commit of its own, so it has none."""
-    found = _git(root, "rev-parse", "--show-prefix", "HEAD")
-    prefix, _, commit = (found or b"").decode("ascii", "replace").rstrip("\n").partition("\n")
+    found = _git(root, "rev-parse", "--show-prefix", "HEAD", f"HEAD:{THIS_FILE}")
+    prefix, commit, *_ = [*(found or b"").decode("ascii", "replace").split("\n"), "", ""]
     if not commit or prefix:
         return Checkout()
     listed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *SOURCES)

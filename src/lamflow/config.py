@@ -152,7 +152,7 @@ class Experiment(Settings):
     labels: tuple[LabelCount, ...] = Field(
         (16, 64, 256, 1024), min_length=1, description="Label budgets: transitions, or '<n> trajectories'."
     )
-    label_draws: int = Field(3, gt=0, le=10_000, description="Random draws of the labels for each budget and seed.")
+    label_draws: int = Field(3, gt=0, le=100, description="Random draws of the labels for each budget and seed.")
     expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts of XLand environments.")
     pixel_expert: PixelExpertSettings = Field(
         default_factory=PixelExpertSettings, description="PPO experts of Procgen games."

@@ -184,6 +184,7 @@ def episode_with(**changes: Any) -> bytes:
             r"rewards: found a return of 6\.00, expected that of the name, 1\.0",
         ),
         (episode_with(dones=np.ones(6, np.bool_)), r"dones: row 0 of 6 ends the episode"),
+        (episode_with(dones=np.full(6, 0.5)), r"dones: found 0\.5 in row 0, expected 0 or 1"),
         (episode_with(actions=[1, 2]), r"key actions is list"),
         (as_npy([1, 2])[:-3], r"not an episode"),
         (b"\x93NUMPY", r"not an episode"),

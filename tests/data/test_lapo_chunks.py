@@ -145,6 +145,7 @@ GOOD = played(TRAIN_ROWS, 100)
         (GOOD | {"ta": GOOD["ta"].astype(object)}, r"ta is object \[256\], expected an integer type"),
         (GOOD | {"rewards": GOOD["rewards"] * np.float32("nan")}, r"rewards: found values from nan to nan"),
         (GOOD | {"done": GOOD["done"] * 2}, r"done: found values from 0 to 2"),
+        (GOOD | {"done": GOOD["done"] * 0.5}, r"done: found 0\.5 in row \d+, expected 0 or 1"),
     ],
 )
 def test_a_chunk_of_another_form_is_named_and_leaves_no_store(tmp_path: Path, chunk: Chunk, message: str) -> None:

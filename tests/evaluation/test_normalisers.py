@@ -12,12 +12,12 @@ from lamflow.evaluation.references import mean_and_error
 
 
 @pytest.mark.parametrize(
-    ("normaliser", "largest", "problem"),
+    ("normaliser", "typical", "problem"),
     [
         (Normaliser(0.5, 0.1), 1.0, r"the demonstrator \(0\.1\) is not above random \(0\.5\)"),
         (Normaliser(0.0, 0.0), 0.0, r"the demonstrator \(0\) is not above random \(0\)"),
         (Normaliser(0.5, 0.6, 0.2), 1.0, r"by no more than the standard error of the difference \(0\.2\)"),
-        (Normaliser(0.0, 1e-6), 0.5, r"by 1e-06 alone, less than 0\.001 of the largest return"),
+        (Normaliser(0.0, 1e-6), 0.5, r"by 1e-06 alone, less than 0\.001 of the size of returns"),
         (Normaliser(0.5, 0.500001), 0.0, "by 1e-06 alone"),
         (Normaliser(float("nan"), 1.0), 1.0, "are not finite"),
         (Normaliser(-1e308, 1e308), 1.0, "are not finite, or their gap"),
@@ -26,9 +26,9 @@ from lamflow.evaluation.references import mean_and_error
     ],
 )
 def test_a_gap_that_is_turned_or_within_its_error_or_rounding_is_no_normaliser(
-    normaliser: Normaliser, largest: float, problem: str | None
+    normaliser: Normaliser, typical: float, problem: str | None
 ) -> None:
-    found = normaliser.problem(largest=largest)
+    found = normaliser.problem(typical=typical)
     assert (found is None) == (problem is None)
     assert re.search(problem or "", found or "")
 

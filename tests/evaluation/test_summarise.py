@@ -245,8 +245,8 @@ def test_equal_references_are_refused_by_environment(write_returns: WriteReturns
     ("references", "reason"),
     [
         ({"return_random": 0.5, "return_expert": 0.1}, r"the demonstrator \(0\.1\) is not above random \(0\.5\)"),
-        ({"return_random": 0.1, "return_expert": 0.100001}, "less than 0.001 of the largest return"),
-        ({"return": "1e100"}, "less than 0.001 of the largest return"),
+        ({"return_random": 0.1, "return_expert": 0.100001}, "less than 0.001 of the size of returns"),
+        ({"return": "1e100"}, "less than 0.001 of the size of returns"),
     ],
 )
 def test_references_without_information_are_refused_by_environment(

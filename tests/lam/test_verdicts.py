@@ -221,6 +221,14 @@ def test_a_grid_model_that_is_surer_of_copying_than_frames_allow_is_no_better_th
     assert judge(metrics).finding is Finding.COPIES
 
 
+def test_probes_without_transitions_are_too_few_labels() -> None:
+    losses = {"fdm/loss": 1.0, "fdm/loss_shuffled_latent": 3.0, "fdm/loss_copy_last_frame": 4.0}
+    for counts in ((0.0, 0.0), (500.0, 0.0), (0.0, 500.0)):
+        counted = dict(zip(("probe/fitted_transitions", "probe/judged_transitions"), counts, strict=True))
+        for accuracy in (float("nan"), 0.5):
+            assert judge({**losses, **counted, "probe/mlp_accuracy": accuracy}).finding == Finding.FEW_LABELS
+
+
 def test_with_24_labelled_transitions_the_probe_says_nothing(grid_model: LatentActionModel, measure: Measure) -> None:
     metrics = measure(grid_model, most=24)
     assert metrics["probe/fitted_transitions"] == metrics["probe/judged_transitions"] == 24

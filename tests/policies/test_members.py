@@ -131,6 +131,13 @@ def test_every_member_of_every_run_has_a_seed_of_its_own() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
+def test_seeds_of_any_size_and_many_draws_give_members_seeds_of_their_own() -> None:
+    seeds, draws = (0, 1, 2**31, 2**31 + 1, 2**32 - 1), range(100)
+    found = {member_seed(seed, Member("16", draw)) for seed, draw in product(seeds, draws)}
+    assert len(found) == len(seeds) * len(draws)
+    assert all(0 <= seed < 2**63 for seed in found)
+
+
 def test_the_labelled_rows_of_a_member_do_not_depend_on_the_method(walks: EpisodeArrays) -> None:
     """They are a function of the episodes, the label budget, the draw and the seed; and smaller budgets lie in larger ones."""
     few, many = (labelled_rows(walks, Member(count, 1), seed=2) for count in ("16", "64"))

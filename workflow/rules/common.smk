@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lamflow.catalogue import environment_spec
 from lamflow.provenance import code_digest
+from lamflow.runs.report import left_out
 
 DATA_SEED = 0
 """Seed of the demonstrator and its episodes, which all seeds of the learners share."""
@@ -434,20 +435,9 @@ def final_results(wildcards):
 
 
 def made_results(wildcards):
-    """Those of them that are there, without plots of a summary that is not: they are of an earlier one."""
-    made = [path for path in final_results(wildcards) if os.path.exists(path)]
-    folder = f"results/{EXPERIMENT.experiment}"
-    if os.path.exists(f"{folder}/summary/table.csv"):
-        return made
-    return [path for path in made if path == f"{folder}/plots/online_curves.svg" or not is_of_summary(path)]
-
-
-def is_of_summary(path):
-    """Whether the rule `summarise` makes this final result, or a plot of it."""
-    place, name = os.path.split(path)
-    tables = {"returns", "aggregate", "improvement", "differences", "profile", "table"}
-    folder, stem = os.path.basename(place), os.path.splitext(name)[0]
-    return folder == "plots" or folder == "summary" and stem in tables
+    """Those of them that are there, without what the last run could not make: what stands there is of an earlier one."""
+    unmade = left_out(Path("results", EXPERIMENT.experiment))
+    return [path for path in final_results(wildcards) if os.path.exists(path) and path not in unmade]
 
 
 def is_trained(env):

@@ -4,7 +4,14 @@ import shlex
 
 from lamflow.runs.driver import take_over
 from lamflow.runs.plan import PLAN, write_plan
-from lamflow.runs.report import describe_missing, forget_missing, note_missing, report_at_exit, report_options
+from lamflow.runs.report import (
+    describe_missing,
+    forget_missing,
+    note_missing,
+    report_at_exit,
+    report_options,
+    unmade_results,
+)
 from lamflow.runs.stopping import stop_in_order
 from lamflow.runs.wakeups import one_wakeup_at_a_time
 
@@ -51,7 +58,8 @@ onerror:
     # Jobs that still run were stopped by somebody, who does not wait for a report.
     if workflow.scheduler.failed and not workflow.scheduler.running:
         results = Path("results", EXPERIMENT.experiment)
-        note_missing(results, describe_missing(workflow.dag, workflow.scheduler.failed, final_results(None)))
+        unmade = unmade_results(workflow.dag, final_results(None))
+        note_missing(results, describe_missing(workflow.dag, workflow.scheduler.failed, unmade), unmade)
         asked, options = report_options(sys.argv[1:])
         if asked and made_results(None):
             report_at_exit(asked, options)

@@ -150,7 +150,11 @@ class _StoredEpisode:
                 f"{self._what}: actions: found {actions.min()} to {actions.max()}, expected 0 to {self._spec.num_actions - 1}"
             )
         rewards = self._column("rewards", arrays["rewards"], "iuf").astype(np.float32)
-        dones = self._column("dones", arrays["dones"], "biuf").astype(np.bool_)
+        stored = self._column("dones", arrays["dones"], "biuf")
+        if (unclear := ~np.isin(stored, (0, 1))).any():
+            row = np.flatnonzero(unclear)[0]
+            raise ValueError(f"{self._what}: dones: found {stored[row]:g} in row {row}, expected 0 or 1")
+        dones = stored.astype(np.bool_)
         frames = self._frames(arrays["obs"])
         total = float(rewards.sum(dtype=np.float64))
         if dones[:-1].any():

@@ -184,6 +184,9 @@ class LapoChunk:
             raise ValueError(
                 f"{self.what}: {key}: found values from {low:g} to {high:g}, expected finite ones from {lowest:g} to {highest:g}"
             )
+        if key == "done" and (unclear := ~np.isin(values, (0, 1))).any():
+            row = np.flatnonzero(unclear)[0]
+            raise ValueError(f"{self.what}: done: found {values[row]:g} in row {row}, expected 0 or 1")
         return values
 
     def _check(self, key: str, shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any]) -> None:

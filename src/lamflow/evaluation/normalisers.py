@@ -11,7 +11,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LEAST_SHARE = 1e-3
-"""ASSUME: a gap below this share of the largest return is rounding, no skill: normalised, that return would be above a thousand."""
+"""ASSUME: a gap below this share of the size of returns is rounding, no skill: normalised, such a return would be above a thousand."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Normaliser:
     expert: float
     error: float | None = None
 
-    def problem(self, *, largest: float = 0.0) -> str | None:
-        """Why returns cannot be normalised, None where they can; ``largest``: the size of the largest return that is to be."""
+    def problem(self, *, typical: float = 0.0) -> str | None:
+        """Why returns cannot be normalised, None where they can; ``typical``: the mean size of those that are to be."""
         gap = self.expert - self.random
         if not math.isfinite(gap):
             return f"the returns of the demonstrator ({self.expert:g}) and random ({self.random:g}) are not finite, or their gap"
@@ -35,11 +35,11 @@ class Normaliser:
                 f"the demonstrator ({self.expert:g}) is above random ({self.random:g}) by no more than the standard error of the "
                 f"difference ({self.error:.3g})"
             )
-        largest = max(abs(self.random), abs(self.expert), largest)
-        if gap < LEAST_SHARE * largest:
+        size = max(abs(self.random), abs(self.expert), typical)
+        if gap < LEAST_SHARE * size:
             return (
-                f"the demonstrator ({self.expert:.9g}) is above random ({self.random:.9g}) by {gap:.3g} alone, less than "
-                f"{LEAST_SHARE:g} of the largest return ({largest:g})"
+                f"the demonstrator ({self.expert:.9g}) is above random ({self.random:.9g}) by {gap:.3g} alone, less than {LEAST_SHARE:g} "
+                f"of the size of returns ({size:g}: the larger of these two and of the mean over all agents' episodes)"
             )
         return None
 
@@ -61,6 +61,13 @@ def warn_of_references(env: str, attributes: Mapping[str, Any], advice: str) -> 
     """Say it where the data of ``env`` are made when their references, ``attributes`` of the store, cannot normalise."""
     normaliser = stored_normaliser(attributes)
     problem = None if normaliser is None else normaliser.problem()
+    if problem is None and _measured_once(attributes):
+        log.warning(
+            "%s: the returns of random and of the demonstrator are those of a single episode each, so nobody knows their error. "
+            "%s",
+            env,
+            advice,
+        )
     if problem is not None:
         log.warning(
             "%s: %s. Its returns cannot be normalised: its tables will hold raw returns alone, and what is taken over all environments "
@@ -69,3 +76,9 @@ def warn_of_references(env: str, attributes: Mapping[str, Any], advice: str) -> 
             problem,
             advice,
         )
+
+
+def _measured_once(attributes: Mapping[str, Any]) -> bool:
+    """Whether both references were measured here, on one episode: null is not the same as an older store's nothing."""
+    errors = [f"return_{who}_error" for who in ("random", "expert")]
+    return all(name in attributes and attributes[name] is None for name in errors)

@@ -31,8 +31,8 @@ _FLOATS = ("return", "return_random", "return_expert")
 _SHARES = ("probability", "fraction", "success_rate", "success_low", "success_high")
 """Columns of summaries that hold numbers from 0 to 1."""
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_TRANSITIONS = re.compile(r"\d{1,15}", re.ASCII)
-_TRAJECTORIES = re.compile(r"(\d{1,15}) trajectories", re.ASCII)
+_TRANSITIONS = re.compile(r"0|[1-9]\d{0,14}", re.ASCII)
+_TRAJECTORIES = re.compile(r"([1-9]\d{0,14}) trajectories", re.ASCII)
 
 
 def label_order(labels: str) -> tuple[int, int]:

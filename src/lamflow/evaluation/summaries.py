@@ -39,7 +39,7 @@ def unnormalised(
     for env, rows in table.groupby("env", sort=False):
         random, expert = float(rows["return_random"].iloc[0]), float(rows["return_expert"].iloc[0])
         normaliser = Normaliser(random, expert, (errors or {}).get(str(env)))
-        if problem := normaliser.problem(largest=float(rows[column].abs().max())):
+        if problem := normaliser.problem(typical=float(rows[column].abs().mean())):
             problems[str(env)] = problem
     return problems
 

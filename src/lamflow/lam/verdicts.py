@@ -23,6 +23,10 @@ LEAST_EXPLAINED = 0.5
 """Share of the cost of copying below which a prediction is, in the mean, nearer to the next frame than to the present one."""
 FEWEST_LABELS = 100
 """Labelled transitions below which a probe says nothing: an accuracy has an interval of up to +-.10 then."""
+_MORE_LABELS = (
+    f"Give training and validation splits {FEWEST_LABELS} labelled transitions or more (`collection.train_episodes`, "
+    "`collection.validation_episodes`), and go by the losses until then."
+)
 NEEDED = ("fdm/loss", "fdm/loss_shuffled_latent", "fdm/loss_copy_last_frame")
 """Metrics without which nothing can be judged."""
 
@@ -133,13 +137,17 @@ def _copies(metrics: Mapping[str, float]) -> str:
 def _few_labels(metrics: Mapping[str, float]) -> str:
     fitted, judged = (metrics.get(f"probe/{name}_transitions", math.inf) for name in ("fitted", "judged"))
     accuracy = metrics.get("probe/mlp_accuracy")
-    if min(fitted, judged) >= FEWEST_LABELS or accuracy is None:
+    if min(fitted, judged) >= FEWEST_LABELS:
         return ""
+    if accuracy is None or judged == 0:
+        return (
+            f"No probe could be fitted and judged: there are {fitted:.0f} labelled transitions for the one and {judged:.0f} for the "
+            f"other. {_MORE_LABELS}"
+        )
     low, high = interval_of_share(accuracy, judged)
     return (
         f"The probe's accuracy of {accuracy:.2f} says little: it was fitted on {fitted:.0f} labelled transitions and judged on "
-        f"{judged:.0f} (95% interval {low:.2f} to {high:.2f}). Give training and validation splits {FEWEST_LABELS} labelled transitions "
-        "or more (`collection.train_episodes`, `collection.validation_episodes`), and go by the losses until then."
+        f"{judged:.0f} (95% interval {low:.2f} to {high:.2f}). {_MORE_LABELS}"
     )
 
 

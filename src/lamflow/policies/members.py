@@ -50,13 +50,13 @@ def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int, store: Path 
 
 
 def member_seed(seed: int, member: Member) -> int:
-    """A seed of the member's own, from the run's."""
+    """A seed of the member's own, from the run's: no two seeds, or draws of a seed, have the same. Below 2^60."""
     count, unit = (
         (0, "none")
         if not member.labels[0].isdigit() or member.labels == NO_LABELS
         else parse_label_count(member.labels)
     )
-    return ((seed * 101 + member.label_draw) * 1_000_003 + count * 2 + (unit == "trajectories")) % 2**31
+    return (seed * 101 + member.label_draw) * 1_000_003 + count * 2 + (unit == "trajectories")
 
 
 def save_members(

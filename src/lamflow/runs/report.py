@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shlex
 import subprocess
@@ -15,35 +16,49 @@ from lamflow.runs.plan import Dag, DagJob
 
 MISSING = "missing.rst"
 """The file in an experiment's results that says what its last run could not make; workflow/report/workflow.rst shows it."""
+LEFT_OUT = "missing.json"
+"""Beside it: the paths of these results, which the report leaves out."""
 TARGET = "made_results"
 """The rule of the Snakefile that has all final results for inputs which are there."""
 LONGEST_REASON = 500
 
 
-def describe_missing(dag: Dag, failed: Collection[DagJob], results: Iterable[str]) -> str:
-    """The jobs that failed, with their logs and the last lines of those, and what of ``results`` is missing, as reStructuredText.
+def unmade_results(dag: Dag, results: Iterable[str]) -> list[str]:
+    """Of ``results`` those that the run should have made and has not. Files of an earlier run may stand there: of other settings, data or
+    code."""
+    makers = _makers(dag)
+    return [
+        path
+        for path in results
+        if path in makers
+        and (not Path(path).exists() or (dag.needrun(makers[path]) and not dag.finished(makers[path])))
+    ]
 
-    ``failed``: the jobs that failed. "" when nothing is missing.
+
+def describe_missing(dag: Dag, failed: Collection[DagJob], unmade: Iterable[str]) -> str:
+    """The jobs that failed, with their logs and the last lines of those, and what could not be made, as reStructuredText.
+
+    ``failed``: the jobs that failed. ``unmade``: of ``unmade_results``.
     """
-    makers = {str(path): job for job in dag.jobs for path in job.output}
+    makers = _makers(dag)
     jobs = [job for part in failed for job in getattr(part, "jobs", [part])]  # of Slurm's groups, too
-    causes = {
-        path: _failed_jobs(dag, makers[path], jobs) for path in results if path in makers and not Path(path).exists()
-    }
-    if not causes:
-        return ""
-    guilty = {job for found in causes.values() for job in found}
+    causes = {path: _failed_jobs(dag, makers[path], jobs) for path in unmade}
     stopped = [path for path, found in causes.items() if not found]
     parts = {
-        "Failed:": sorted(map(_title, guilty)),
+        "Failed:": sorted(map(_title, jobs)),
         "Missing for that:": [f"``{path}``" for path in causes if path not in stopped],
         "Missing as the run stopped before:": [f"``{path}``" for path in stopped],
     }
     head = (
-        f"**This report is not complete: {len(causes)} of its results could not be made.** The same command makes them."
+        f"**This report is not complete: {len(causes)} of its results could not be made.** The same command makes them. What an earlier "
+        "run left in their places is not shown."
     )
     lists = [f"{title}\n\n" + "\n".join(f"- {line}" for line in lines) for title, lines in parts.items() if lines]
     return "\n\n".join([head, *lists]) + "\n"
+
+
+def _makers(dag: Dag) -> dict[str, DagJob]:
+    return {str(path): job for job in dag.jobs for path in job.output}
 
 
 def _failed_jobs(dag: Dag, job: DagJob, failed: Collection[DagJob]) -> list[DagJob]:
@@ -113,9 +128,17 @@ def _make_report(report: Path, command: Sequence[str], driver: int) -> None:
 
 def forget_missing(results: Path) -> None:
     """Remove what an earlier run said: all is there."""
-    results.joinpath(MISSING).unlink(missing_ok=True)
+    for name in (MISSING, LEFT_OUT):
+        results.joinpath(name).unlink(missing_ok=True)
 
 
-def note_missing(results: Path, text: str) -> None:
-    """Write what is missing where the report finds it."""
+def note_missing(results: Path, text: str, unmade: Sequence[str]) -> None:
+    """Write what is missing where the report finds it, and what ``left_out`` reads."""
     write_text(results / MISSING, text)
+    write_text(results / LEFT_OUT, json.dumps(list(unmade), indent=2) + "\n")
+
+
+def left_out(results: Path) -> list[str]:
+    """What the last run could not make, although files of an earlier one may be there."""
+    noted = results / LEFT_OUT
+    return json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else []
