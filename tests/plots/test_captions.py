@@ -17,7 +17,7 @@ WILDCARDS = {"env": "xland-doorkey-6x6", "lam": "lapo", "statistic": "mean"}
 def test_caption_renders_without_warnings(path: Path) -> None:
     snakemake = SimpleNamespace(wildcards=SimpleNamespace(**WILDCARDS), params=SimpleNamespace(labels="64"))
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    text = environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=snakemake)
+    text = environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=snakemake, files=[])
     html = publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["body"]
     assert len(html) > 200
 

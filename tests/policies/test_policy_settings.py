@@ -57,7 +57,7 @@ def test_rotations_need_a_full_view_unless_the_method_runs_on_full_views_only(
 ) -> None:
     with pytest.raises(ValueError, match=rf"{key}: rotation needs a full view, and {EGOCENTRIC} has an egocentric one"):
         load(methods)
-    assert load(methods, only={name: [FULL] for name in methods})
+    assert load(methods | {"random": {"kind": "random"}}, only={name: [FULL] for name in methods})
 
 
 LATENT = {"kind": "latent", "lam": "plain"}

@@ -15,7 +15,9 @@ import pytest
 pytestmark = pytest.mark.usefixtures("signals_are_heard")
 
 SNAKEFILE = """
+import shlex, sys
 from pathlib import Path
+sys.executable = shlex.quote(sys.executable)
 from lamflow.runs.stopping import stop_in_order
 
 onstart:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def run_mounted(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[s
 
 
 def job_command(data: Path, folder: Path) -> str:
-    return f"{sys.executable} {__file__} {data} {folder}"
+    return shlex.join(map(str, (sys.executable, __file__, data, folder)))
 
 
 def test_a_full_disk_is_named_and_the_earlier_checkpoint_resumes(

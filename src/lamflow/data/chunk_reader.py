@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.data.group_writer import ArraySpec, shard_name
+from lamflow.data.group_writer import ArraySpec, shard_file, shard_name
 
 REPAIR: Final = "delete it and run the rule that writes it again"
 _MISSING: Final = 2**64 - 1
@@ -95,7 +95,7 @@ class RowReader:
 
     @contextmanager
     def _opened(self, shard: int) -> Iterator[_Shard]:
-        file = self.folder.parent / shard_name(self.spec, shard)
+        file = self.folder / shard_file(self.spec, shard)
         try:
             handle = os.open(file, os.O_RDONLY)
         except FileNotFoundError:

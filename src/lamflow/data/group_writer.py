@@ -63,7 +63,12 @@ def own_zarr_options() -> Iterator[None]:
 
 def shard_name(spec: ArraySpec, number: int) -> str:
     """The file of a shard within its group."""
-    return "/".join([spec.name, "c", str(number), *("0" for _ in spec.row_shape)])
+    return f"{spec.name}/{shard_file(spec, number)}"
+
+
+def shard_file(spec: ArraySpec, number: int) -> str:
+    """The same within the array's folder, whose copies have other names."""
+    return "/".join(["c", str(number), *("0" for _ in spec.row_shape)])
 
 
 class _ArrayWriter:

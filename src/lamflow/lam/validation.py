@@ -6,6 +6,7 @@ Shapes: N rows, D latent width, T codes a frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -104,10 +105,11 @@ def forward_metrics(
         differences.append(shuffled_losses.double() - true_losses.double())
         frames.add(model, windows, quantized)
     loss = true_loss / len(rows_N)
+    error = error_of_mean(torch.cat(differences), data.starts[rows_N])
     return {
         "fdm/loss": loss,
         "fdm/loss_shuffled_latent": shuffled_loss / len(rows_N),
-        "fdm/loss_difference_error": error_of_mean(torch.cat(differences), data.starts[rows_N]),
+        **({} if math.isnan(error) else {"fdm/loss_difference_error": error}),
         **frames.values(loss),
     }
 
