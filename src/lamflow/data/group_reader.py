@@ -20,7 +20,7 @@ _FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
 """A decoder in Rust, about 20 times as fast as zarr's own; used where the package zarrs is installed."""
 _GROUP: Final = {"zarr_format": 3, "node_type": "group"}
 """What stands beside the attributes of a group."""
-_VERIFIED_BYTES: Final = 1 << 26
+VERIFIED_BYTES: Final = 1 << 26
 """An array of no more is read whole before parts of it are: its chunks have checksums, but which file is which has none."""
 
 
@@ -167,7 +167,7 @@ class GroupReader:
         """A reader of parts of the array ``name``, which are verified as they are read; a small one is verified at once."""
         if name not in self._readers:
             sizes = [size for file, (size, _) in self._attributes["files"].items() if file.startswith(f"{name}/")]
-            if sum(sizes) <= _VERIFIED_BYTES:
+            if sum(sizes) <= VERIFIED_BYTES:
                 self._verify(name)
             reader = row_reader(self._path, self._specs[name], self._arrays[name])
             self._refuse(reader.never_written())
