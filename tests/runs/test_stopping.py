@@ -69,7 +69,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("straight")
     prepare(folder)
     folder.joinpath("quick").touch()
-    assert start(folder).wait() == 0
+    assert start(folder).wait(timeout=300) == 0
     return folder.joinpath("result.txt").read_text()
 
 

@@ -1,4 +1,4 @@
-"""CSV files as tables of checked cells: every reader of results begins here."""
+"""CSV files as tables of checked cells, for what reads results to compute with them."""
 
 from __future__ import annotations
 
