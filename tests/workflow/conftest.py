@@ -52,7 +52,7 @@ def snakemake() -> Run:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=900,
+            timeout=1800,
         )
 
     return run
