@@ -14,11 +14,11 @@ class QuantizerSettings(Settings):
 
     kind: Literal["vq_ema", "none"] = Field("vq_ema", description="vq_ema, or none for a continuous latent.")
     codebooks: int = Field(2, gt=0, le=DEEPEST, description="Codebooks.")
-    tokens: int = Field(4, gt=0, le=DEEPEST, description="Discrete tokens a codebook.")
+    tokens: int = Field(4, gt=0, le=DEEPEST, description="Discrete tokens per codebook.")
     code_dim: int = Field(
         16, gt=0, le=WIDEST, description="Width of a code; the latent has codebooks x tokens x code_dim entries."
     )
-    codes: int = Field(64, gt=1, le=WIDEST, description="Codes a codebook.")
+    codes: int = Field(64, gt=1, le=WIDEST, description="Codes per codebook.")
     decay: float = Field(0.999, gt=0, lt=1, description="Decay of the moving averages.")
     commitment_weight: float = Field(0.05, ge=0, description="Weight of the commitment loss.")
     epsilon: float = Field(1e-5, ge=SMALLEST, description="Laplace smoothing of the cluster sizes.")
@@ -79,7 +79,7 @@ class ImpalaSettings(Settings):
         (16, 32, 32), min_length=1, max_length=DEEPEST, description="Channels of each sequence, before `scale`."
     )
     scale: int = Field(1, gt=0, le=DEEPEST, description="Factor on all channels; LAPO's networks have 4.")
-    blocks: int = Field(2, ge=0, le=DEEPEST, description="Residual blocks a sequence.")
+    blocks: int = Field(2, ge=0, le=DEEPEST, description="Residual blocks per sequence.")
     hidden_width: int = Field(256, gt=0, le=WIDEST, description="Width of the hidden layer.")
 
 

@@ -184,7 +184,7 @@ class LatentStore:
 
     @property
     def codebook_size(self) -> int | None:
-        """Codes a codebook, None without one."""
+        """Codes per codebook, None without one."""
         size = self.attributes["codebook_size"]
         return None if size is None else int(size)
 

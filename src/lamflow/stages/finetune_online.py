@@ -88,10 +88,8 @@ def finetune_online(
     if model is not None:
         assert isinstance(agent, FinetunedPolicy)
         refits = DecoderRefits(agent, model, typed.decoder, steps_a_rollout=typed.ppo.steps_a_rollout, seed=seed)
-    identity, settings_given = (
-        settings_digest(described),
-        {"method": settings, "latent": latent, "collection": collection},
-    )
+    identity = settings_digest(described)
+    settings_given = {"method": settings, "latent": latent, "collection": collection}
     log = MetricsLog(
         LoggingSettings.model_validate(logging),
         TrackedRun(
