@@ -1,6 +1,7 @@
-"""What all tests share: one thread, as a workflow's job has, and a grid world that needs no simulator.
+"""What all tests share: one thread, as a workflow's job has, no `make` above them, and a grid world that needs no simulator.
 
-The networks are small; on a busy machine more threads wait for each other.
+The networks are small; on a busy machine more threads wait for each other. The options of the `make` that runs the tests would be those of
+each `make` that a test starts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvironment
 from lamflow.lam.model import LatentActionModel
 from lamflow.training.interruption import SIGNALS
+
+for _variable in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(_variable, None)
 
 FLOOR, WALL, GOAL = 1, 2, 6
 MOVES = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])

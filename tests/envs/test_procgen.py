@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.machinery
 import os
 import struct
 import subprocess
@@ -196,8 +196,9 @@ def test_an_episode_at_the_step_limit_is_truncated(name: str) -> None:
     assert not result.terminated.any()
 
 
-def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(tmp_path: Path) -> None:
-    found = importlib.util.find_spec("procgen")
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(locale: str, tmp_path: Path) -> None:
+    found = importlib.machinery.PathFinder.find_spec("procgen")
     assert found is not None and found.submodule_search_locations
     packages = tmp_path / "früh stück"
     packages.mkdir()
@@ -205,10 +206,10 @@ def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(tmp_path: Path
     sources = Path(__file__).parents[2] / "src"
     program = (
         "from lamflow.catalogue import environment_spec; from lamflow.envs.procgen import first_state; import sys; "
-        "print(first_state(environment_spec('procgen-coinrun'), 3) != b'', sys.modules['procgen'].__path__[0])"
+        "print(first_state(environment_spec('procgen-coinrun'), 3) != b'', ascii(sys.modules['procgen'].__path__[0]))"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (packages, sources)))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (packages, sources))), "LC_ALL": locale}
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8", check=False
     )
-    assert (result.returncode, result.stdout) == (0, f"True {packages / 'procgen'}\n"), result.stderr
+    assert (result.returncode, result.stdout) == (0, f"True {str(packages / 'procgen')!a}\n"), result.stderr

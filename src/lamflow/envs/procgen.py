@@ -42,14 +42,20 @@ def _simulator_class() -> Any:
     return ProcgenGym3Env
 
 
+@cache
 def _asset_folder() -> str:
-    """The folder of Procgen's pictures as its C side must be given it.
+    """The folder of Procgen's pictures as its C side can be given it.
 
-    gym3 passes a text's number of characters as its number of bytes. A path with an umlaut would lose as many letters at its end as it has
-    bytes more than characters, so it gets as many slashes that may go.
+    gym3 passes a text's number of characters as its number of bytes, so an umlaut cuts letters off its end; and Qt finds no such folder in
+    the C locale. A folder with other than ASCII letters is therefore named by its open descriptor where the system can (Linux), else with
+    as many slashes at its end as would be lost.
     """
     _simulator_class()
     folder = str(Path(sys.modules["procgen"].__path__[0], "data", "assets")) + os.sep
+    if folder.isascii():
+        return folder
+    if Path("/proc/self/fd").is_dir():
+        return f"/proc/self/fd/{os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}/"
     return folder + os.sep * (len(folder.encode()) - len(folder))
 
 
