@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from lamflow.evaluation import online
-from lamflow.evaluation.columns import CURVE_COLUMNS
+from lamflow.evaluation.columns import CURVE_COLUMNS, ONLINE_COLUMNS
 from lamflow.evaluation.online import curve_estimates, read_online_curve, read_online_curves, sample_efficiency
+from lamflow.stages.plot_online_curves import plot_online_curves
 from lamflow.stages.summarise_online import summarise_online
 
 ENV, OTHER = "procgen-coinrun", "procgen-maze"
@@ -69,8 +70,20 @@ def test_curves_that_do_not_belong_together_are_refused(write_curve: Callable[..
         read_online_curves([first, write_curve([1.0, 2.0], seed=1, return_expert=4.0)])
     with pytest.raises(ValueError, match="all seeds of rl on procgen-coinrun need the same rows"):
         read_online_curves([first, write_curve([1.0, 2.0, 3.0], seed=2)])
-    with pytest.raises(ValueError, match="nothing to normalise by"):
-        read_online_curves([write_curve([1.0], env=OTHER, return_expert=1.0)])
+
+
+def test_curves_that_cannot_be_normalised_are_left_out_and_said(
+    write_curve: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_curve([1.0, 2.0], env=OTHER, return_expert=1.0)
+    assert read_online_curves([path]).empty
+    assert "there is nothing to normalise by" in caplog.text and OTHER in caplog.text
+    tables = {name: tmp_path / f"{name}.csv" for name in ("curves", "efficiency")}
+    summarise_online(curves=[path], bootstrap_samples=50, **{f"output_{name}": table for name, table in tables.items()})
+    assert pd.read_csv(tables["curves"]).columns.tolist() == list(ONLINE_COLUMNS)
+    assert all(pd.read_csv(table).empty for table in tables.values())
+    plot_online_curves(curves=[path], output=tmp_path / "curves.svg")
+    assert "The returns of no environment can be normalised" in (tmp_path / "curves.svg").read_text()
 
 
 def test_a_curve_is_the_mean_of_normalised_returns_over_seeds(write_curve: Callable[..., Path]) -> None:

@@ -234,29 +234,38 @@ def test_a_missing_agent_is_named_and_nothing_is_written(write_returns: WriteRet
     assert not (tmp_path / "summary").exists()
 
 
-def test_equal_references_are_refused_by_environment(write_returns: WriteReturns, tmp_path: Path) -> None:
-    path = write_returns()
-    pd.read_csv(path).assign(return_expert=0.1).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"environment xland-doorkey-6x6: .*nothing to normalise by"):
-        run([path], tmp_path)
-
-
 @pytest.mark.parametrize(
     ("references", "reason"),
     [
-        ({"return_random": 0.5, "return_expert": 0.1}, r"the demonstrator \(0\.1\) is not above random \(0\.5\)"),
+        ({"return_expert": 0.1}, "the demonstrator (0.1) is not above random (0.1)"),
+        ({"return_random": 0.5, "return_expert": 0.1}, "the demonstrator (0.1) is not above random (0.5)"),
         ({"return_random": 0.1, "return_expert": 0.100001}, "less than 0.001 of the size of returns"),
         ({"return": "1e100"}, "less than 0.001 of the size of returns"),
     ],
 )
-def test_references_without_information_are_refused_by_environment(
-    write_returns: WriteReturns, tmp_path: Path, references: dict[str, object], reason: str
+def test_references_without_information_give_no_normalised_number(
+    write_returns: WriteReturns,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    references: dict[str, object],
+    reason: str,
 ) -> None:
+    """Alone in an experiment such an environment keeps its raw returns; the figures say why they are empty."""
     path = write_returns()
     pd.read_csv(path).assign(**references).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=rf"environment xland-doorkey-6x6: .*{reason}.*nothing to normalise by"):
-        run([path], tmp_path / "summary")
-    assert not (tmp_path / "summary").exists()
+    agents, *others = run([path], tmp_path)
+    assert agents["return_mean"].notna().all() and agents["normalized_return"].isna().all()
+    assert all(table.empty for table in others)
+    printed = pd.read_csv(tmp_path / "table.csv").set_index("quantity")
+    assert printed.loc["return", "lapo"] == pytest.approx(
+        agents.query("labels == '64'")["return_mean"].mean(), rel=1e-5
+    )
+    assert np.isnan(printed.loc["normalized_return", "lapo"])
+    assert "Not normalised: xland-doorkey-6x6, as " in (tmp_path / "table.md").read_text()
+    assert reason in (tmp_path / "table.md").read_text() and reason in caplog.text
+    assert "there is nothing to normalise by" in caplog.text
+    for read, name in ((read_aggregate, "aggregate"), (read_improvement, "improvement"), (read_profile, "profile")):
+        assert read(tmp_path / f"{name}.csv").empty
 
 
 @pytest.fixture

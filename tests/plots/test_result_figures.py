@@ -14,6 +14,7 @@ from lamflow.plots.method_comparison import draw_method_comparison
 from lamflow.plots.online_curves import draw_online_curves, step_text
 from lamflow.plots.performance_profile import draw_performance_profile
 from lamflow.plots.probability_of_improvement import draw_probability_of_improvement
+from lamflow.plots.style import NOTHING_NORMALISED
 
 SvgTexts = Callable[[Figure], list[str]]
 
@@ -180,6 +181,18 @@ def test_online_curves_have_published_values_at_the_right_edge(curves: pd.DataFr
 
 def test_online_curves_without_a_point_say_so(curves: pd.DataFrame, svg_texts: SvgTexts) -> None:
     assert svg_texts(draw_online_curves(curves.iloc[:0])) == ["no episode has ended in any of the runs"]
+
+
+def test_figures_of_returns_that_nobody_could_normalise_say_so(
+    aggregate: pd.DataFrame, profile: pd.DataFrame, improvement: pd.DataFrame, svg_texts: SvgTexts
+) -> None:
+    for figure in (
+        draw_label_curve(aggregate.iloc[:0]),
+        draw_method_comparison(aggregate.iloc[:0], labels="64"),
+        draw_performance_profile(profile.iloc[:0]),
+        draw_probability_of_improvement(improvement.iloc[:0], labels="64", baselines=["bc"]),
+    ):
+        assert " ".join(svg_texts(figure)) == NOTHING_NORMALISED.replace("\n", " ")
 
 
 @pytest.mark.parametrize(("steps", "text"), [(0, "0"), (500, "500"), (20_000, "20k"), (2_500_000, "2.5M")])

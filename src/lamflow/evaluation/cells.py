@@ -18,8 +18,8 @@ _INT64 = np.iinfo(np.int64)
 _INTEGER = re.compile(r"\s*([+-]?\d{1,19})(\.0*)?\s*", re.ASCII)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV file as text with exactly ``columns``, at least one row and no empty line between rows; row i stands in line i + 2.
+def read_table(path: Path, columns: Sequence[str], *, least: int = 1) -> pd.DataFrame:
+    """A CSV file as text with exactly ``columns``, ``least`` rows or more and no empty line between rows; row i stands in line i + 2.
 
     ValueError names the file and, where there is one, the line.
     """
@@ -44,7 +44,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             raise ValueError(f"{path}: line {line}: found {len(row)} cells, expected {len(found)}")
         if any(len(cell.splitlines()) > 1 for cell in row):
             raise ValueError(f"{path}: line {line}: found a cell with a line break, expected none")
-    if len(rows) == 1:
+    if len(rows) - 1 < least:
         raise ValueError(f"{path}: no rows; delete it so that it is made again")
     return pd.DataFrame(rows[1:], columns=found, dtype=str)[list(columns)]
 

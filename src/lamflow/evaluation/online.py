@@ -60,9 +60,8 @@ def read_online_curves(paths: Sequence[Path], errors: Mapping[str, float] | None
     """All runs' curves: columns ``columns.CURVE_COLUMNS`` and ``normalized``; environments that cannot be normalised are left out
     with a warning. ``errors``: of the references, as ``references.reference_errors``.
 
-    ValueError when there is no file, when one is malformed, when two hold the same run, when no environment can be normalised, when the
-    files of an environment disagree on the returns of random and expert, or the seeds of an environment and method on the steps of
-    their rows.
+    ValueError when there is no file, when one is malformed, when two hold the same run, when the files of an environment disagree on
+    the returns of random and expert, or the seeds of an environment and method on the steps of their rows.
     """
     if not paths:
         raise ValueError("no curve.csv files were given; at least one is needed")
@@ -102,6 +101,8 @@ def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
     for (env, method), rows in curves.groupby(["env", "method"]):
         strata.setdefault(method, {})[env] = _pooled(rows)
     num_envs = curves["env"].nunique()
+    if curves.empty:
+        return pd.DataFrame(columns=list(ONLINE_COLUMNS))
     parts = []
     for method, found in strata.items():
         shown = {env: [env] for env in found}

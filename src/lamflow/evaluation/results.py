@@ -128,7 +128,8 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_aggregate(path: Path) -> pd.DataFrame:
-    """``summary/aggregate.csv`` with env, method and labels as text and numbers elsewhere; ValueError when it is malformed."""
+    """``summary/aggregate.csv`` with env, method and labels as text and numbers elsewhere, without a row where no environment
+    could be normalised; ValueError when it is malformed."""
     return _read_summary(path, AGGREGATE_COLUMNS)
 
 
@@ -143,7 +144,7 @@ def read_profile(path: Path) -> pd.DataFrame:
 
 
 def _read_summary(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    table = read_table(path, columns)
+    table = read_table(path, columns, least=0)
     to_numbers(table, [column for column in columns if column not in _TEXT], float, path)
     for column in (name for name in columns if name in _SHARES):
         outside = ~table[column].between(0, 1)

@@ -49,6 +49,8 @@ def add_normalized(table: pd.DataFrame, left_out: Container[str] = (), column: s
 
     ValueError names the environment.
     """
+    if table.empty:
+        return table.assign(normalized=np.empty(0))
     parts = []
     for env, rows in table.groupby("env", sort=False):
         if env in left_out:
@@ -64,15 +66,14 @@ def add_normalized(table: pd.DataFrame, left_out: Container[str] = (), column: s
 
 
 def drop_unnormalised(table: pd.DataFrame, problems: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of the environments without a problem; says what is left out. ValueError when nothing is left."""
+    """The rows of the environments without a problem, perhaps none; says what is left out."""
     for env, problem in problems.items():
         log.warning("%s is left out of what is normalised: %s", env, problem)
     kept = table[~table["env"].isin(problems)]
     if kept.empty:
-        reasons = "; ".join(f"environment {env}: {problem}" for env, problem in problems.items())
-        raise ValueError(
-            f"{reasons}: there is nothing to normalise by. Train a better demonstrator, or measure it and random on more episodes "
-            "(collection.reference_episodes)"
+        log.warning(
+            "there is nothing to normalise by: raw returns are all that can be shown. Train a better demonstrator, or measure it and "
+            "random on more episodes (collection.reference_episodes)"
         )
     return kept
 

@@ -55,7 +55,7 @@ def returns_table(
     raw: Strata | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> ReturnsTable:
-    """Raw returns of each environment; then normalised ones, with mean and IQM over all environments (or of the only one).
+    """Raw returns of each environment; then normalised ones, with mean and IQM over all environments (or of the only one) that have them.
 
     Methods with ``labels`` labels come first, then those that have no number of labels. ``references``: returns of random and expert of
     each environment, which take normalised returns back to raw ones. ``left_out``: environments that could not be normalised, with the
@@ -72,7 +72,7 @@ def returns_table(
     compared = sorted({method for budgets in measured for method, given in budgets if given == labels})
     methods = dict.fromkeys(compared, labels) | {name: given for name, given in shown.items() if name not in compared}
     envs = [env for env in strata if env != EVERY_ENV]
-    whole = EVERY_ENV if EVERY_ENV in strata else envs[0]
+    whole = [EVERY_ENV] if EVERY_ENV in strata else envs
     lines: list[tuple[str, str, dict[str, Estimate]]] = []
     for env in envs:
         low, high = references[env]
@@ -81,8 +81,9 @@ def returns_table(
         lines += [(RETURN, env, rescaled), (NORMALIZED, env, normalized)]
     for env in raw:
         lines += [(RETURN, env, _estimates(raw, env, methods, statistics.stratified_mean)), (NORMALIZED, env, {})]
-    lines.append((NORMALIZED, MEAN_ROW, _estimates(strata, whole, methods, statistics.stratified_mean)))
-    lines.append((NORMALIZED, IQM_ROW, _estimates(strata, whole, methods, statistics.stratified_iqm)))
+    for env in whole:
+        lines.append((NORMALIZED, MEAN_ROW, _estimates(strata, env, methods, statistics.stratified_mean)))
+        lines.append((NORMALIZED, IQM_ROW, _estimates(strata, env, methods, statistics.stratified_iqm)))
     rows = [TableRow(*line, best=_best(line[2], compared)) for line in lines]
     return ReturnsTable(labels, methods, sorted(rows, key=lambda row: row.quantity == NORMALIZED), left_out or {})
 

@@ -34,8 +34,10 @@ def draw_label_curve(
     ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ``statistic``: mean, iqm or success. Budgets in
     trajectories stand at their number of transitions where ``trajectory_lengths`` (env -> mean number of transitions) is given,
     else as a category of their own at the right. ``published`` (see ``read_published``) is drawn beside the means, in the panel of all
-    environments if it has each of them. ValueError when there is no row with a label budget.
+    environments if it has each of them. ValueError when there is no row with a label budget. Without a row the figure says why.
     """
+    if aggregate.empty:
+        return style.figure_of_text(style.NOTHING_NORMALISED)
     if statistic not in STATISTICS:
         raise ValueError(f"statistic {statistic!r}: expected one of {', '.join(STATISTICS)}")
     if aggregate[~aggregate["labels"].isin(REFERENCE_LABELS)].empty:

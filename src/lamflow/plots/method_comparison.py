@@ -22,8 +22,11 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
     environment. Methods stand in the order of their return in the last row; those with no number of labels (oracle BC: all, random: none,
     methods trained online) below them.
 
-    ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ValueError when no method has that budget.
+    ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ValueError when no method has that budget. Without a
+    row the figure says why.
     """
+    if aggregate.empty:
+        return style.figure_of_text(style.NOTHING_NORMALISED)
     if not (aggregate["labels"] == labels).any():
         raise ValueError(
             f"no method was given {labels} labels; the table has {', '.join(sorted(aggregate['labels'].unique()))}"

@@ -17,19 +17,22 @@ from lamflow.plots import style
 
 _MARKS = dict(zip(ONLINE.values(), ("s", "^", "o"), strict=True))
 """Marker of each published final value."""
+NO_EPISODES = "no episode has ended in any of the runs"
 _LEFT = 0.93
 """Where its line begins, as a share of the panel's width; it ends at the right edge."""
 
 
-def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None = None) -> Figure:
+def draw_online_curves(
+    curves: pd.DataFrame, *, published: pd.DataFrame | None = None, nothing: str = NO_EPISODES
+) -> Figure:
     """Normalised return against environment steps, the mean over seeds with its 95% band; panels as in the label curve.
 
     ``curves``: as ``evaluation.online.curve_estimates`` gives them. ``published`` (see ``read_published``): final values after 4 M
     steps, drawn at the right edge, in the panel of all environments if it has each of them. Where no curve has a point, as in a
-    trial of a few steps, the figure says so.
+    trial of a few steps, the figure says ``nothing``.
     """
     if curves.empty:
-        return _nothing_to_draw()
+        return style.figure_of_text(nothing)
     envs = style.panel_envs(curves["env"])
     styles = style.method_styles(curves["method"])
     marks = {env: _published_marks(published, env, curves) for env in envs}
@@ -51,13 +54,6 @@ def draw_online_curves(curves: pd.DataFrame, *, published: pd.DataFrame | None =
         ]
         ncols = style.legend_columns([str(handle.get_label()) for handle in handles])
         figure.legend(handles=handles, loc="outside upper left", ncols=ncols, columnspacing=1.4, handlelength=2.2)
-    return figure
-
-
-def _nothing_to_draw() -> Figure:
-    with style.in_style():
-        figure = style.new_figure(1.2)
-        figure.text(0.5, 0.5, "no episode has ended in any of the runs", ha="center", va="center", color=style.MUTED)
     return figure
 
 

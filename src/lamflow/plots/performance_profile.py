@@ -15,8 +15,11 @@ from lamflow.plots import style
 def draw_performance_profile(profile: pd.DataFrame) -> Figure:
     """Fraction of agents above each threshold with its 95% band, a line a method; a panel an environment, and one for all of them.
 
-    ``profile``: columns of ``summary/profile.csv``, which holds one number of labels and the methods that have none.
+    ``profile``: columns of ``summary/profile.csv``, which holds one number of labels and the methods that have none. Without a row
+    the figure says why.
     """
+    if profile.empty:
+        return style.figure_of_text(style.NOTHING_NORMALISED)
     envs = style.panel_envs(profile["env"])
     styles = style.method_styles(profile["method"])
     compared = sorted(set(profile["labels"]) - set(REFERENCE_LABELS))

@@ -16,8 +16,10 @@ def draw_probability_of_improvement(improvement: pd.DataFrame, *, labels: str, b
     """Probabilities with their 95% intervals: a row of panels an environment, a column a baseline, a line a method.
 
     Methods stand in the order of their mean probability in the last row. ``improvement``: columns of ``summary/improvement.csv``.
-    ValueError when no method was compared with one of ``baselines`` at ``labels`` labels.
+    ValueError when no method was compared with one of ``baselines`` at ``labels`` labels. Without a row the figure says why.
     """
+    if improvement.empty:
+        return style.figure_of_text(style.NOTHING_NORMALISED)
     shown = improvement[(improvement["labels"] == labels) & improvement["baseline"].isin(baselines)]
     if shown.empty:
         raise ValueError(f"no method was compared with {', '.join(baselines)} at {labels} labels")

@@ -35,6 +35,10 @@ WIDTH = 7.2
 _LEGEND_CHARACTERS = 84
 """What a legend's row holds, with seven for each line's sample and gap."""
 
+NOTHING_NORMALISED = (
+    "The returns of no environment can be normalised.\nThe table of returns says why and has the raw ones."
+)
+
 MOST_METHODS = 12
 """Of more methods a figure with a line each shows all environments together alone, or it would be taller than a page."""
 
@@ -158,6 +162,14 @@ def in_style() -> AbstractContextManager[None]:
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure in the shared style, ``width`` x ``height`` inches; call inside ``in_style()``."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def figure_of_text(text: str) -> Figure:
+    """What stands in the place of a figure that has nothing to draw: the reason."""
+    with in_style():
+        figure = new_figure(1.2)
+        figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    return figure
 
 
 def panel_grid(count: int, *, most_columns: int = 4) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from lamflow.evaluation.online import curve_estimates, read_online_curves
 from lamflow.evaluation.published import read_published
 from lamflow.evaluation.references import reference_errors
-from lamflow.plots.online_curves import draw_online_curves
-from lamflow.plots.style import save_figure
+from lamflow.plots.online_curves import NO_EPISODES, draw_online_curves
+from lamflow.plots.style import NOTHING_NORMALISED, save_figure
 from lamflow.provenance import record_provenance
 
 
@@ -29,8 +29,12 @@ def plot_online_curves(
     """
     started = time.monotonic()
     paths = [Path(path) for path in curves]
-    estimates = curve_estimates(read_online_curves(paths, reference_errors(episodes)), samples=bootstrap_samples)
-    figure = draw_online_curves(estimates, published=read_published(Path(published)) if published else None)
+    normalized = read_online_curves(paths, reference_errors(episodes))
+    figure = draw_online_curves(
+        curve_estimates(normalized, samples=bootstrap_samples),
+        published=read_published(Path(published)) if published else None,
+        nothing=NOTHING_NORMALISED if normalized.empty else NO_EPISODES,
+    )
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),

@@ -55,8 +55,8 @@ def summarise(
     ``returns``: every agent job's ``returns.csv``. The rows with env ``all`` aggregate over environments, for the methods that
     ran on each of them. ``labels``: the budget of the profiles and of ``output_tables``, the printed table (.csv, .md or .tex).
     ``episodes``: the environments' test stores, which know the errors of the references.
-    An environment whose references cannot normalise has raw returns only, in the tables of agents and of returns, which says why.
-    ValueError when that is so for all, and when the files are malformed, mixed or incomplete; nothing is written then.
+    An environment whose references cannot normalise has raw returns only, in the tables of agents and of returns, which says why; the
+    other tables have no row of it. ValueError when the files are malformed, mixed or incomplete; nothing is written then.
     """
     started = time.monotonic()
     paths = [Path(path) for path in returns]
