@@ -14,8 +14,10 @@ from private_cluster import PrivateCluster, until
 from lamflow.runs import slurm_guard
 
 SNAKEFILE = """
-import asyncio
+import asyncio, shlex, sys
 from lamflow.runs.slurm_guard import guard_executor
+
+sys.executable = shlex.quote(sys.executable)
 
 onstart:
     executor = workflow.scheduler._executor

@@ -1,5 +1,6 @@
 """Jobs of a killed driver, as `end_orphans` finds and ends them; here they only sleep."""
 
+import shlex
 import subprocess
 import sys
 import uuid
@@ -80,7 +81,7 @@ def test_a_driver_that_is_a_job_itself_does_not_end_itself(
     orphan = submit(tmp_path, workflow_name())
     script = tmp_path / "driver.py"
     script.write_text(TAKE_OVER)
-    driver = submit(tmp_path, workflow_name(), f"{sys.executable} {script} {tmp_path} 60")
+    driver = submit(tmp_path, workflow_name(), shlex.join([sys.executable, str(script), str(tmp_path), "60"]))
     until(tmp_path.joinpath("ended").exists, seconds=60, what="the driver's end")
     assert tmp_path.joinpath("ended").read_text() == orphan
     until(lambda: state_of(cluster, driver) == "COMPLETED", seconds=30, what="the driver is a completed job")
