@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 PrecisionName = Literal["float32", "bf16"]
+PrecisionSetting = Literal["auto", "float32", "bf16"]
 Processor = Literal[
     "GPU with bf16", "GPU without bf16", "CPU with AMX", "CPU with AVX512_BF16", "CPU without AMX and AVX512_BF16"
 ]
@@ -66,7 +67,7 @@ def automatic_precision(processor: Processor, num_parameters: int) -> Precision:
     return Precision("float32", f"{processor}, {size}")
 
 
-def precision_of(setting: Literal["auto", "float32", "bf16"], parameters: Iterable[nn.Parameter]) -> Precision:
+def precision_of(setting: PrecisionSetting, parameters: Iterable[nn.Parameter]) -> Precision:
     """What a precision setting means for the network of these parameters, on the device that they are on."""
     if setting != "auto":
         return Precision(setting, "as set")
