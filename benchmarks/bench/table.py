@@ -30,7 +30,7 @@ def machine_line(found: dict[str, Any]) -> str:
     facts = (
         f"{machine['processor']} ({machine['kind']}; {', '.join(machine['flags'])})",
         *([machine["gpu"]] if machine["gpu"] else []),
-        f"{machine['cores']} cores, {machine['threads']} thread(s) per arm",
+        f"{machine['cores']} cores, {machine['threads']} thread{'' if machine['threads'] == 1 else 's'} per arm",
         f"torch {machine['torch']}",
         f"commit {machine['commit']}",
     )

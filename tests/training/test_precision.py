@@ -62,7 +62,7 @@ def test_the_line_in_the_log_says_why() -> None:
         str(automatic_precision("CPU with AVX512_BF16", 3_652_879)) == "bf16 (CPU with AVX512_BF16, 3.65 M parameters)"
     )
     assert str(automatic_precision("CPU with AVX512_BF16", 34_959)) == (
-        "float32 (CPU with AVX512_BF16, 0.035 M parameters; bf16 gains from 0.3 M on)"
+        "float32 (CPU with AVX512_BF16, 0.035 M parameters; bf16 gains from 0.05 M on)"
     )
 
 
@@ -118,13 +118,13 @@ def network_of(name: str) -> nn.Module:
         ("paper procgen-coinrun decoder", "float32"),
         ("procgen_laptop procgen-coinrun lam", "bf16"),
         ("procgen_laptop procgen-coinrun policy", "bf16"),
-        ("config xland-doorkey-6x6-full lam", "float32"),
+        ("config xland-doorkey-6x6-full lam", "bf16"),
         ("config xland-doorkey-6x6-full policy", "bf16"),
         ("config xland-r1-9x9-full policy", "bf16"),
         ("config xland-r1-9x9-full decoder", "float32"),
-        ("xland xland-r1-9x9-full lam", "float32"),
-        ("xland xland-r1-9x9-full policy", "float32"),
-        ("tiny xland-doorkey-5x5-full policy", "float32"),
+        ("xland xland-r1-9x9-full lam", "bf16"),
+        ("xland xland-doorkey-5x5-full policy", "bf16"),
+        ("tiny xland-doorkey-5x5-full policy", "bf16"),
     ],
 )
 def test_on_a_cpu_with_avx512_bf16_the_shipped_networks_take(

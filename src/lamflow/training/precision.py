@@ -17,8 +17,9 @@ Processor = Literal[
 ]
 """What counts of what a network computes on. AVX512_BF16 (AMD EPYC from Genoa on, Intel Cooper Lake) makes matrix products of bf16
 up to twice as fast as those of float32, AMX and GPUs many times as fast; without them they are slower."""
-AVX512_BF16_PARAMETERS = 300_000
-"""Smallest network for which ``auto`` takes bf16 on a CPU with AVX512_BF16 and no AMX; docs/performance.md has the measurements."""
+AVX512_BF16_PARAMETERS = 50_000
+"""Smallest network for which ``auto`` takes bf16 on a CPU with AVX512_BF16 and no AMX: LAMs and policies of the shipped studies are
+larger, decoders of latents are smaller and would be slower. docs/performance.md has what was measured."""
 
 
 @dataclass(frozen=True)
