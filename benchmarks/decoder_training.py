@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from bench.arms import Figures, Round, compared, report
 from bench.command import arguments
+from bench.machine import PLAIN, precision_here
 from bench.plain_training import plain_training
 from bench.sizes import Size, read_size
 from torch.nn import functional
@@ -67,7 +68,10 @@ def measured(size: Size) -> dict[str, Any]:
         {"baseline": partial(plain_arm, size), "lamflow": partial(library_arm, size)},
         rounds=ROUNDS,
         gflop_a_sample=counter.get_total_flops() / COUNTED_BATCH / 1e9,
-        settings={"baseline": "float32", "lamflow": "auto"},
+        precisions={
+            "baseline": PLAIN,
+            "lamflow": precision_here(size.method.decoder.training.precision, plain_decoder(size)),
+        },
     )
 
 

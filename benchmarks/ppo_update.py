@@ -13,7 +13,7 @@ import torch
 from bench import plain
 from bench.arms import Figures, Round, compared, report
 from bench.command import arguments
-from bench.machine import scaled, wait_for_device
+from bench.machine import PLAIN, precision_here, scaled, wait_for_device
 from bench.plain_training import normalised
 from bench.sizes import CONFIG
 from torch import nn
@@ -141,12 +141,16 @@ def plain_arm(settings: PixelExpertSettings) -> Round:
     return PlainPpo(settings)
 
 
+def network_of(settings: PixelExpertSettings) -> PixelActorCritic:
+    return PixelActorCritic(
+        settings=settings.network, spec=SPEC, mask_duplicate_actions=settings.mask_duplicate_actions
+    )
+
+
 def library_arm(settings: PixelExpertSettings) -> Round:
     keep_freed_memory()
     torch.manual_seed(0)
-    network = PixelActorCritic(
-        settings=settings.network, spec=SPEC, mask_duplicate_actions=settings.mask_duplicate_actions
-    )
+    network = network_of(settings)
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last).to(default_device())
     learner = PpoLearner(network, settings, seed=0)
     training = learner.training_settings().model_copy(update={"steps": learner.steps_each_rollout})
@@ -188,7 +192,7 @@ def measured(settings: PixelExpertSettings) -> dict[str, Any]:
         {"baseline": partial(plain_arm, settings), "lamflow": partial(library_arm, settings)},
         rounds=ROUNDS,
         gflop_a_sample=gflop_a_transition(settings),
-        settings={"baseline": "float32", "lamflow": settings.precision},
+        precisions={"baseline": PLAIN, "lamflow": precision_here(settings.precision, network_of(settings))},
         shown=("play",),
     )
 

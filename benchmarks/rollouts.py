@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from bench.arms import THREADS, Figures, Round, compared, report, rounded, take_turns
 from bench.command import arguments
-from bench.machine import scaled, wait_for_device
+from bench.machine import PLAIN, precision_here, scaled, wait_for_device
 from bench.plain_training import normalised
 from bench.sizes import CONFIG, Size, read_size
 from torch.utils.flop_counter import FlopCounterMode
@@ -139,7 +139,7 @@ def procgen(size: Size) -> dict[str, Any]:
         {"baseline": partial(plain_arm, size), "lamflow": partial(library_arm, size)},
         rounds=ROUNDS,
         gflop_a_sample=counter.get_total_flops() / COUNTED_BATCH / 1e9,
-        settings={"baseline": "float32", "lamflow": "auto"},
+        precisions={"baseline": PLAIN, "lamflow": precision_here("auto", size.policy())},
     )
 
 

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say: the plain form is the library's function, and arms are compared round by round."""
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -95,3 +96,36 @@ def test_arms_take_turns_and_ratios_are_medians_of_rounds() -> None:
     assert turns.median("three", "rate") == 9
     assert turns.ratio("three", "one", "rate") == 3
     assert turns.peaks["one"]["peak_host_gb"] > 0.05
+
+
+def test_the_arms_of_a_comparison_take_what_auto_takes_and_the_other_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.machine import not_taken, precision_here
+
+    monkeypatch.setattr("lamflow.training.precision.processor_of", lambda device: "CPU with AVX512_BF16")
+    taken = precision_here("auto", torch.nn.Linear(500, 500))
+    assert (taken.name, not_taken(taken).name) == ("bf16", "float32")
+    taken = precision_here("auto", torch.nn.Linear(5, 5))
+    assert (taken.name, not_taken(taken).name) == ("float32", "bf16")
+
+
+def test_the_tables_begin_with_the_machine_and_have_the_precision_of_each_arm(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bench.machine import machine_facts
+    from bench.table import main
+
+    figures = {"samples_per_second": 2.0, "gflop_per_second": 1.0, "share_of_ceiling": 0.5, "peak_host_gb": 0.3}
+    arms = {"baseline": {"precision": "float32", **figures}, "lamflow": {"precision": "bf16", **figures}}
+    found = {
+        "benchmark": "lam_training",
+        "machine": machine_facts(1) | {"processor": "A Xeon", "kind": "CPU with AMX", "flags": ["avx512f", "amx_bf16"]},
+        "sizes": {"paper": {"arms": arms, "ratios": {"lamflow_over_baseline": 4.0}}},
+    }
+    main([json.dumps(found), json.dumps({"benchmark": "dry_run"})])
+    machine, *rows = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert machine.startswith("A Xeon (CPU with AMX; avx512f, amx_bf16); ")
+    assert "1 thread per arm" in machine and "commit" in machine
+    assert [row.split(" | ")[2:6] for row in rows[2:]] == [
+        ["baseline", "float32", "2", "1.00"],
+        ["lamflow", "bf16", "2", "4.00"],
+    ]

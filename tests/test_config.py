@@ -336,6 +336,14 @@ def test_a_trial_cuts_every_number_and_leaves_the_networks() -> None:
     assert cut.collection.train_episodes == cut.evaluation.episodes == 4
 
 
+@pytest.mark.parametrize(("most", "draws"), [(None, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
+def test_vpt_may_have_fewer_label_draws_than_the_others(most: int | None, draws: int) -> None:
+    methods = {"vpt": {"kind": "vpt", "label_draws": most}, "bc": {"kind": "bc"}}
+    given = load_experiment(minimal(methods=methods, labels=[16, 64], label_draws=3))
+    assert (given.label_draws_of("vpt"), given.label_draws_of("bc")) == (draws, 3)
+    assert (given.num_agents("vpt"), given.num_agents("bc")) == (2 * draws, 6)
+
+
 def test_a_method_whose_lam_has_seen_labels_has_the_budgets_that_hold_them() -> None:
     """Of the same draw; trajectories are drawn apart from transitions."""
     lams = {"plain": {}, "taught": {"supervision": {"labels": 64, "label_draw": 1}}}

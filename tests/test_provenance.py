@@ -22,6 +22,7 @@ from lamflow.provenance import (
     settings_digest,
     write_text,
 )
+from lamflow.training.precision import Precision
 
 STAGE = '''"""A stage."""
 
@@ -157,10 +158,17 @@ def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
     for path in (source, artefact):
         path.write_text("x")
     record_provenance(
-        artefact, stage="lamflow.config", settings={"steps": 3}, inputs={"train": source}, seed=1, wall_seconds=0.25
+        artefact,
+        stage="lamflow.config",
+        settings={"steps": 3},
+        inputs={"train": source},
+        seed=1,
+        wall_seconds=0.25,
+        precision=[Precision("float32", "as set"), None, Precision("bf16", "as set"), Precision("bf16", "as set")],
     )
     record = json.loads((tmp_path / "model.json").read_text())
     assert (record["settings"], record["seed"], record["device"]) == ({"steps": 3}, 1, "cpu")
+    assert record["precision"] == ["bf16 (as set)", "float32 (as set)"]
     assert record["inputs"]["train"] == {"path": str(source), "sha256": file_digest(source)}
     assert record["code_digest"] == code_digest("lamflow.config")
     assert record["packages"]["torch"].startswith("2.")

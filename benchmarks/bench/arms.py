@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from bench.machine import Ceiling, auto_precision, machine_facts, peak_memory, scaled
+from bench.machine import Ceiling, machine_facts, peak_memory, scaled
+from lamflow.training.precision import Precision
 
 Figures = dict[str, float]
 Round = Callable[[], Figures]
@@ -81,20 +82,20 @@ def compared(
     *,
     rounds: int,
     gflop_a_sample: float,
-    settings: Mapping[str, str],
+    precisions: Mapping[str, Precision],
     shown: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Samples a second of arms whose rounds answer ``samples`` and ``seconds``, beside the machine's ceiling in the same rounds.
 
-    ``settings`` are the arms' precision settings. FLOP are those of the plain form, for every arm; the ceiling is that of the arm's
+    ``precisions`` are those that the arms compute in. FLOP are those of the plain form, for every arm; the ceiling is that of the arm's
     precision. ``shown`` are other figures of the rounds to be told. Ratios are over the first arm.
     """
-    precisions = {name: auto_precision() if setting == "auto" else setting for name, setting in settings.items()}
     rated = {name: _Rated(make) for name, make in arms.items()}
     turns = take_turns({**rated, "ceiling": Ceiling}, rounds=rounds)
     baseline = next(iter(arms))
     shares = {
-        name: gflop_a_sample * turns.ratio(name, "ceiling", "samples_per_second", precisions[name]) for name in arms
+        name: gflop_a_sample * turns.ratio(name, "ceiling", "samples_per_second", precisions[name].name)
+        for name in arms
     }
     return {
         "gflop_a_sample": round(gflop_a_sample, 4),
@@ -105,7 +106,8 @@ def compared(
         },
         "arms": {
             name: {
-                "precision": precisions[name],
+                "precision": precisions[name].name,
+                "because": precisions[name].reason,
                 "samples_per_second": rounded(turns.median(name, "samples_per_second")),
                 "gflop_per_second": rounded(turns.median(name, "samples_per_second") * gflop_a_sample),
                 "share_of_ceiling": rounded(shares[name]),

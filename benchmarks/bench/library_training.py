@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.compilation import COMPILED_STEPS
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import PrecisionSetting
 
 BatchT = TypeVar("BatchT")
 UNCOUNTED_STEPS = 200
@@ -39,7 +40,7 @@ def library_training(
     loss: Callable[[BatchT], Loss],
     settings: TrainingSettings,
     steps: int,
-    precision: Literal["auto", "float32"],
+    precision: PrecisionSetting,
 ) -> Round:
     """Rounds of ``steps`` steps of ``train`` without validation; ``module`` is on its device."""
     uncounted = scaled(0, UNCOUNTED_STEPS) if settings.compile == "auto" else 0

@@ -9,17 +9,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from torch import nn
 
 from lamflow.checkout import this_checkout
-from lamflow.training.precision import bf16_gains, default_device
+from lamflow.training.precision import Precision, PrecisionSetting, default_device, precision_of, processor_of
 
 SEEN_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 COPIED_BYTES = {"cpu": 2**28, "cuda": 2**31}
 CEILING_SECONDS = 0.3
+PLAIN = Precision("float32", "the plain form")
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
@@ -35,14 +37,19 @@ def machine_facts(threads: int) -> dict[str, Any]:
         "flags": [flag for flag in SEEN_FLAGS if flags and flag in flags[1].split()],
         "gpu": torch.cuda.get_device_name() if device.type == "cuda" else None,
         "torch": torch.__version__,
-        "auto_precision": auto_precision(),
+        "kind": processor_of(device),
         "commit": _commit(),
     }
 
 
-def auto_precision() -> Literal["bf16", "float32"]:
-    """What ``precision: auto`` is here."""
-    return "bf16" if bf16_gains(default_device()) else "float32"
+def precision_here(setting: PrecisionSetting, network: nn.Module) -> Precision:
+    """What a precision setting means for ``network`` on this machine."""
+    return precision_of(setting, network.to(default_device()).parameters())
+
+
+def not_taken(taken: Precision) -> Precision:
+    """The other precision: the arm that has it says whether ``auto`` was right to take ``taken``."""
+    return Precision("float32" if taken.name == "bf16" else "bf16", "not what auto takes")
 
 
 def _commit() -> str:

@@ -24,6 +24,19 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def machine_line(found: dict[str, Any]) -> str:
+    """What the figures were measured on."""
+    machine = found["machine"]
+    facts = (
+        f"{machine['processor']} ({machine['kind']}; {', '.join(machine['flags'])})",
+        *([machine["gpu"]] if machine["gpu"] else []),
+        f"{machine['cores']} cores, {machine['threads']} thread{'' if machine['threads'] == 1 else 's'} per arm",
+        f"torch {machine['torch']}",
+        f"commit {machine['commit']}",
+    )
+    return "; ".join(facts) + "\n"
+
+
 def compared_rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """A row for each arm of each size."""
     for size, measured in found.get("sizes", {}).items():
@@ -86,6 +99,8 @@ def profile_tables(found: dict[str, Any]) -> str:
 
 def main(lines: Iterable[str]) -> None:
     found = {line["benchmark"]: line for line in map(json.loads, lines)}
+    for line in dict.fromkeys(machine_line(line) for line in found.values() if "machine" in line):
+        print(line)
     if rows := [row for line in found.values() for row in compared_rows(line)]:
         print(table(COMPARED, rows))
     for benchmark, tables in (

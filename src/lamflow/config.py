@@ -345,9 +345,12 @@ class Experiment(Settings):
 
     def label_draws_of(self, method: str) -> int | list[int]:
         """How many label draws ``method`` has, or a list of the only one: that of which its LAM has seen labels."""
-        supervision = self._supervision_of(self.methods[method])
+        settings = self.methods[method]
+        supervision = self._supervision_of(settings)
         if supervision is not None:
             return [supervision.label_draw]
+        if isinstance(settings, VptMethodSettings) and settings.label_draws is not None:
+            return min(settings.label_draws, self.label_draws)
         return self.label_draws if self.labels_of(method) else 1
 
     def num_agents(self, method: str) -> int:

@@ -199,6 +199,13 @@ class VptMethodSettings(Settings):
     inverse_dynamics: EncoderSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
     symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
+    label_draws: int | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="At most so many of the experiment's label draws, the first ones: each costs a policy on all episodes for each label "
+        "count. null: all of them.",
+    )
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
     action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
 

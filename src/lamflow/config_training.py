@@ -29,8 +29,9 @@ class TrainingSettings(Settings):
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto",
-        description="Autocast precision of the networks. auto: bf16 on a GPU that has it and on CPUs with AMX, else float32. "
-        "Quantiser, losses and optimiser state are always float32.",
+        description="Autocast precision of the networks. auto: bf16 on a GPU that has it, on CPUs with AMX and, for networks of 50,000 "
+        "parameters and more, on CPUs with AVX512_BF16, else float32; see docs/training.md. Quantiser, losses and optimiser state are "
+        "always float32.",
     )
     compile: Literal["auto", "off"] = Field(
         "auto",

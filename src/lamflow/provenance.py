@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -202,8 +202,12 @@ def record_provenance(
     inputs: Mapping[str, Path],
     seed: int | None,
     wall_seconds: float,
+    precision: Iterable[object] = (),
 ) -> None:
-    """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be."""
+    """Write ``<artefact>.json``'s neighbour (suffix replaced by .json): how the artefact came to be.
+
+    ``precision``: those that its networks computed in (``lamflow.training.precision.Precision``), None of what has no network.
+    """
     write_text(
         artefact.with_suffix(".json"),
         json.dumps(
@@ -217,6 +221,7 @@ def record_provenance(
                 **origin(),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),
+                "precision": sorted({str(taken) for taken in precision if taken is not None}),
             },
             indent=2,
         )

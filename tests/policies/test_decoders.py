@@ -185,7 +185,7 @@ def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
         return windows(rows)
 
     monkeypatch.setattr(data, "windows", gather)
-    monkeypatch.setattr("lamflow.training.precision.bf16_gains", lambda device: False)
+    monkeypatch.setattr("lamflow.training.precision.processor_of", lambda device: "CPU without AMX and AVX512_BF16")
     found = labeller.pseudo_labels(data, data.rows)
     assert len(data.rows) == 4 * 9 and sizes == [7, 7, 7, 7, 7, 1]
     assert torch.equal(found, labeller(windows(data.rows)).argmax(-1))

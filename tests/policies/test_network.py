@@ -16,10 +16,11 @@ from lamflow.policies.network import (
     PolicyInputs,
     PolicyNetwork,
     carried_matches,
-    inference_autocast,
+    inference_precision,
     match_planes,
 )
 from lamflow.training import precision
+from lamflow.training.precision import autocast
 
 MakeInputs = Callable[..., PolicyInputs]
 DOORKEY, XLAND = environment_spec("xland-doorkey-5x5"), environment_spec("xland-r1-9x9")
@@ -207,7 +208,8 @@ def test_a_policy_over_pixels_sees_every_frame_of_its_context_and_nothing_else(s
 def test_networks_over_pixels_answer_in_the_fastest_precision_and_those_over_grids_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(precision, "bf16_gains", lambda device: True)
+    monkeypatch.setattr(precision, "processor_of", lambda device: "CPU with AMX")
     for network, expected in ((pixel_network(), torch.bfloat16), (make_network(DOORKEY), torch.float32)):
-        with inference_autocast(network.settings.network, torch.device("cpu")):
+        taken = inference_precision(network.settings.network, network.parameters())
+        with autocast(taken.name, torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected

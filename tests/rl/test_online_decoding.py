@@ -26,8 +26,10 @@ from lamflow.rl.online import (
 from lamflow.rl.online_files import read_online_policy, save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
 from lamflow.rl.ppo import PpoLearner
+from lamflow.training import precision
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import Processor
 
 SPEC = environment_spec("xland-doorkey-5x5-full")
 NETWORK = {"width": 8, "layers": 1, "pooling": "flatten", "hidden_width": 16}
@@ -128,7 +130,8 @@ def test_only_transitions_with_a_frame_before_and_after_them_are_labelled() -> N
     label = lam.label
     lam.label = lambda windows: (seen.append(windows), label(windows))[1]  # type: ignore[method-assign,func-returns-value]
     ends = np.array([[False], [True], [False], [False]])
-    _, actions = label_experience(lam, Experience(frames, np.array([[0], [1], [2], [3]]), ends), codes=False)
+    experience = Experience(frames, np.array([[0], [1], [2], [3]]), ends)
+    _, actions = label_experience(lam, experience, codes=False, precision="float32")
     assert actions.tolist() == [2, 3], "0 has no frame before it in this rollout, 1 ends an episode"
     assert torch.cat(seen)[:, :, 0, 0, 0].tolist() == [[2, 2, 3], [2, 3, 4]], (
         "an episode's first frame stands before itself"
@@ -241,6 +244,33 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     np.testing.assert_array_equal(np.array(straight_curve), np.array(resumed_curve))
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_training_keeps_its_precisions_on_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the loss, of the rollouts, of the labels and of the refits."""
+    processor: list[Processor] = ["CPU with AMX"]
+    monkeypatch.setattr(precision, "processor_of", lambda device: processor[-1])
+    straight, straight_curve, _ = run("rl_sl")
+    play, rollouts = PpoLearner._play, []
+
+    def interrupted_play(self: PpoLearner) -> None:
+        rollouts.append(1)
+        if len(rollouts) == 4:
+            raise KeyboardInterrupt
+        play(self)
+
+    monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+    with pytest.raises(KeyboardInterrupt):
+        run("rl_sl", tmp_path)
+    processor.append("CPU without AMX and AVX512_BF16")
+    resumed, resumed_curve, refits = run("rl_sl", tmp_path)
+    assert refits is not None
+    assert {name: taken.name for name, taken in refits.precision.items()} == {"labels": "bf16", "refits": "bf16"}
+    np.testing.assert_array_equal(np.array(straight_curve), np.array(resumed_curve))
+    other, _, _ = run("rl_sl")
+    weights = straight.state_dict()
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in weights.items())
+    assert not all(torch.equal(value, other.state_dict()[name]) for name, value in weights.items())
 
 
 @pytest.mark.parametrize(

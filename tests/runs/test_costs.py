@@ -313,10 +313,13 @@ def test_the_time_of_a_training_grows_with_its_steps_and_falls_with_its_gpus() -
 
 
 def test_methods_with_few_labels_cost_one_training_a_label_count_and_draw() -> None:
-    given = scope("paper")
-    lapo, vpt = (work_of(given, "train_policy", wildcards(given) | {"method": name}) for name in ("lapo", "vpt"))
-    assert vpt.tasks[0].samples == 50 * lapo.tasks[0].samples
-    assert vpt.output_bytes > 40 * lapo.output_bytes
+    def every_draw(raw: dict) -> None:
+        del raw["methods"]["vpt"]["label_draws"]
+
+    for given, agents in ((scope("paper"), 10), (scope("paper", every_draw), 50)):
+        lapo, vpt = (work_of(given, "train_policy", wildcards(given) | {"method": name}) for name in ("lapo", "vpt"))
+        assert vpt.tasks[0].samples == agents * lapo.tasks[0].samples
+        assert vpt.output_bytes > 0.8 * agents * lapo.output_bytes
 
 
 def test_labels_of_a_lam_cost_their_passes_and_leave_fewer_agents() -> None:

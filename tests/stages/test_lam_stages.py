@@ -21,7 +21,7 @@ from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import Member, labelled_rows
 from lamflow.stages import train_lam as train_lam_module
 from lamflow.stages.relabel_episodes import relabel_episodes
-from lamflow.training.precision import autocast
+from lamflow.training.precision import autocast, precision_of
 
 ENV = "xland-empty-random-8x8-full"
 
@@ -37,6 +37,9 @@ def test_a_lam_is_written_with_its_settings_metrics_and_provenance(world: Any) -
     provenance = json.loads(world.model("lapo").with_suffix(".json").read_text())
     assert provenance["stage"] == "lamflow.stages.train_lam"
     assert provenance["seed"] == 0 and set(provenance["inputs"]) == {"train", "validation"}
+    taken = str(precision_of("auto", model.parameters()))
+    latents = json.loads(world.latents("lapo").with_suffix(".json").read_text())
+    assert provenance["precision"] == latents["precision"] == [taken]
     rows = rows_of(world.model("lapo").with_name("metrics.csv"))
     assert list(rows[0]) == ["step", "split", "name", "value"]
     assert {int(row["step"]) for row in rows if row["split"] == "train"} == {4, 8, 12}
@@ -152,7 +155,8 @@ def test_latents_are_those_of_the_model_row_by_row(
     assert found.valid.sum() == arrays.num_transitions and not found.valid[arrays.actions < 0].any()
     batches = EpisodeTensors(arrays)
     model = load_latent_action_model(world.model(lam), spec=environment_spec(ENV))
-    with autocast(model.settings.training.precision, batches.device):
+    precision = precision_of(model.settings.training.precision, model.parameters())
+    with autocast(precision.name, batches.device):
         expected = model.label(batches.windows(batches.rows))
     np.testing.assert_allclose(found.latents[found.valid], expected.continuous.cpu().numpy(), atol=1e-5)
     assert (found.codes is None) == (codes is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,39 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -
     assert {(row["return_random"], row["return_expert"], row["seed"]) for row in rows} == {("0.1", "1.0", "0")}
     assert all((float(row["return"]) == 1) == (row["success"] == "True") for row in rows)
     assert all(1 <= int(row["length"]) <= 40 for row in rows)
+
+
+TAKEN, PLAYED_IN = "bf16 (CPU with AMX, ", "float32 (over grids)"
+
+
+@pytest.mark.parametrize(
+    ("method", "computed"),
+    [
+        ("lapo", {"decoders": [TAKEN], "policy": [TAKEN], "returns": [PLAYED_IN]}),
+        ("dictionary", {"decoders": [], "policy": [TAKEN], "returns": [PLAYED_IN]}),
+        ("vpt", {"decoders": [TAKEN], "policy": [TAKEN], "returns": [PLAYED_IN]}),
+        ("random", {"returns": []}),
+    ],
+)
+def test_the_provenance_says_in_which_precision_networks_computed(
+    method: str,
+    computed: dict[str, list[str]],
+    stages: Stages,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("lamflow.training.precision.processor_of", lambda device: "CPU with AMX")
+    if method in PLAYED:
+        stages.policy(method)
+    if method in DECODED:
+        stages.decoders(method)
+    stages.evaluate(method)
+    printed = capsys.readouterr().out
+    for artefact, expected in computed.items():
+        found = json.loads(stages.folder.joinpath(method, f"{artefact}.json").read_text())["precision"]
+        assert len(found) == len(expected)
+        assert all(taken.startswith(beginning) for taken, beginning in zip(found, expected, strict=True))
+        assert all(f": precision {taken}" in printed for taken in found)
 
 
 def test_a_method_of_certain_label_draws_has_the_decoders_of_these_alone(stages: Stages) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,12 +19,13 @@ from torch.nn import functional
 from lamflow.config import QuantizerSettings, TrainingSettings
 from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.runs.training_lines import last_training_line
-from lamflow.training import progress_lines
+from lamflow.training import precision, progress_lines
 from lamflow.training.checkpoint import load_checkpoint, seed_everything
 from lamflow.training.interruption import SIGNALS, TrainingInterrupted
 from lamflow.training.loop import Loss, ParameterGroup, Resumable, Watched, learning_rate_at, train
 from lamflow.training.meters import TrainingDiverged
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.precision import Processor
 
 SETTINGS = TrainingSettings(
     steps=20,
@@ -292,6 +294,44 @@ def test_an_interrupted_and_resumed_run_equals_a_straight_one(
     expected = f"resumed from step {stop_at // 6 * 6} of {checkpoint}" if stop_at >= 6 else ""
     assert capsys.readouterr().out.startswith(expected)
     assert_equal_runs(resumed, straight)
+
+
+@pytest.mark.parametrize(
+    ("begun", "resumed", "taken"),
+    [
+        ("CPU with AMX", "CPU without AMX and AVX512_BF16", "bf16"),
+        ("CPU without AMX and AVX512_BF16", "CPU with AMX", "float32"),
+    ],
+)
+def test_a_training_keeps_its_precision_on_another_processor(
+    begun: Processor,
+    resumed: Processor,
+    taken: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    automatic = settings_with(precision="auto")
+    monkeypatch.setattr(precision, "processor_of", lambda device: begun)
+    with pytest.raises(Killed):
+        run(tmp_path, stop_at=14, settings=automatic)
+    monkeypatch.setattr(precision, "processor_of", lambda device: resumed)
+    capsys.readouterr()
+    found = run(tmp_path, settings=automatic)
+    assert_equal_runs(found, run(settings=settings_with(precision=taken)))
+    assert found[1].rows != run(settings=automatic)[1].rows, "the other precision gives other losses"
+    assert found[1].precision is not None and found[1].precision.name == taken
+    line = f"training: precision {taken} (kept from the checkpoint; begun here: "
+    assert sum(told.startswith(line) for told in capsys.readouterr().out.splitlines()) == 1
+
+
+def test_what_auto_takes_is_told_in_one_line_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    run(settings=settings_with(precision="auto"))
+    first, *others = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"training: precision (bf16|float32) \(CPU with.*, 0\.000\d+ M parameters.*\)", first)
+    assert not any("precision" in line for line in others)
+    run()
+    assert "precision" not in capsys.readouterr().out
 
 
 def test_a_run_that_is_interrupted_twice_equals_a_straight_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lamflow.config import load_experiment
+from lamflow.config import load_experiment, read_experiment
 from lamflow.training.checkpoint import read_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,6 +40,15 @@ def test_optimisers_and_codebooks_are_those_of_lapos_code() -> None:
     assert (lam.quantizer.ema_counts, lam.quantizer.decay, lam.quantizer.epsilon) == ("lapo", 0.999, 1e-5)
     assert (lam.training.weight_decay, lam.training.clip_norm) == (0.01, 2.0)
     assert (policy.training.weight_decay, policy.training.clip_norm) == (0.01, None)
+
+
+def test_vpt_has_the_policy_of_the_others_and_one_label_draw_a_seed() -> None:
+    """Five draws of it alone would take four fifths of the experiment's GPU hours; steps are what makes policies comparable."""
+    experiment = read_experiment(Path(__file__).parents[2] / "config" / "paper.yaml")
+    vpt, lapo = experiment.methods["vpt"], experiment.methods["lapo"]
+    assert vpt.policy == lapo.policy == experiment.methods["oracle_bc"].policy
+    assert experiment.labels_of("vpt") == experiment.labels_of("lapo") == experiment.labels_of("bc")
+    assert [experiment.label_draws_of(name) for name in ("vpt", "lapo", "bc")] == [1, 5, 5]
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,7 @@ def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path,
     assert (jobs, gpus) == (1818, 1)
     lams_and_latent_policies = 2 * 16 * 5  # an hour each, as LAPO says
     assert lams_and_latent_policies < gpu_hours < core_hours < 100 * gpu_hours
+    assert gpu_hours < 3000
     assert 4 * 1024 < megabytes < 32 * 1024
     assert 100 < disk < 5000
     assert "LAPO's published hour" in output

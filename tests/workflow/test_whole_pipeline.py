@@ -60,7 +60,9 @@ def test_every_artefact_has_its_provenance_beside_it(tiny_run: Path) -> None:
     lacking = [path for path in artefacts if path.parent.name != "summary" and not path.with_suffix(".json").exists()]
     assert lacking == []
     record = json.loads((results / "lam/xland-doorkey-5x5-full/lapo/seed0/model.json").read_text())
-    assert {"settings", "seed", "inputs", "code_digest", "packages", "wall_seconds", "device"} <= set(record)
+    assert {"settings", "seed", "inputs", "code_digest", "packages", "wall_seconds", "device", "precision"} <= set(
+        record
+    )
 
 
 def test_every_job_left_a_log_and_a_benchmark_within_its_memory(tiny_run: Path) -> None:

@@ -103,12 +103,14 @@ def lam_settings(wildcards):
 
 
 def decoder_settings(wildcards):
-    return settings_of(EXPERIMENT.methods[wildcards.method], without={"policy", "mixture", "flow", "action_selection"})
+    return settings_of(
+        EXPERIMENT.methods[wildcards.method], without={"policy", "mixture", "flow", "label_draws", "action_selection"}
+    )
 
 
 def policy_settings(wildcards):
     return settings_of(
-        EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "action_selection"}
+        EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "label_draws", "action_selection"}
     )
 
 
@@ -144,7 +146,7 @@ def policy_labels(wildcards):
 
 
 def policy_label_draws(wildcards):
-    return EXPERIMENT.label_draws if policy_labels(wildcards) else 1
+    return EXPERIMENT.label_draws_of(wildcards.method) if policy_labels(wildcards) else 1
 
 
 def agent_labels(wildcards):
@@ -156,8 +158,8 @@ def agent_label_draws(wildcards):
 
 
 def agent_settings(wildcards):
-    """The whole method: an agent is policy and decoder."""
-    return settings_of(EXPERIMENT.methods[wildcards.method])
+    """The whole method: an agent is policy and decoder. How many label draws there are is a param of its own."""
+    return settings_of(EXPERIMENT.methods[wildcards.method], without={"label_draws"})
 
 
 def rollout_settings(wildcards):
@@ -377,7 +379,7 @@ def film_agents(wildcards):
     return [
         {
             "method": name,
-            "settings": settings_of(EXPERIMENT.methods[name]),
+            "settings": settings_of(EXPERIMENT.methods[name], without={"label_draws"}),
             "labels": EXPERIMENT.labels_of(name),
             "label_draws": EXPERIMENT.label_draws_of(name),
         }

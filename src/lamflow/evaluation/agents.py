@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import LatentMethodSettings, MethodSettings
-from lamflow.policies.agents import ActingNetwork, Agent, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.agents import ActingNetwork, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
 from lamflow.provenance import file_digest
@@ -28,7 +28,7 @@ def load_agent(
     decoders: Path | None,
     action_selection: Literal["argmax", "sample"],
     seed: int,
-) -> tuple[list[Member], Agent]:
+) -> tuple[list[Member], PolicyAgent | RandomAgent]:
     """A method's agent and its members, from the files of its policy and decoders; ValueError when they do not belong together.
 
     ``action_selection`` is for methods that do not say it themselves.

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from lamflow.config import PolicySettings
 from lamflow.envs.interface import Observation
 from lamflow.policies.contexts import first_inputs, next_inputs
-from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
+from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_precision
+from lamflow.training.precision import autocast
 
 
 @dataclass
@@ -72,8 +73,9 @@ class ActingNetwork(Protocol):
 class PolicyAgent:
     """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities.
 
-    The networks compute on the device that they are on, over pixels in its fastest precision. Where they have a head, it draws
-    latents z_s with weights w_s there, and the probabilities are the mean sum_s w_s decode(z_s). All that is random comes from ``seed``.
+    The networks, all of one architecture, compute on the device that they are on, in ``precision``: see ``inference_precision``. Where
+    they have a head, it draws latents z_s with weights w_s there, and the probabilities are the mean sum_s w_s decode(z_s). All that
+    is random comes from ``seed``.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class PolicyAgent:
         assert len(networks) in (1, num_members)
         self.networks = [network.eval() for network in networks]
         self.device = next(networks[0].parameters()).device
+        self.precision = inference_precision(networks[0].settings.network, networks[0].parameters())
         self.num_members = num_members
         self.decode = decode
         self.decodes_features = decodes_features
@@ -129,7 +132,7 @@ class PolicyAgent:
     def _run(self, network: ActingNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of one network, float32: weights [B, S] of what is to be decoded [B, S, O] (S is 1 without a head), and the next recurrent
         states, which stay as they are if it has none."""
-        with inference_autocast(network.settings.network, self.device):
+        with autocast(self.precision.name, self.device):
             if not isinstance(network, PolicyNetwork):
                 features = outputs = network(inputs)
             elif network.settings.recurrent:
@@ -158,6 +161,8 @@ class RandomAgent:
     """Uniformly random actions."""
 
     num_members = 1
+    precision = None
+    """It has no network."""
 
     def __init__(self, *, num_actions: int, seed: int) -> None:
         self.num_actions = num_actions

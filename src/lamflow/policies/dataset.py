@@ -12,7 +12,8 @@ from lamflow.config import PolicySettings
 from lamflow.data.row_memory import take_rows
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.data.windows import context_rows
-from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_autocast
+from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_precision
+from lamflow.training.precision import autocast
 
 HELD_ROWS = 4096
 """Rows whose contexts of a streamed split are in memory at once: 150 MB of single Procgen frames."""
@@ -34,7 +35,8 @@ def policy_inputs(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) 
 def policy_features(network: PolicyNetwork, data: EpisodeTensors, rows: Tensor) -> Tensor:
     """The features of a policy at ``rows`` int64 [M] of ``data``, on whose device it is: float32 [M, F] on the CPU."""
     features = []
-    with inference_autocast(network.settings.network, data.device):
+    precision = inference_precision(network.settings.network, network.parameters())
+    with autocast(precision.name, data.device):
         for held_rows in rows.to(data.device).split(HELD_ROWS):
             held = data.part(held_rows)
             features += [

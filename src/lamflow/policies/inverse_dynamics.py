@@ -14,11 +14,11 @@ from lamflow.config import EncoderSettings, Symmetry, TrainingSettings
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.models.encoders import build_encoder
 from lamflow.models.symmetry import face_up
-from lamflow.policies.network import inference_autocast
+from lamflow.policies.network import inference_precision
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import default_device
+from lamflow.training.precision import autocast, default_device
 
 
 class ActionLabeller(nn.Module):
@@ -39,7 +39,7 @@ class ActionLabeller(nn.Module):
     @torch.no_grad()
     def pseudo_labels(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
         """The most likely action of each of the ascending ``rows``, int64 [M]; windows are gathered a batch at a time."""
-        with inference_autocast(self.settings, data.device):
+        with autocast(inference_precision(self.settings, self.parameters()).name, data.device):
             return torch.cat(
                 [
                     self(section.data.windows(part)).argmax(-1)

@@ -5,7 +5,7 @@ Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from lamflow.models.encoders import build_encoder
 from lamflow.models.grids import CategoryEmbedding
 from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
 from lamflow.policies.latent_heads import LatentHead
-from lamflow.training.precision import autocast
+from lamflow.training.precision import Precision, precision_of
 
 
 class PolicyInputs(NamedTuple):
@@ -42,9 +42,9 @@ def carried_matches(proprioception_BP: Tensor, task_BG: Tensor) -> Tensor:
     return torch.stack([(carried == task_BG[:, 1:3]).all(-1), (carried == task_BG[:, 3:5]).all(-1)], dim=-1).float()
 
 
-def inference_autocast(settings: EncoderSettings, device: torch.device) -> AbstractContextManager[object]:
-    """Where a network answers outside of training: over pixels in the precision that is fastest, over grids in float32."""
-    return autocast("float32" if settings.kind == "grid" else "auto", device)
+def inference_precision(settings: EncoderSettings, parameters: Iterable[nn.Parameter]) -> Precision:
+    """Of the network of these settings and parameters outside of training: over pixels what ``auto`` takes, over grids float32."""
+    return Precision("float32", "over grids") if settings.kind == "grid" else precision_of("auto", parameters)
 
 
 class PolicyNetwork(nn.Module):

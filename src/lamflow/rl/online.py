@@ -34,7 +34,7 @@ from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import ParameterGroup
 from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import autocast
+from lamflow.training.precision import PrecisionName, autocast, precision_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ def make_online_policy(
 
 
 class DecoderRefits:
-    """Labels the agent's transitions by the LAM's IDM, keeps a bounded number of them, and refits the policy's decoder on schedule."""
+    """Labels the agent's transitions by the LAM's IDM, keeps a bounded number of them, and refits the policy's decoder on schedule.
+
+    ``precision`` is that of the labels, in the setting of the LAM's training, and of the refits (``auto``).
+    """
 
     def __init__(
         self,
@@ -94,6 +97,11 @@ class DecoderRefits:
         self.policy, self.lam, self.settings, self.seed = policy, lam.eval(), settings, seed
         self.steps_a_rollout = steps_a_rollout
         self.num_rollouts = 0
+        assert policy.decoder is not None
+        self.precision = {
+            "labels": precision_of(lam.settings.training.precision, lam.parameters()),
+            "refits": precision_of("auto", policy.decoder.parameters()),
+        }
         width = policy.num_tokens or policy.decoder_inputs
         dtype = torch.int64 if policy.num_tokens else torch.float32
         self.buffer = LabelBuffer(settings.buffer_size, width, kind=settings.buffer, dtype=dtype, seed=seed)
@@ -104,10 +112,14 @@ class DecoderRefits:
         settings, env_steps = self.settings, self.num_rollouts * self.steps_a_rollout
         if env_steps > settings.last_fit:
             return
-        self.buffer.add(*label_experience(self.lam, experience, codes=bool(self.policy.num_tokens)))
+        self.buffer.add(*self._labelled(experience))
         due = env_steps <= settings.each_until or self.num_rollouts % settings.every == 0
         if env_steps >= settings.first_fit and due and len(self.buffer):
             self._refit()
+
+    def _labelled(self, experience: Experience) -> tuple[Tensor, Tensor]:
+        codes, precision = bool(self.policy.num_tokens), self.precision["labels"].name
+        return label_experience(self.lam, experience, codes=codes, precision=precision)
 
     def _refit(self) -> None:
         """A decoder from scratch; the training's random states are left as they were."""
@@ -124,6 +136,7 @@ class DecoderRefits:
                 learning_rate=settings.learning_rate,
                 warmup_steps=0,
                 log_every=steps,
+                precision=self.precision["refits"].name,
                 compile="off",
             ),
         )
@@ -139,15 +152,19 @@ class DecoderRefits:
         restore_random_states(states)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"num_rollouts": self.num_rollouts, "buffer": self.buffer.state_dict()}
+        precision = {name: precision.name for name, precision in self.precision.items()}
+        return {"num_rollouts": self.num_rollouts, "precision": precision, "buffer": self.buffer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.num_rollouts = state["num_rollouts"]
+        self.precision = {name: taken.resumed(state["precision"][name]) for name, taken in self.precision.items()}
         self.buffer.load_state_dict(state["buffer"])
 
 
 @torch.no_grad()
-def label_experience(lam: LatentActionModel, experience: Experience, *, codes: bool) -> tuple[Tensor, Tensor]:
+def label_experience(
+    lam: LatentActionModel, experience: Experience, *, codes: bool, precision: PrecisionName
+) -> tuple[Tensor, Tensor]:
     """Latents before quantisation float32 [M, D], or ``codes`` int64 [M, T], and the actions int64 [M] taken, of a rollout's transitions.
 
     Left out are those without a frame before (a rollout's first step) or after them (an episode's last step). On the first step of
@@ -161,7 +178,7 @@ def label_experience(lam: LatentActionModel, experience: Experience, *, codes: b
     parts = []
     for rows in inference_batches(torch.stack([before, steps, steps + 1, columns], dim=1)):
         windows = frames[rows[:, :3], rows[:, 3:]].to(device)
-        with autocast(lam.settings.training.precision, device):
+        with autocast(precision, device):
             latents = lam.label(windows)
         parts.append(latents.codes if codes else latents.continuous)
     return torch.cat(parts).cpu(), torch.from_numpy(experience.actions)[steps, columns]

@@ -22,20 +22,24 @@ from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import load_weights, read_model, save_model, seed_everything
 from lamflow.training.loop import Watched
 from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import autocast, default_device
+from lamflow.training.precision import autocast, default_device, precision_of
 
 VALIDATION_STREAM = 3_000_017
 """Offset of the seed of the levels on which a training is validated."""
 
 
 class PixelExpert:
-    """Acts by sampling from the policy of ``network``, or at random with probability ``epsilon``; deterministic in its seed."""
+    """Acts by sampling from the policy of ``network``, or at random with probability ``epsilon``; deterministic in its seed.
+
+    The network computes in the precision that ``auto`` takes on its device.
+    """
 
     def __init__(self, network: PixelActorCritic, *, epsilon: float, seed: int) -> None:
         self.network = network.eval()
         self.spec = network.spec
         self.epsilon = epsilon
         self._device = next(network.parameters()).device
+        self.precision = precision_of("auto", network.parameters())
         self._generator = torch.Generator().manual_seed(seed)
 
     @torch.inference_mode()
@@ -43,7 +47,7 @@ class PixelExpert:
         """Actions int64 [B] in frames uint8 [B, H, W, 3]."""
         batch, num_actions = len(frames), self.network.spec.num_actions
         if self.epsilon < 1:
-            with autocast("auto", self._device):
+            with autocast(self.precision.name, self._device):
                 log_probs, _ = self.network(torch.from_numpy(frames).to(self._device))
             actions = torch.multinomial(log_probs.exp().cpu(), 1, generator=self._generator)[:, 0]
         else:

@@ -29,7 +29,7 @@ from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.experience import CurvePoint, EpisodesBegun, Experience, Rollout
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.loop import Loss, Resumable, train
-from lamflow.training.precision import autocast
+from lamflow.training.precision import autocast, precision_of
 
 NUM_GROUPS = 2
 ADAM_EPSILON = 1e-5
@@ -44,8 +44,8 @@ class PpoLearner:
     bootstrapped with the value of its last observation where the simulator shows it (XLand). ``listen`` is told of each
     rollout's experience before the minibatches are served.
 
-    Its state (saved games, levels drawn, reward statistics) is the loop's ``companion``: with checkpoints between two rollouts an
-    interrupted and resumed training equals a straight one.
+    Its state (saved games, levels drawn, reward statistics, the precision in which it plays) is the loop's ``companion``: with
+    checkpoints between two rollouts an interrupted and resumed training equals a straight one.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class PpoLearner:
         self.network = network
         self.settings = settings
         self.device = next(network.parameters()).device
+        self._precision = precision_of(settings.precision, network.parameters())
         self._seed = seed
         self.curve: list[CurvePoint] = []
         group, spec = settings.num_envs // NUM_GROUPS, network.spec
@@ -189,6 +190,7 @@ class PpoLearner:
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "precision": self._precision.name,
             "games": [game.save() for game in self._games],
             "positions": [stream.position for stream in self._streams],
             "memories": [memory.state_dict() for memory in self._memories],
@@ -202,6 +204,7 @@ class PpoLearner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._precision = self._precision.resumed(state["precision"])
         self._present = [game.restore(saved) for game, saved in zip(self._games, state["games"], strict=True)]
         for stream, position in zip(self._streams, state["positions"], strict=True):
             stream.position = position
@@ -236,7 +239,7 @@ class PpoLearner:
     def _play(self) -> None:
         """Fill the rollout and its advantages."""
         settings, rollout = self.settings, self._rollout
-        with autocast(settings.precision, self.device):
+        with autocast(self._precision.name, self.device):
             for step in range(settings.num_steps):
                 for index, game in enumerate(self._games):
                     if step > 0:
@@ -332,7 +335,7 @@ class PpoLearner:
         """Play on with the trained policy, learning nothing, until every episode that began in a rollout has ended."""
         torch.manual_seed(self._seed)  # not to depend on how often the training was interrupted
         done = len(self.curve)
-        with autocast(self.settings.precision, self.device):
+        with autocast(self._precision.name, self.device):
             for index, game in enumerate(self._games):
                 while (self._began_in[self._slices[index]] < done).any():
                     game.send(self._answer(index)[3][:, 0].cpu().numpy())

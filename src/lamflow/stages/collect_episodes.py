@@ -18,6 +18,7 @@ from lamflow.envs.levels import SPLITS, Split, draw_levels
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import file_digest, record_provenance
+from lamflow.training.precision import Precision
 
 REFERENCE_STREAM = 1_000_003
 """Offset of the seed of the reference levels, so that they are not the first levels of the test episodes."""
@@ -25,12 +26,16 @@ REFERENCE_STREAM = 1_000_003
 
 @dataclass(frozen=True)
 class _Collection:
-    """Episodes to come, and the raw returns on the reference levels of the noise-free demonstrator and of random actions."""
+    """Episodes to come, and the raw returns on the reference levels of the noise-free demonstrator and of random actions.
+
+    ``precision``: that of the demonstrator's network, None where it is compiled with the simulator or there is none.
+    """
 
     episodes: Iterator[Episode]
     attributes: Mapping[str, Any]
     expert_returns: Sequence[float]
     random_returns: Sequence[float]
+    precision: Precision | None = None
 
 
 def collect_episodes(
@@ -66,6 +71,8 @@ def collect_episodes(
         f"Measure them on more than the {typed.reference_episodes} episodes of collection.reference_episodes, or train the demonstrator "
         "longer.",
     )
+    if collection.precision is not None:
+        print(f"demonstrator of {env}: precision {collection.precision}")
     with EpisodeWriter(output, spec=spec, split=split, attributes=attributes) as writer:
         for episode in collection.episodes:
             writer.append(episode)
@@ -76,6 +83,7 @@ def collect_episodes(
         inputs={"expert": Path(expert)},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[collection.precision],
     )
 
 
@@ -140,9 +148,10 @@ def _collect_procgen(
     def returns(epsilon: float) -> list[float]:
         return _returns(play_episodes(PixelExpert(network, epsilon=epsilon, seed=seed), reference, num_threads=threads))
 
+    demonstrator = PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed)
     return _Collection(
         episodes=play_episodes(
-            PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed),
+            demonstrator,
             levels,
             num_threads=threads,
             sticky=settings.sticky,
@@ -155,6 +164,7 @@ def _collect_procgen(
         },
         expert_returns=returns(0.0),
         random_returns=returns(1.0),
+        precision=demonstrator.precision,
     )
 
 

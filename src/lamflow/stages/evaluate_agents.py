@@ -67,6 +67,8 @@ def evaluate_agents(
         action_selection=rollouts.action_selection,
         seed=seed,
     )
+    if agent.precision is not None:
+        print(f"rollouts of {method} on {env}, seed {seed}: precision {agent.precision}")
     result = _play(env, agent, rollouts, CollectionSettings.model_validate(collection), seed)
     write_text(Path(output), _table(result, members, [env, method, seed], references))
     record_provenance(
@@ -76,6 +78,7 @@ def evaluate_agents(
         inputs={name: Path(path) for name, path in given.items() if path is not None},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[agent.precision],
     )
 
 

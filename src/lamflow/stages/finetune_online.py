@@ -129,6 +129,7 @@ def finetune_online(
             inputs=inputs,
             seed=seed,
             wall_seconds=time.monotonic() - started,
+            precision=[log.precision, *(refits.precision.values() if refits else ())],
         )
     remove_checkpoints(Path(state_dir))
 

@@ -38,10 +38,10 @@ def measure_expert(
     spec = environment_spec(env)
     network, metadata = read_pixel_expert(Path(expert), spec)
     levels = draw_levels(env, "test", episodes, seed + CARD_STREAM)
-    measured = {
-        name: _returns(PixelExpert(network, epsilon=epsilon, seed=seed), levels)
-        for name, epsilon in (("expert", 0.0), ("random", 1.0))
+    players = {
+        name: PixelExpert(network, epsilon=epsilon, seed=seed) for name, epsilon in (("expert", 0.0), ("random", 1.0))
     }
+    measured = {name: _returns(player, levels) for name, player in players.items()}
     card = _card(spec, metadata, {name: _interval(returns, seed) for name, returns in measured.items()}, published)
     card["episodes"] = episodes
     write_text(Path(output).with_name("returns.json"), json.dumps(card, indent=2) + "\n")
@@ -53,6 +53,7 @@ def measure_expert(
         inputs={"expert": Path(expert)},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[players["expert"].precision],
     )
 
 

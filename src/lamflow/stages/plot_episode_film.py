@@ -64,6 +64,7 @@ def plot_episode_film(
     goal = describe_goal(demonstrated.task[0]) if demonstrated.task.shape[1] else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
     films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
+    precision = []
     for agent in agents:
         members, player = load_agent(
             spec=environment_spec(env),
@@ -75,6 +76,7 @@ def plot_episode_film(
             action_selection=action_selection,
             seed=seed,
         )
+        precision.append(player.precision)
         budgets = [member.labels for member in members]
         index = budgets.index(str(shown_labels)) if str(shown_labels) in budgets else 0
         title = _title(agent["method"], members[index].labels)
@@ -94,6 +96,7 @@ def plot_episode_film(
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=precision,
     )
 
 

@@ -17,7 +17,7 @@ from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
 from lamflow.provenance import record_provenance
-from lamflow.training.precision import autocast
+from lamflow.training.precision import autocast, precision_of
 
 
 def relabel_splits(
@@ -39,11 +39,13 @@ def relabel_episodes(
 ) -> None:
     """Label every transition of the store ``episodes`` with the LAM at ``model``; writes a latent store, row by row beside it.
 
-    In the precision that the model was trained in. Memory is that of a few sections of the store: while one is labelled, the next
-    is read and the last is written.
+    In the precision that the setting of the model's training means here, which is printed. Memory is that of a few sections of the
+    store: while one is labelled, the next is read and the last is written.
     """
     started = time.monotonic()
     network = load_latent_action_model(Path(model), spec=environment_spec(env), lam=lam, seed=seed)
+    precision = precision_of(network.settings.training.precision, network.parameters())
+    print(f"relabelling of {episodes} by {lam} of {env}, seed {seed}: precision {precision}")
     quantizer = network.settings.quantizer
     store = EpisodeStore.open(episodes, env=env)
     data = EpisodeTensors.open(store, window_gib=0)
@@ -62,7 +64,7 @@ def relabel_episodes(
     ):
         written: list[Future[None]] = []
         for section in data.sections():
-            with autocast(network.settings.training.precision, data.device):
+            with autocast(precision.name, data.device):
                 labels = label_rows(network, section.data, section.rows)
             for future in written:
                 future.result()
@@ -76,6 +78,7 @@ def relabel_episodes(
         inputs={"model": Path(model), "episodes": Path(episodes)},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[precision],
     )
 
 

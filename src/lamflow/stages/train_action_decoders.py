@@ -28,6 +28,7 @@ from lamflow.policies.members import (
     save_members,
 )
 from lamflow.provenance import file_digest, record_provenance
+from lamflow.training.precision import Precision, precision_of
 
 
 def train_action_decoders(
@@ -78,10 +79,10 @@ def train_action_decoders(
             inputs["policy"] = Path(policy)
             features = _observed(store, Path(policy), method, seed, rows)
             metadata["policy_sha256"] = file_digest(Path(policy))
-        weights = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
+        weights, precision = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):
         data = EpisodeTensors.open(store, window_gib=typed.decoder.training.window_gib)
-        weights = [
+        labellers = [
             fit_action_labeller(
                 settings=typed.inverse_dynamics,
                 symmetry=typed.symmetry,
@@ -90,13 +91,17 @@ def train_action_decoders(
                 data=data,
                 rows=part,
                 seed=member,
-            ).state_dict()
+            )
             for part, member in zip(rows, seeds, strict=True)
         ]
+        weights = [labeller.state_dict() for labeller in labellers]
+        precision = precision_of(typed.decoder.training.precision, labellers[0].parameters())
         metadata["symmetry"] = typed.symmetry
         metadata["network"] = typed.inverse_dynamics.model_dump(mode="json")
     else:
         raise ValueError(f"method {method!r} of kind {typed.kind!r} has no decoders")
+    if precision is not None:
+        print(f"decoders of {method} on {env}, seed {seed}: precision {precision}")
     save_members(Path(output), members, weights, metadata)
     record_provenance(
         Path(output),
@@ -105,6 +110,7 @@ def train_action_decoders(
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[precision],
     )
 
 
@@ -126,30 +132,30 @@ def _latent_decoders(
     rows: Sequence[Tensor],
     features: Sequence[Tensor],
     seeds: Sequence[int],
-) -> list[dict[str, Tensor]]:
+) -> tuple[list[dict[str, Tensor]], Precision | None]:
+    """The weights of each member's decoder, and the precision that they were trained in; a table needs none."""
     actions, num_codes = torch.from_numpy(arrays.actions), latents.codebook_size or 0
     column = latents.rows("codes" if settings.target == "codes" else "latents")
     inputs = [torch.from_numpy(column.read_rows(part.numpy())) for part in rows]
     if settings.decoder.kind == "dictionary":
         assert settings.target == "codes" and latents.num_tokens == 1
-        return [
-            {
-                "table": code_action_table(
-                    codes[:, 0],
-                    actions[part],
-                    num_codes=num_codes,
-                    num_actions=spec.num_actions,
-                    smoothing=settings.decoder.smoothing,
-                )
-            }
+        tables = [
+            code_action_table(
+                codes[:, 0],
+                actions[part],
+                num_codes=num_codes,
+                num_actions=spec.num_actions,
+                smoothing=settings.decoder.smoothing,
+            )
             for codes, part in zip(inputs, rows, strict=True)
         ]
+        return [{"table": table} for table in tables], None
     if settings.target == "codes":
         inputs = [code_one_hot(codes, num_codes) for codes in inputs]
     inputs = [torch.cat([values, beside], dim=1) for values, beside in zip(inputs, features, strict=True)]
-    return [
-        fit_mlp_decoder(
-            values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member
-        ).state_dict()
+    networks = [
+        fit_mlp_decoder(values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member)
         for values, part, member in zip(inputs, rows, seeds, strict=True)
     ]
+    precision = precision_of(settings.decoder.training.precision, networks[0].parameters())
+    return [network.state_dict() for network in networks], precision

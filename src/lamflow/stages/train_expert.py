@@ -65,6 +65,7 @@ def train_expert(
         inputs={"shipped": Path(shipped)} if shipped else {},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[metrics.precision],
     )
     if state_dir:
         remove_checkpoints(Path(state_dir))

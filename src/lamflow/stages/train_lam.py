@@ -100,6 +100,7 @@ def train_lam(
         inputs={"train": Path(train), "validation": Path(validation)},
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=[log.precision],
     )
     remove_checkpoints(Path(state_dir))
     print(f"{title}: {verdict_of(log.latest('validation'))}")

@@ -111,7 +111,7 @@ def train_policy(
         method=method,
         seed=seed,
     )
-    collected, weights = MetricsLog(), []
+    collected, weights, precisions = MetricsLog(), [], []
     for index, task in enumerate(tasks):
         log = MetricsLog(log_settings, _tracked_member(job, task.member, (index, len(tasks))))
         network = clone(
@@ -129,6 +129,7 @@ def train_policy(
             head=task.head,
         )
         log.finish()
+        precisions.append(log.precision)
         weights.append({name: tensor.cpu() for name, tensor in network.state_dict().items()})
         collected.rows += log.rows if index == 0 else []
     if not is_main():
@@ -145,6 +146,7 @@ def train_policy(
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,
+        precision=precisions,
     )
     remove_checkpoints(Path(state_dir))
 

@@ -19,7 +19,7 @@ from lamflow.training.compilation import compiled, compiles
 from lamflow.training.interruption import Request, TrainingInterrupted, stop_requests
 from lamflow.training.meters import LossMeter
 from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import autocast
+from lamflow.training.precision import Precision, autocast, precision_of
 from lamflow.training.processes import (
     alone,
     any_process,
@@ -102,9 +102,10 @@ class _Objective(nn.Module):
 class _Run:
     """What a run consists of besides its settings. The schedule and the batches are functions of ``step``."""
 
-    PARTS: ClassVar = ("step", "module", "optimizer", "random", "metrics", "meter", "best", "companion")
+    PARTS: ClassVar = ("step", "precision", "module", "optimizer", "random", "metrics", "meter", "best", "companion")
     """Of its state."""
 
+    precision: Precision
     module: nn.Module
     optimizer: torch.optim.Optimizer
     metrics: MetricsLog
@@ -117,6 +118,7 @@ class _Run:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "precision": self.precision.name,
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": random_states(),
@@ -135,6 +137,7 @@ class _Run:
         self.best = state["best"]
         if self.companion:
             self.companion.load_state_dict(state["companion"])
+        self.precision = self.precision.resumed(state["precision"])
         self.step = state["step"]
 
     def can_stop(self) -> bool:
@@ -165,11 +168,11 @@ def train(
 
     ``batch_at`` must give its batch as a function of the step alone, and both may use torch's generators, whose states are
     checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``loss`` runs in the autocast
-    precision of the settings, ``batch_at`` does not. ``validate`` answers held-out
-    metrics, of which the best value of ``watched`` is kept. A ``batch_at`` that has a state of its own (a simulator, running
-    statistics) gives it as ``companion``. With ``groups``, which hold all that is trained, each has its own learning rate; the
-    others have ``learning_rate_at``'s. The training ends early when ``finished`` (a function of what is checkpointed) says so,
-    asked where a checkpoint could be written.
+    precision of the settings, ``batch_at`` does not; what ``auto`` takes when the training begins is checkpointed, so that it stays on
+    another processor, and kept as ``metrics.precision``. ``validate`` answers held-out metrics, of which the best value of ``watched``
+    is kept. A ``batch_at`` that has a state of its own (a simulator, running statistics) gives it as ``companion``. With ``groups``,
+    which hold all that is trained, each has its own learning rate; the others have ``learning_rate_at``'s. The training ends early
+    when ``finished`` (a function of what is checkpointed) says so, asked where a checkpoint could be written.
 
     With ``state_dir``, the last checkpoints lie there (see ``CheckpointFolder``); those whose ``identity`` differs are not resumed.
     Raises TrainingDiverged when a loss or gradient is not finite: at its step on a CPU, on a GPU at the next step that is
@@ -185,7 +188,8 @@ def train(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    run = _Run(module, optimizer, metrics, LossMeter(device), companion, finished)
+    precision = precision_of(settings.precision, module.parameters())
+    run = _Run(precision, module, optimizer, metrics, LossMeter(device), companion, finished)
     folder = CheckpointFolder(state_dir, identity) if state_dir else None
     if folder:
         folder.resume(run.load_state_dict, parts=_Run.PARTS)
@@ -200,7 +204,9 @@ def train(
         disable=not title or not is_main() or not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
+    metrics.precision = run.precision
     lines = ProgressLines(title if is_main() else "", settings, run.step)
+    lines.begin(run.precision)
     with stop_requests() as request:
         while not run.is_done(settings):
             for group, tuned in zip(groups, optimizer.param_groups, strict=True):
@@ -208,7 +214,7 @@ def train(
             # Outside of autocast, which keeps the weights that it has lowered until it ends: those of a batch that was made
             # without gradients (a rollout) would have none in the loss, and a training within would not see its own steps.
             batch = batch_at(run.step)
-            with autocast(settings.precision, device):
+            with autocast(run.precision.name, device):
                 total, terms = objective(batch)
             optimizer.zero_grad(set_to_none=True)
             backward(total)
@@ -227,7 +233,7 @@ def train(
                     lines.tell(run.step, means)
             if validate is not None and (last or run.step % settings.validate_every == 0):
                 run.meter.check()
-                _validate(run, validate, watched, settings, device)
+                _validate(run, validate, watched, device)
             stopping = any_process(request.signal is not None) and run.can_stop()
             if folder and (stopping or last or run.step % settings.checkpoint_every == 0):
                 run.meter.check()
@@ -250,14 +256,13 @@ def _validate(
     run: _Run,
     validate: Callable[[], dict[str, float]],
     watched: Watched | None,
-    settings: TrainingSettings,
     device: torch.device,
 ) -> None:
     """Validation leaves no trace in the training: mode and random states are put back. One process does it, the others wait."""
     if is_main():
         states = random_states()
         run.module.eval()
-        with alone(), torch.no_grad(), autocast(settings.precision, device):
+        with alone(), torch.no_grad(), autocast(run.precision.name, device):
             values = validate()
         run.metrics.log(run.step, "validation", values)
         if watched and (run.best is None or watched.improves(values[watched.name], run.best[0])):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lamflow.config import LoggingSettings
 from lamflow.provenance import write_text
+from lamflow.training.precision import Precision
 from lamflow.training.processes import is_main
 from lamflow.training.tracking import TrackedRun, Tracker
 
@@ -22,11 +23,13 @@ class MetricsLog:
     """Collects rows in memory; the training loop keeps them in its checkpoints, so that a resumed run has them all.
 
     With ``settings.wandb`` the rows also go to Weights & Biases as ``run``; of several processes, those of the main one. Rows that
-    a checkpoint brought back go there first, so that what an interrupted attempt had not sent is not missing.
+    a checkpoint brought back go there first, so that what an interrupted attempt had not sent is not missing. ``precision`` is what
+    the training computes in, None before it begins.
     """
 
     def __init__(self, settings: LoggingSettings | None = None, run: TrackedRun | None = None) -> None:
         self.rows: list[Row] = []
+        self.precision: Precision | None = None
         self._num_sent = 0
         self._tracker: Tracker | None = None
         if settings is not None and settings.wandb and run is not None and is_main():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lamflow.config import TrainingSettings
 from lamflow.training.meters import NORM
+from lamflow.training.precision import Precision
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -22,6 +23,11 @@ class ProgressLines:
         self._settings = settings
         self._first_step = first_step
         self._started = self._last_line = time.monotonic()
+
+    def begin(self, precision: Precision) -> None:
+        """Say what ``precision: auto`` took, and why."""
+        if self._title and self._settings.precision == "auto":
+            print(f"{self._title}: precision {precision}", flush=True)
 
     def tell(self, step: int, metrics: Mapping[str, float]) -> None:
         """Say how far the training is after ``step`` steps, unless that was said less than ``SECONDS_BETWEEN_LINES`` ago."""
