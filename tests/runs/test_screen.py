@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lamflow.runs import job_states
+from lamflow.runs.driver import LOCK
 from lamflow.runs.job_states import RunStatus, State, marked_incomplete, run_status
 from lamflow.runs.plan import Driver, Plan, RunJob
 from lamflow.runs.progress import main
@@ -210,6 +211,19 @@ def test_a_driver_that_is_a_slurm_job_lives_as_long_as_that(folder: Folder) -> N
     assert "can only be seen there; its log last changed" in shown(run_status(other))
 
 
+@pytest.mark.parametrize(
+    ("pid", "silent", "alive"), [(7, 60, True), (7, 130, False), (8, 1, False)], ids=["lives", "silent", "succeeded"]
+)
+def test_a_driver_on_another_host_lives_as_long_as_it_shows_life(
+    folder: Folder, pid: int, silent: float, alive: bool
+) -> None:
+    plan = folder.plan(job(0), host="elsewhere", pid=7)
+    folder.write(str(LOCK), json.dumps({"pid": pid, "host": "elsewhere"}), minutes_ago=silent / 60)
+    assert run_status(plan).alive is alive
+    folder.write(str(LOCK), "")
+    assert run_status(plan).alive is False, "it has ended in order"
+
+
 # The screen -----------------------------------------------------------------------------------------------------------
 
 
@@ -360,6 +374,18 @@ def test_a_run_that_is_being_stopped_says_so(folder: Folder) -> None:
     assert shown(run_status(plan)).endswith("is alive, and stops as it was asked to.")
 
 
+def test_a_run_without_events_says_what_it_is_guessed_from(folder: Folder) -> None:
+    plan = folder.plan(job(0), job(1))
+    folder.write("results/tiny/train_lam/0")
+    folder.path.joinpath(EVENTS).unlink()
+    run = run_status(plan)
+    assert states(run) == [State.DONE, State.WAITING]
+    assert (
+        f"{EVENTS} cannot be read: what runs and what has failed is guessed from files and from Slurm's queue."
+        in shown(run)
+    )
+
+
 def test_a_crash_is_quoted_and_the_same_command_goes_on_whatever_lock_is_left(folder: Folder) -> None:
     plan = folder.plan(job(0), **DEAD)
     folder.log.write_text("Traceback (most recent call last):\nNotADirectoryError: [Errno 20] Not a directory: 'x'\n")
@@ -380,6 +406,24 @@ def test_the_command_shows_the_newest_run_of_the_folder(
     monkeypatch.chdir(folder.path)
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("results/tiny: 0 of 1 jobs done")
+
+
+def test_the_command_shows_all_runs_that_go_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = folder.plan(job(0), **DEAD).model_dump_json()
+    folder.write("results/dead/plan.json", newest, minutes_ago=4)
+    folder.write("results/living/plan.json", folder.plan(job(0), job(1)).model_dump_json(), minutes_ago=3)
+    folder.write("results/tiny/plan.json", newest)
+    monkeypatch.chdir(folder.path)
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.startswith("results/")] == [
+        line for line in shown.splitlines() if " jobs done, " in line
+    ]
+    living, tiny = shown.split("\n\n\n")
+    assert living.startswith("results/living: 0 of 2 jobs done") and living.endswith("is alive.")
+    assert tiny.startswith("results/tiny: 0 of 1 jobs done") and "is dead" in tiny
 
 
 def test_watching_ends_with_the_run(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Snakemake's logger plugin `lamflow`: in every run events are noted, and unreadable configuration files are refused before Snakemake reads them."""
+"""Snakemake's logger plugin `lamflow`: every run notes its events, and unreadable configuration files are refused early."""
 
 import json
 import os

@@ -150,3 +150,12 @@ def test_ctrl_c_cancels_what_is_being_submitted_and_submits_no_more(start: Start
 def test_settings_without_a_meaning_are_refused(start: Start) -> None:
     said = said_by(start("a", "--quick-status-command=sacct"), fails=True)
     assert "--lamflow-status-command has no meaning here; leave it out." in said and "Traceback" not in said
+
+
+def test_snakemakes_own_executor_is_refused_with_advice(checkout: Path, slurm: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--executor=slurm", "--jobs=1", "--configfile=config/tiny.yaml"]
+    environment = os.environ | {"PATH": f"{slurm / 'bin'}:{os.environ['PATH']}", "FAKE_SLURM": str(slurm)}
+    run = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "take --executor lamflow, which is that executor without this fault" in run.stderr
+    assert jobs_of(slurm) == []
