@@ -109,3 +109,13 @@ def test_a_checkout_runs_where_lamflow_is_not_installed(checkout: Path) -> None:
     run = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     assert "This was a dry-run" in run.stdout + run.stderr
+
+
+def test_a_copied_checkout_is_run_by_its_own_code(
+    checkout: Path, snakemake: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with checkout.joinpath("src/lamflow/config_yaml.py").open("a") as module:
+        module.write("\n\ndef check_files(paths):\n    raise ValueError(f'checked by {__file__}')\n")
+    result = snakemake(checkout, "--dry-run", "--configfile=config/tiny.yaml")
+    assert result.returncode == 1
+    assert f"Error: checked by {checkout}" in result.stdout
