@@ -196,11 +196,14 @@ class Executor(slurm.Executor):
 
     def cancel(self) -> None:
         """Cancel the jobs, those too that are being submitted or asked about in this moment."""
+        from lamflow.runs.slurm_queue import cancel
+
         self.stopping.set()
         with self.lock:
             known = {job.external_jobid for job in self.active_jobs}
         super().cancel()
-        self.cancel_jobs([job for job in self.active_jobs if job.external_jobid not in known])
+        for job_id in {job.external_jobid for job in self.active_jobs} - known:
+            cancel(job_id)
 
     def shutdown(self) -> None:
         self.stopping.set()

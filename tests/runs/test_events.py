@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from lamflow.runs.events import (
     EventFile,
     RunEvents,
     begin,
-    end,
     note,
     note_record,
     parse_events,
@@ -50,7 +49,7 @@ CLUSTER = [job(0, submitted_as=GROUP, attempts=2), job(1, submitted_as=GROUP, at
 
 
 @pytest.fixture
-def noted(tmp_path: Path) -> Iterator[Callable[[Sequence[RunJob]], RunEvents]]:
+def noted(tmp_path: Path) -> Callable[[Sequence[RunJob]], RunEvents]:
     """What is read of that which the test has noted."""
     path = begin(tmp_path / "results" / "tiny")
 
@@ -59,8 +58,7 @@ def noted(tmp_path: Path) -> Iterator[Callable[[Sequence[RunJob]], RunEvents]]:
         assert found is not None
         return found
 
-    yield read
-    end()
+    return read
 
 
 def started(number: int) -> None:
@@ -127,7 +125,7 @@ def test_a_retried_job_keeps_its_failures(noted: Callable[..., RunEvents]) -> No
     run_locally()
     assert last_events(noted(RETRIED))[0] is Event.RESTARTED
     run_locally()
-    end()
+    note("ended")
     found = noted(RETRIED)
     assert last_events(found)[0] is Event.FAILED
     assert len(found.jobs[0].failures) == 2
@@ -202,12 +200,6 @@ def test_unknown_lines_and_missing_events_say_nothing(tmp_path: Path) -> None:
     garbled = parse_events([f"{line}\n" for line in lines], LOCAL)
     assert not any(known.last for known in garbled.jobs.values()) and not garbled.submissions
     assert read_events(tmp_path / "absent.jsonl", LOCAL) is None
-
-
-def test_outside_of_a_run_nothing_is_noted(noted: Callable[..., RunEvents]) -> None:
-    end()
-    note("stopping")
-    assert noted(LOCAL).ended and not noted(LOCAL).stopping
 
 
 def test_a_full_disk_ends_no_run_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

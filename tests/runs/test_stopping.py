@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.runs.events import begin, end
+from lamflow.runs.events import begin
 from lamflow.runs.stopping import note_stopping
 
 pytestmark = pytest.mark.usefixtures("signals_are_heard")
@@ -133,6 +133,5 @@ def test_signals_that_snakemake_answers_itself_are_noted_and_passed_on(tmp_path:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, interrupt)
-        end()
     assert received == [signal.SIGTERM]
     assert '"stopping"' in events.read_text()

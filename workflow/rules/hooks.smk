@@ -50,7 +50,7 @@ onstart:
 
 
 onsuccess:
-    events.end()
+    events.note("ended")
     lam_table = Path("results", EXPERIMENT.experiment, "summary", "lams.csv")
     if lam_table.exists():
         # Imported here alone: it reads tables by pandas.
@@ -63,7 +63,7 @@ onsuccess:
 
 
 onerror:
-    events.end()
+    events.note("ended")
     # Jobs that still run were stopped by somebody, who does not wait for a report.
     if workflow.scheduler.failed and not workflow.scheduler.running:
         results = Path("results", EXPERIMENT.experiment)

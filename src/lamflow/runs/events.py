@@ -68,16 +68,9 @@ def begin(results: Path) -> Path:
 
 
 def note(event: str, **facts: object) -> None:
-    """Add an event of the run that this process drives; nothing happens outside of ``begin`` and ``end``."""
+    """Add an event of the run that this process drives; nothing happens before ``begin``."""
     if _of_this_process is not None:
         _of_this_process.note(event, **facts)
-
-
-def end() -> None:
-    """Note that the run has come to its end, and no more."""
-    global _of_this_process
-    note("ended")
-    _of_this_process = None
 
 
 def note_record(record: logging.LogRecord) -> None:
