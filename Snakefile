@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # The checkout's own package comes first, in this process and, through the environment, in the jobs: the workflow runs
-# without an installed lamflow, and a copied checkout never runs another one's code.
+# without an installed lamflow (on Slurm its executor plugin must be), and a copied checkout never runs another one's code.
 SOURCES = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCES)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")])))

@@ -15,7 +15,15 @@ import psutil
 import pytest
 
 from lamflow.runs import driver
-from lamflow.runs.driver import JOB_NAME, LOCK, SNAKEMAKE_LOCKS, clear_stale_locks, end_local_orphans, take_folder
+from lamflow.runs.driver import (
+    JOB_NAME,
+    LOCK,
+    SNAKEMAKE_LOCKS,
+    clear_stale_locks,
+    end_local_orphans,
+    shows_life,
+    take_folder,
+)
 
 HOLD = """
 import sys
@@ -155,6 +163,15 @@ def test_a_driver_shows_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         time.sleep(0.01)
     lock.close()
     assert time.time() - tmp_path.joinpath(LOCK).stat().st_mtime < 60
+
+
+def test_a_driver_of_another_host_shows_life_or_not(tmp_path: Path) -> None:
+    assert shows_life(tmp_path, pid=1, host="login2") is None
+    write_holder(tmp_path, host="login2", pid=1, silent=60)
+    assert shows_life(tmp_path, pid=1, host="login2") is True
+    assert shows_life(tmp_path, pid=1, host="login3") is False
+    tmp_path.joinpath(LOCK).write_text("{")
+    assert shows_life(tmp_path, pid=1, host="login2") is None
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ class Job:
     needs: list[Job] = field(default_factory=list)
     group: Any = None
     is_local: bool = False
+    restart_times: int = 1
 
     @property
     def rule(self) -> SimpleNamespace:
@@ -57,7 +58,7 @@ class Graph:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A results folder with the plan of three jobs, two of them in a group, and of a target rule."""
-    group = SimpleNamespace(jobid="5b0591af")
+    group = SimpleNamespace(jobid="5b0591af", restart_times=2)
     episodes = Job("collect_episodes", ["train.zarr"], {"experiment": "tiny", "env": "maze", "split": "train"})
     lam = Job("train_lam", ["model"], {"experiment": "tiny", "env": "maze", "seed": 0}, [episodes], group)
     latents = Job("relabel_episodes", ["latents.zarr"], {"env": "maze", "seed": 0}, [episodes, lam], group)
@@ -66,6 +67,7 @@ def results(tmp_path: Path) -> Path:
     write_plan(
         folder / "plan.json",
         Graph(episodes, lam, latents, target),
+        events=Path("results/tiny/events/run.jsonl"),
         snakemake_logs=["/somewhere/run.log"],
         slurm_job="17",
         folder=tmp_path,
@@ -79,7 +81,9 @@ def test_a_plan_holds_the_jobs_that_write_files_and_what_they_need(results: Path
     assert [job.needed for job in plan.jobs] == [False, True, True]
     assert [job.needs for job in plan.jobs] == [[], [0], [0, 1]]
     assert [job.submitted_as for job in plan.jobs] == ["0", "5b0591af", "5b0591af"]
+    assert [job.attempts for job in plan.jobs] == [2, 3, 3]
     assert plan.folder == results.parents[1]
+    assert plan.events == Path("results/tiny/events/run.jsonl")
     assert plan.snakemake_log == Path("/somewhere/run.log")
 
 

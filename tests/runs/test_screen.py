@@ -1,8 +1,9 @@
-"""The progress of a run as people see it, from plans, logs and queues of every kind."""
+"""The progress of a run as people see it, from plans, events and queues of every kind."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from lamflow.runs import job_states
+from lamflow.runs.driver import LOCK
 from lamflow.runs.job_states import RunStatus, State, marked_incomplete, run_status
 from lamflow.runs.plan import Driver, Plan, RunJob
 from lamflow.runs.progress import main
@@ -20,6 +22,7 @@ from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable
 from lamflow.runs.slurm_reasons import remedy
 
 ENV = "xland-r1-9x9"
+EVENTS = "results/tiny/events/run.jsonl"
 DEAD = {"ticks": 1}
 """Of a driver whose number another process has."""
 
@@ -34,6 +37,7 @@ def job(number: int, rule: str = "train_lam", seed: int | None = 0, **changes: A
         "log": f"results/tiny/logs/{number}.log",
         "needed": True,
         "local": True,
+        "attempts": 1,
         "submitted_as": str(number),
         "needs": [],
     }
@@ -41,7 +45,7 @@ def job(number: int, rule: str = "train_lam", seed: int | None = 0, **changes: A
 
 
 class Folder:
-    """A folder in which a run goes on: its plan, its files, and Snakemake's log."""
+    """A folder in which a run goes on: its plan, its events, its files, and Snakemake's log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,11 +54,17 @@ class Folder:
         self.results.mkdir(parents=True)
         self.log.parent.mkdir(parents=True)
         self.log.write_text("Building DAG of jobs...\n")
+        self.note({"event": "began"})
+
+    def note(self, *noted: dict[str, Any]) -> None:
+        """Let these be the run's events."""
+        self.write(EVENTS, "".join(f"{json.dumps(event)}\n" for event in noted))
 
     def plan(self, *jobs: RunJob, **driver: Any) -> Plan:
         this = Driver.this_process(slurm_job=None).model_copy(update=driver)
         plan = Plan(
             folder=self.path,
+            events=Path(EVENTS),
             snakemake_log=self.log,
             started=datetime.now().astimezone() - timedelta(minutes=3),
             driver=this,
@@ -97,32 +107,29 @@ def shown(run: RunStatus, **look: bool) -> str:
     return screen(run, Path("results/tiny"), datetime.now().astimezone(), Look(**look))
 
 
-def submitted(number: int, slurm_id: int) -> str:
-    return f"Job {number}: Something\nJob {number} has been submitted with SLURM jobid {slurm_id} (log: /logs/{slurm_id}.log).\n"
+def started(number: int) -> dict[str, Any]:
+    return {"event": "started", "job": number}
 
 
-FAILED = """\
-Error in rule train_lam:
-    message: {message}
-    jobid: {number}
-    log: results/tiny/logs/{number}.log (check log file(s) for error details)
-"""
+def finished(number: int) -> dict[str, Any]:
+    return {"event": "finished", "job": number}
+
+
+def failed(number: int, message: str = "", **facts: Any) -> dict[str, Any]:
+    return {"event": "failed", "job": number, "message": message, "logs": [f"results/tiny/logs/{number}.log"]} | facts
+
+
+def submitted(number: int, slurm_id: int) -> list[dict[str, Any]]:
+    log = f"/logs/{slurm_id}.log"
+    return [started(number), {"event": "submitted", "job": str(number), "slurm_id": str(slurm_id), "log": log}]
 
 
 # States ---------------------------------------------------------------------------------------------------------------
 
 
 def test_jobs_of_a_run_on_this_machine(folder: Folder) -> None:
-    plan = folder.plan(job(0, needed=False), job(1), job(2), job(3), job(4), job(5))
-    folder.log.write_text(
-        "Job 1: Something\nFinished jobid: 1 (Rule: train_lam)\n"
-        "Job 2: Something\n"
-        "Job 3: Something\n"
-        f"{FAILED.format(message='None', number=3)}"
-        "Job 4: Something\n"
-        f"{FAILED.format(message='None', number=4)}"
-        "Trying to restart job 4.\n"
-    )
+    plan = folder.plan(job(0, needed=False), job(1), job(2), job(3), job(4, attempts=2), job(5))
+    folder.note(started(1), finished(1), started(2), started(3), failed(3), started(4), failed(4))
     expected = [State.DONE, State.DONE, State.RUNNING, State.FAILED, State.WAITING, State.WAITING]
     assert states(run_status(plan)) == expected
 
@@ -136,8 +143,7 @@ def test_outputs_count_when_they_are_of_this_run_and_not_marked(folder: Folder) 
     assert states(run_status(plan)) == [State.DONE, State.WAITING, State.WAITING]
 
 
-def test_without_a_word_in_the_log_a_marked_output_is_being_written(folder: Folder) -> None:
-    """As with `--quiet all`, or when Snakemake words its log otherwise."""
+def test_without_an_event_a_marked_output_is_being_written(folder: Folder) -> None:
     plan = folder.plan(job(0), job(1), job(2))
     folder.mark("results/tiny/train_lam/0")
     folder.mark("results/tiny/train_lam/1", minutes_ago=60)
@@ -153,7 +159,7 @@ def test_marks_of_long_paths_are_put_together(folder: Folder) -> None:
 
 def test_jobs_on_slurm_are_where_squeue_says(folder: Folder) -> None:
     plan = folder.plan(*(job(number, local=False) for number in range(5)))
-    folder.log.write_text("".join(submitted(number, 10 + number) for number in range(4)) + "Job 4: Something\n")
+    folder.note(*(event for number in range(4) for event in submitted(number, 10 + number)), started(4))
     queue = [
         folder.queued(10, "RUNNING"),
         folder.queued(11),
@@ -164,7 +170,7 @@ def test_jobs_on_slurm_are_where_squeue_says(folder: Folder) -> None:
     assert "reached its time limit; Snakemake will see it within minutes" in shown(run)
 
 
-def test_a_slurm_job_that_the_log_does_not_tell_of_is_known_by_its_comment(folder: Folder) -> None:
+def test_a_slurm_job_of_which_no_event_tells_is_known_by_its_comment(folder: Folder) -> None:
     plan = folder.plan(job(0, local=False), **DEAD)
     queue = [folder.queued(7, "RUNNING", comment=f"rule_train_lam_wildcards_tiny_{ENV}_lapo_0")]
     assert states(run_status(plan, lambda _: queue)) == [State.RUNNING]
@@ -172,7 +178,7 @@ def test_a_slurm_job_that_the_log_does_not_tell_of_is_known_by_its_comment(folde
 
 def test_jobs_of_a_dead_driver_wait_unless_slurm_runs_them(folder: Folder) -> None:
     plan = folder.plan(job(0, local=False), job(1, local=False), job(2), **DEAD)
-    folder.log.write_text(submitted(0, 10) + submitted(1, 11) + "Job 2: Something\n")
+    folder.note(*submitted(0, 10), *submitted(1, 11), started(2))
     run = run_status(plan, lambda _: [folder.queued(10, "RUNNING")])
     assert states(run) == [State.RUNNING, State.WAITING, State.WAITING]
     text = shown(run)
@@ -185,7 +191,7 @@ def test_a_silent_squeue_leaves_the_rest_to_be_shown(folder: Folder) -> None:
         raise SlurmUnreachable("squeue: Unable to contact slurm controller")
 
     plan = folder.plan(job(0, local=False), job(1, local=False))
-    folder.log.write_text("Finished jobid: 0 (Rule: train_lam)\n" + submitted(1, 11))
+    folder.note(finished(0), *submitted(1, 11))
     run = run_status(plan, refuse)
     assert states(run) == [State.DONE, State.UNKNOWN]
     assert "Slurm does not answer: squeue: Unable to contact slurm controller" in shown(run)
@@ -205,6 +211,19 @@ def test_a_driver_that_is_a_slurm_job_lives_as_long_as_that(folder: Folder) -> N
     assert "can only be seen there; its log last changed" in shown(run_status(other))
 
 
+@pytest.mark.parametrize(
+    ("pid", "silent", "alive"), [(7, 60, True), (7, 130, False), (8, 1, False)], ids=["lives", "silent", "succeeded"]
+)
+def test_a_driver_on_another_host_lives_as_long_as_it_shows_life(
+    folder: Folder, pid: int, silent: float, alive: bool
+) -> None:
+    plan = folder.plan(job(0), host="elsewhere", pid=7)
+    folder.write(str(LOCK), json.dumps({"pid": pid, "host": "elsewhere"}), minutes_ago=silent / 60)
+    assert run_status(plan).alive is alive
+    folder.write(str(LOCK), "")
+    assert run_status(plan).alive is False, "it has ended in order"
+
+
 # The screen -----------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +233,7 @@ def test_the_table_counts_jobs_by_environment_seed_and_stage(folder: Folder) -> 
         *(job(number, seed=number % 2) for number in range(1, 5)),
         job(5, "summarise", wildcards={"experiment": "tiny"}),
     )
-    folder.log.write_text("Job 1: Something\nFinished jobid: 2 (Rule: train_lam)\n")
+    folder.note(started(1), finished(2))
     lines = shown(run_status(plan)).splitlines()
     assert lines[0].startswith("results/tiny: 2 of 6 jobs done, 1 running, 3 waiting; 3 min since")
     assert [" ".join(line.split()) for line in lines[2:7]] == [
@@ -244,7 +263,7 @@ def test_colours_do_not_move_columns(folder: Folder) -> None:
 
 def test_running_trainings_show_their_last_line(folder: Folder) -> None:
     plan = folder.plan(job(0), job(1, seed=1))
-    folder.log.write_text("Job 0: Something\nJob 1: Something\n")
+    folder.note(started(0), started(1))
     folder.write(
         "results/tiny/logs/0.log",
         f"resumed from step 20 of x.pt\nlapo on {ENV}, seed 0: step 200 of 600: loss/total 0.5 (99 samples/s, 9 s left)\n"
@@ -257,11 +276,10 @@ def test_running_trainings_show_their_last_line(folder: Folder) -> None:
 
 def test_a_failure_shows_its_cause_its_log_and_what_waits_for_it(folder: Folder) -> None:
     plan = folder.plan(
-        job(0), job(1, "relabel_episodes", needs=[0]), job(2, "train_policy", needs=[1]), job(3, needs=[])
+        job(0, attempts=2), job(1, "relabel_episodes", needs=[0]), job(2, "train_policy", needs=[1]), job(3, needs=[])
     )
     folder.write("results/tiny/logs/0.log", "Traceback\n  File\nValueError: no episodes\n")
-    failed = "Command 'python x.py' returned non-zero exit status 1.\n" + FAILED.format(message="None", number=0)
-    folder.log.write_text(f"{failed}Trying to restart job 0.\nJob 0: Something\n{failed}")
+    folder.note(failed(0, exit_status=1), started(0), failed(0, exit_status=1))
     text = shown(run_status(plan))
     assert f"  train_lam {ENV} lapo seed 0: attempt 2 failed (exit status 1)\n" in text
     assert "    results/tiny/logs/0.log ends with\n      ValueError: no episodes\n" in text
@@ -271,24 +289,24 @@ def test_a_failure_shows_its_cause_its_log_and_what_waits_for_it(folder: Folder)
 def test_a_failure_without_a_log_of_this_run_is_still_shown(folder: Folder) -> None:
     plan = folder.plan(job(0), **DEAD)
     folder.write("results/tiny/logs/0.log", "ValueError: of an earlier run\n", minutes_ago=60)
-    folder.log.write_text(FAILED.format(message="None", number=0))
+    folder.note(failed(0))
     assert f"train_lam {ENV} lapo seed 0: attempt 1 failed\n    There is no log of it." in shown(run_status(plan))
 
 
 def test_retried_jobs_say_why_and_where_they_are(folder: Folder) -> None:
-    plan = folder.plan(job(0, local=False))
-    message = "SLURM-job '9' failed, SLURM status is: 'OUT_OF_MEMORY'. Detailed failure reason unavailable"
-    failed = submitted(0, 9) + FAILED.format(message=message, number=0) + "Trying to restart job 0.\n"
-    folder.log.write_text(failed)
+    plan = folder.plan(job(0, local=False, attempts=2))
+    message = "SLURM-job '9' failed, SLURM status is: 'OUT_OF_MEMORY'. For further error details see the logs"
+    once = [*submitted(0, 9), failed(0, message, slurm_state="OUT_OF_MEMORY")]
+    folder.note(*once)
     assert "attempt 1 ran out of memory; it will be tried again" in shown(run_status(plan, lambda _: []))
-    folder.log.write_text(failed + submitted(0, 10))
+    folder.note(*once, *submitted(0, 10))
     run = run_status(plan, lambda _: [folder.queued(10, "RUNNING")])
     assert "attempt 1 ran out of memory; it runs again" in shown(run)
 
 
 def test_jobs_that_slurm_will_not_start_as_asked_are_named_with_a_remedy(folder: Folder) -> None:
     plan = folder.plan(*(job(number, local=False) for number in range(3)))
-    folder.log.write_text("".join(submitted(number, 10 + number) for number in range(3)))
+    folder.note(*(event for number in range(3) for event in submitted(number, 10 + number)))
     queue = [
         folder.queued(10, reason="PartitionTimeLimit"),
         folder.queued(11, reason="PartitionTimeLimit"),
@@ -340,20 +358,32 @@ def test_durations_have_two_places(seconds: float, text: str) -> None:
 
 def test_a_finished_run_says_so(folder: Folder) -> None:
     plan = folder.plan(job(0))
-    folder.log.write_text("Finished jobid: 0 (Rule: train_lam)\nComplete log(s): /x.log\n")
+    folder.note(finished(0), {"event": "ended"})
     assert shown(run_status(plan)).endswith("Everything is done.")
 
 
 def test_a_run_that_ended_with_failures_can_be_started_again(folder: Folder) -> None:
     plan = folder.plan(job(0))
-    folder.log.write_text(f"{FAILED.format(message='None', number=0)}Complete log(s): /x.log\n")
+    folder.note(failed(0), {"event": "ended"})
     assert "Snakemake has ended. Start it again with the same command" in shown(run_status(plan))
 
 
 def test_a_run_that_is_being_stopped_says_so(folder: Folder) -> None:
     plan = folder.plan(job(0))
-    folder.log.write_text("Job 0: Something\nTerminating processes on user request, this might take some time.\n")
+    folder.note(started(0), {"event": "stopping"})
     assert shown(run_status(plan)).endswith("is alive, and stops as it was asked to.")
+
+
+def test_a_run_without_events_says_what_it_is_guessed_from(folder: Folder) -> None:
+    plan = folder.plan(job(0), job(1))
+    folder.write("results/tiny/train_lam/0")
+    folder.path.joinpath(EVENTS).unlink()
+    run = run_status(plan)
+    assert states(run) == [State.DONE, State.WAITING]
+    assert (
+        f"{EVENTS} cannot be read: what runs and what has failed is guessed from files and from Slurm's queue."
+        in shown(run)
+    )
 
 
 def test_a_crash_is_quoted_and_the_same_command_goes_on_whatever_lock_is_left(folder: Folder) -> None:
@@ -376,6 +406,24 @@ def test_the_command_shows_the_newest_run_of_the_folder(
     monkeypatch.chdir(folder.path)
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("results/tiny: 0 of 1 jobs done")
+
+
+def test_the_command_shows_all_runs_that_go_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = folder.plan(job(0), **DEAD).model_dump_json()
+    folder.write("results/dead/plan.json", newest, minutes_ago=4)
+    folder.write("results/living/plan.json", folder.plan(job(0), job(1)).model_dump_json(), minutes_ago=3)
+    folder.write("results/tiny/plan.json", newest)
+    monkeypatch.chdir(folder.path)
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.startswith("results/")] == [
+        line for line in shown.splitlines() if " jobs done, " in line
+    ]
+    living, tiny = shown.split("\n\n\n")
+    assert living.startswith("results/living: 0 of 2 jobs done") and living.endswith("is alive.")
+    assert tiny.startswith("results/tiny: 0 of 1 jobs done") and "is dead" in tiny
 
 
 def test_watching_ends_with_the_run(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,15 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from lamflow.runs.events import begin
+from lamflow.runs.stopping import note_stopping
+
 pytestmark = pytest.mark.usefixtures("signals_are_heard")
 
 SNAKEFILE = """
 import shlex, sys
 from pathlib import Path
 sys.executable = shlex.quote(sys.executable)
+from lamflow.runs.events import begin
 from lamflow.runs.stopping import stop_in_order
 
 onstart:
+    begin(Path("results"))
     stop_in_order(Path.cwd())
 
 rule train:
@@ -103,6 +108,8 @@ def test_a_stopped_run_keeps_its_last_step_and_the_same_command_goes_on(
     assert f"{number.name}: the running stages are asked to end" in tmp_path.joinpath("driver.txt").read_text(
         encoding="utf-8"
     )
+    (events,) = tmp_path.glob("results/events/*")
+    assert '"stopping"' in events.read_text()
     log = tmp_path.joinpath("train.log").read_text()
     told = re.search(r"SIG\w+ ended the training after step (\d+) of 1000; .*run the same command again", log)
     assert told, log
@@ -113,3 +120,18 @@ def test_a_stopped_run_keeps_its_last_step_and_the_same_command_goes_on(
     assert again.wait(timeout=120) == 0, tmp_path.joinpath("driver.txt").read_text()
     assert f"resumed from step {told[1]} of" in tmp_path.joinpath("train.log").read_text()
     assert tmp_path.joinpath("result.txt").read_text() == straight
+
+
+def test_signals_that_snakemake_answers_itself_are_noted_and_passed_on(tmp_path: Path) -> None:
+    before, received = signal.getsignal(signal.SIGTERM), []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        events = begin(tmp_path)
+        note_stopping()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)
+    assert received == [signal.SIGTERM]
+    assert '"stopping"' in events.read_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config", "envs", "resources/experts", "slurm", "src", "workflow")
+PARTS = ("Snakefile", "config", "envs", "profiles", "resources/experts", "slurm", "src", "workflow")
 TINY = ("--configfile=config/tiny.yaml",)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

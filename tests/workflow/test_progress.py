@@ -1,4 +1,4 @@
-"""The progress of real runs: the plan that Snakemake's driver writes, and its log, markers and failures as they are."""
+"""The progress of real runs: the plan that Snakemake's driver writes, and its events, markers and failures as they are."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_real_run_is_seen_to_finish_to_go_on_and_to_fail(
 
     assert process.wait() != 0
     (failed,) = [status for status in status_of(checkout).jobs if status.state is State.FAILED]
-    assert [failure.message for failure in failed.logged.failures] == ["exit status 1", "exit status 1"]
-    assert failed.logged.failures[-1].logs == [LOG]
+    assert [failure.message for failure in failed.events.failures] == ["exit status 1", "exit status 1"]
+    assert failed.events.failures[-1].logs == [LOG]
     assert main([os.fspath(checkout / RESULTS)]) == 0
     shown = capsys.readouterr().out
     assert f"collect_episodes {ENV} train: attempt 2 failed (exit status 1)" in shown

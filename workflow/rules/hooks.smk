@@ -2,6 +2,9 @@
 
 import shlex
 
+from snakemake_logger_plugin_lamflow import listen
+
+from lamflow.runs import events
 from lamflow.runs.driver import take_over
 from lamflow.runs.plan import PLAN, write_plan
 from lamflow.runs.report import (
@@ -12,8 +15,8 @@ from lamflow.runs.report import (
     report_options,
     unmade_results,
 )
-from lamflow.runs.stopping import stop_in_order
-from lamflow.runs.wakeups import one_wakeup_at_a_time
+from lamflow.runs.stopping import note_stopping, stop_in_order
+from lamflow.runs.wakeups import wake_for_jobs_alone
 
 # Snakemake's Slurm executor removes Slurm's variables from the environment of a driver that is a job itself.
 OWN_SLURM_JOB = os.environ.get("SLURM_JOB_ID")
@@ -24,25 +27,30 @@ if workflow.is_main_process:
 
 
 onstart:
+    executor = workflow.executor_plugin.name
+    if executor == "slurm":
+        raise WorkflowError(
+            "--executor slurm waits for ever for preempted and lost jobs: take --executor lamflow, which is that executor without this fault, "
+            "and write --lamflow- in place of --slurm- before its settings. --profile slurm does both."
+        )
     try:
-        one_wakeup_at_a_time(workflow.scheduler)
+        results = Path("results", EXPERIMENT.experiment)
+        wake_for_jobs_alone(workflow, executor_keeps_limit=executor == "lamflow")
         take_over(Path.cwd(), slurm_job=OWN_SLURM_JOB, needs_slurm=not workflow.local_exec)
+        forget_missing(results)
+        noted = events.begin(results)
+        listen(workflow.logger_manager, events.note_record)
         if workflow.local_exec:
             stop_in_order(Path.cwd())
-        if workflow.executor_plugin.name == "slurm":
-            # Imported here alone: it takes as long as Snakemake itself to start.
-            from lamflow.runs.slurm_guard import guard_executor
-
-            guard_executor(workflow.scheduler._executor)
-        forget_missing(Path("results", EXPERIMENT.experiment))
-        write_plan(
-            Path("results", EXPERIMENT.experiment, PLAN), workflow.dag, snakemake_logs=log, slurm_job=OWN_SLURM_JOB
-        )
+        else:
+            note_stopping()
+        write_plan(results / PLAN, workflow.dag, events=noted, snakemake_logs=log, slurm_job=OWN_SLURM_JOB)
     except (ValueError, OSError) as error:
         raise WorkflowError(str(error)) from None
 
 
 onsuccess:
+    events.note("ended")
     lam_table = Path("results", EXPERIMENT.experiment, "summary", "lams.csv")
     if lam_table.exists():
         # Imported here alone: it reads tables by pandas.
@@ -55,6 +63,7 @@ onsuccess:
 
 
 onerror:
+    events.note("ended")
     # Jobs that still run were stopped by somebody, who does not wait for a report.
     if workflow.scheduler.failed and not workflow.scheduler.running:
         results = Path("results", EXPERIMENT.experiment)

@@ -80,6 +80,17 @@ def _free_lock(folder: Path) -> IO[bytes]:
     return lock
 
 
+def shows_life(folder: Path, *, pid: int, host: str) -> bool | None:
+    """Whether a driver on another host does, by what it leaves in ``folder``; None where it has left nothing that can be read."""
+    path = folder / LOCK
+    try:
+        text, silent = path.read_text(encoding="utf-8"), time.time() - path.stat().st_mtime
+        holder = json.loads(text) if text.strip() else {"pid": None, "host": None}  # it ended in order
+        return (holder["pid"], holder["host"]) == (pid, host) and silent < SILENT_SECONDS
+    except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
 def clear_stale_locks(folder: Path) -> None:
     """Remove Snakemake's locks on ``folder`` where no driver lives: they outlive one that was killed, and would refuse its successor.
 

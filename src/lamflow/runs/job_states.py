@@ -1,4 +1,4 @@
-"""Where each job of a run stands: from its plan, Snakemake's log and markers, its outputs, and Slurm's queue."""
+"""Where each job of a run stands: from its plan and events, Snakemake's markers, its outputs, and Slurm's queue."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+from lamflow.runs.driver import shows_life
+from lamflow.runs.events import Event, JobEvents, RunEvents, Submission, read_events
 from lamflow.runs.plan import Plan, RunJob
 from lamflow.runs.slurm_queue import QueuedJob, SlurmUnreachable, has_slurm, jobs_of_folder
-from lamflow.runs.snakemake_log import Event, LoggedJob, RunLog, Submission, read_log
 
 STARTING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 """States of Slurm jobs that have not begun."""
@@ -31,11 +32,11 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job, its state, what the log says of it, and its Slurm job as far as there is one."""
+    """A job, its state, its events, and its Slurm job as far as there is one."""
 
     job: RunJob
     state: State
-    logged: LoggedJob
+    events: JobEvents
     submission: Submission | None
     slurm: QueuedJob | None
 
@@ -51,8 +52,10 @@ class RunStatus:
     """Whether somebody asked Snakemake to stop."""
     ended: bool
     """Whether Snakemake came to its end."""
+    has_events: bool
+    """Whether the driver's events could be read."""
     changed: datetime
-    """When Snakemake's log last changed, or the start of the run when there is no log."""
+    """When the driver last noted an event, or the start of the run when its events cannot be read."""
     queue: list[QueuedJob] | None
     """The folder's Slurm jobs; None when Slurm did not answer."""
     slurm_error: str
@@ -64,16 +67,18 @@ class RunStatus:
 def run_status(plan: Plan, list_jobs: Callable[[Path], list[QueuedJob]] = jobs_of_folder) -> RunStatus:
     """Look at everything once; what cannot be read is taken as absent. ``list_jobs`` asks Slurm for the jobs of a folder."""
     queue, slurm_error = _queue_of(plan, list_jobs)
-    path = _snakemake_log(plan)
-    log = read_log(path, {job.id: job.submitted_as for job in plan.jobs})
-    alive = False if log.ended else _driver_lives(plan, queue)
-    look = _Look(plan, log, queue, alive is not False, marked_incomplete(plan.folder, plan.started))
+    path = plan.folder / plan.events
+    read = read_events(path, plan.jobs)
+    events = read or RunEvents()
+    alive = False if events.ended else _driver_lives(plan, queue)
+    look = _Look(plan, events, queue, alive is not False, marked_incomplete(plan.folder, plan.started))
     return RunStatus(
         plan=plan,
         jobs=[look.status_of(job) for job in plan.jobs],
         alive=alive,
-        stopping=log.stopping,
-        ended=log.ended,
+        stopping=events.stopping,
+        ended=events.ended,
+        has_events=read is not None,
         changed=_changed(path) or plan.started,
         queue=queue,
         slurm_error=slurm_error,
@@ -93,19 +98,14 @@ def _queue_of(plan: Plan, list_jobs: Callable[[Path], list[QueuedJob]]) -> tuple
 
 
 def _driver_lives(plan: Plan, queue: list[QueuedJob] | None) -> bool | None:
+    """By its process, or on another host by its Slurm job or the signs of life that it gives."""
     here = plan.driver.runs_here()
-    if here is not None or plan.driver.slurm_job is None or queue is None:
+    if here is not None:
         return here
-    own = [job for job in queue if job.job_id == plan.driver.slurm_job]
-    return not own[0].has_ended if own else None  # it may have been submitted from another folder
-
-
-def _snakemake_log(plan: Plan) -> Path:
-    """Snakemake names it absolutely; on another host the folder may have another name."""
-    if plan.snakemake_log is None:
-        return plan.folder / ".snakemake" / "log" / "none"
-    here = plan.folder / ".snakemake" / "log" / plan.snakemake_log.name
-    return here if here.exists() else plan.snakemake_log
+    own = [job for job in queue or [] if job.job_id == plan.driver.slurm_job]
+    if own:
+        return not own[0].has_ended
+    return shows_life(plan.folder, pid=plan.driver.pid, host=plan.driver.host)
 
 
 def _changed(path: Path) -> datetime | None:
@@ -134,9 +134,11 @@ def marked_incomplete(folder: Path, since: datetime) -> set[str]:
 class _Look:
     """One look at a run. ``alive``: the driver lives, or may live."""
 
-    def __init__(self, plan: Plan, log: RunLog, queue: list[QueuedJob] | None, alive: bool, marked: set[str]) -> None:
+    def __init__(
+        self, plan: Plan, events: RunEvents, queue: list[QueuedJob] | None, alive: bool, marked: set[str]
+    ) -> None:
         self._plan = plan
-        self._log = log
+        self._events = events
         self._queue: Mapping[str, QueuedJob] = {job.job_id: job for job in queue or []}
         self._by_comment = {job.comment: job for job in queue or [] if not job.has_ended}
         self._asked = queue is not None
@@ -144,29 +146,29 @@ class _Look:
         self._marked = marked
 
     def status_of(self, job: RunJob) -> JobStatus:
-        logged = self._log.jobs.get(job.id, LoggedJob())
-        submission = self._log.submissions.get(job.submitted_as)
+        events = self._events.jobs.get(job.id, JobEvents())
+        submission = self._events.submissions.get(job.submitted_as)
         slurm = self._queue.get(submission.slurm_id) if submission else self._by_comment.get(job.comment)
-        return JobStatus(job, self._state(job, logged, submission, slurm), logged, submission, slurm)
+        return JobStatus(job, self._state(job, events.last, submission, slurm), events, submission, slurm)
 
-    def _state(self, job: RunJob, logged: LoggedJob, submission: Submission | None, slurm: QueuedJob | None) -> State:
-        if not job.needed or logged.last is Event.FINISHED:
+    def _state(self, job: RunJob, last: Event | None, submission: Submission | None, slurm: QueuedJob | None) -> State:
+        if not job.needed or last is Event.FINISHED:
             return State.DONE
-        if logged.last is Event.FAILED:
+        if last is Event.FAILED:
             return State.FAILED
-        if logged.last is not Event.RESTARTED and self._is_written(job):
+        if last is not Event.RESTARTED and self._is_written(job):
             return State.DONE
         if slurm is not None and not slurm.has_ended:
             return State.QUEUED if slurm.state in STARTING else State.RUNNING
         if submission is not None and not self._asked:
             return State.UNKNOWN
-        is_handed_out = logged.last is Event.STARTED or bool(self._marked.intersection(job.outputs))
+        is_handed_out = last is Event.STARTED or bool(self._marked.intersection(job.outputs))
         if self._alive and is_handed_out:
             return State.RUNNING if job.local or submission else State.QUEUED
         return State.WAITING
 
     def _is_written(self, job: RunJob) -> bool:
-        """Whether all outputs are there, whole and of this run. Snakemake's log says it later when the job runs elsewhere."""
+        """Whether all outputs are there, whole and of this run. Snakemake says it later when the job runs elsewhere."""
         if self._marked.intersection(job.outputs):
             return False
         started = self._plan.started.timestamp()

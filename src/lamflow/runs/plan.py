@@ -43,6 +43,7 @@ class DagJob(Protocol):
     output: Iterable[Any]
     log: Sequence[Any]
     is_local: bool
+    restart_times: int
 
 
 class Dag(Protocol):
@@ -79,8 +80,10 @@ class RunJob(_Written):
     """Whether the run has to do it; the others were done before."""
     local: bool
     """Whether it runs beside the driver, as all jobs do without a cluster."""
+    attempts: int
+    """How often it is tried at most."""
     submitted_as: str
-    """What Snakemake's log calls it when it is submitted: its number, or its group's id."""
+    """What Snakemake calls it when it is submitted: its number, or its group's id."""
     needs: list[int]
     """The jobs whose outputs it reads."""
 
@@ -159,6 +162,8 @@ class Plan(_Written):
     """A run as it was when it started. Paths are relative to ``folder``, the folder in which Snakemake runs."""
 
     folder: Path
+    events: Path
+    """What the driver has noted since, as `lamflow.runs.events` reads it."""
     snakemake_log: Path | None
     started: datetime
     driver: Driver
@@ -166,11 +171,19 @@ class Plan(_Written):
 
 
 def write_plan(
-    path: Path, dag: Dag, *, snakemake_logs: Sequence[str | Path], slurm_job: str | None, folder: Path | None = None
+    path: Path,
+    dag: Dag,
+    *,
+    events: Path,
+    snakemake_logs: Sequence[str | Path],
+    slurm_job: str | None,
+    folder: Path | None = None,
 ) -> None:
-    """Write the plan of the run that this process drives, atomically. ``snakemake_logs`` is what Snakemake gives its hooks as ``log``."""
+    """Write the plan of the run that this process drives, atomically. ``events`` is where its events are noted; ``snakemake_logs`` is what
+    Snakemake gives its hooks as ``log``."""
     plan = Plan(
         folder=(folder or Path.cwd()).resolve(),
+        events=events,
         snakemake_log=Path(snakemake_logs[-1]) if snakemake_logs else None,
         started=datetime.now().astimezone(),
         driver=Driver.this_process(slurm_job),
@@ -189,6 +202,7 @@ def _planned(job: DagJob, dag: Dag) -> RunJob:
         log=str(job.log[0]) if job.log else None,
         needed=bool(dag.needrun(job)),
         local=bool(job.is_local),
+        attempts=1 + (group or job).restart_times,
         submitted_as=str(group.jobid if group else number),
         needs=sorted(dag.jobid(needed) for needed in dag.dependencies[job]),
     )

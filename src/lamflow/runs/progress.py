@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "results",
         nargs="?",
         type=Path,
-        help="an experiment's results folder; by default the last one that was run here",
+        help="an experiment's results folder; by default the last one that was run here, and all whose runs go on",
     )
     parser.add_argument("--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help="show it again and again")
     parser.add_argument("--seeds", action="store_true", help="a row for each seed, however many there are")
@@ -33,11 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     look = Look(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ, all_seeds=given.seeds, all_jobs=given.all)
     try:
-        results = given.results or newest_results(Path("results"))
+        shown = [given.results] if given.results else shown_results(Path("results"))
         while True:
-            run, text = _looked(results, look)
+            looked = [_looked(results, look) for results in shown]
+            text = "\n\n\n".join(text for _, text in looked)
             print(CLEAR * (given.watch is not None and sys.stdout.isatty()) + text, flush=True)
-            if given.watch is None or run.alive is False:
+            if given.watch is None or all(run.alive is False for run, _ in looked):
                 return 0
             time.sleep(max(given.watch, 1.0))
     except ValueError as error:
@@ -47,15 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def newest_results(root: Path) -> Path:
-    """The experiment under ``root`` that was started last; ValueError when none was."""
+def shown_results(root: Path) -> list[Path]:
+    """The experiment under ``root`` that was started last, after the others whose runs go on; ValueError when none was started."""
     plans = sorted(root.glob(f"*/{PLAN}"), key=lambda path: path.stat().st_mtime)
     if not plans:
         raise ValueError(
             f"{root.resolve()}: no run has been started here. Give the results folder of an experiment, like "
             "results/quickstart, or call this in the folder in which Snakemake runs"
         )
-    return plans[-1].parent
+    *others, newest = [path.parent for path in plans]
+    return [*(results for results in others if _goes_on(results)), newest]
+
+
+def _goes_on(results: Path) -> bool:
+    try:
+        return run_status(read_plan(results)).alive is True
+    except ValueError:  # of another version of lamflow
+        return False
 
 
 def _looked(results: Path, look: Look) -> tuple[RunStatus, str]:

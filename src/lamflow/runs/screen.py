@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from lamflow.runs.events import Failure
 from lamflow.runs.job_states import JobStatus, RunStatus, State
 from lamflow.runs.plan import STAGES
 from lamflow.runs.slurm_reasons import remedy
-from lamflow.runs.snakemake_log import Failure
 from lamflow.runs.training_lines import last_lines, last_training_line
 
 MAX_ROWS = 30
@@ -200,7 +200,7 @@ def _stuck(ids: Sequence[str], reason: str, text: str, look: Look) -> str:
 def _failures(run: RunStatus, look: Look) -> str:
     failed = [status for status in run.jobs if status.state is State.FAILED]
     retried = [
-        status for status in run.jobs if status.logged.failures and status.state not in (State.FAILED, State.DONE)
+        status for status in run.jobs if status.events.failures and status.state not in (State.FAILED, State.DONE)
     ]
     lines = [look.paint("Failed", "bold")] if failed else []
     for status in failed[: look.listed(len(failed))]:
@@ -211,15 +211,15 @@ def _failures(run: RunStatus, look: Look) -> str:
     if retried:
         lines.append(look.paint("Failed before, and tried again", "bold"))
     for status in retried[: look.listed(len(retried))]:
-        attempts = len(status.logged.failures)
+        attempts = len(status.events.failures)
         lines.append(
-            f"  {status.job.title}: attempt {attempts} {_why(status.logged.failures[-1], None)}; {_again(status)}"
+            f"  {status.job.title}: attempt {attempts} {_why(status.events.failures[-1], None)}; {_again(status)}"
         )
     return "\n".join([*lines, *_rest(retried, look)])
 
 
 def _failure(run: RunStatus, status: JobStatus, look: Look) -> list[str]:
-    failure, attempts = status.logged.failures[-1], len(status.logged.failures)
+    failure, attempts = status.events.failures[-1], len(status.events.failures)
     where = f" (Slurm job {status.submission.slurm_id})" if status.submission else ""
     slurm_log = [status.submission.log] if status.submission else []
     logs = [run.plan.folder / log for log in dict.fromkeys([*failure.logs, *slurm_log])]
@@ -235,7 +235,7 @@ def _failure(run: RunStatus, status: JobStatus, look: Look) -> list[str]:
 
 
 def _why(failure: Failure, status: JobStatus | None) -> str:
-    """What happened to an attempt, as far as Snakemake's log or squeue tell."""
+    """What happened to an attempt, as far as its events or squeue tell."""
     message = failure.message
     if state := failure.slurm_state:
         return ENDINGS.get(state, f"ended with Slurm's state {state}")
@@ -279,6 +279,10 @@ def _advice(run: RunStatus, now: datetime) -> str:
     lines = []
     if run.queue is None and not run.ended:
         lines.append(f"Slurm does not answer: {run.slurm_error}. Submitted jobs are shown with a ?.")
+    if not run.has_events:
+        lines.append(
+            f"{run.plan.events} cannot be read: what runs and what has failed is guessed from files and from Slurm's queue."
+        )
     driver = run.plan.driver
     who = f"process {driver.pid} on {driver.host}" + (f", Slurm job {driver.slurm_job}" if driver.slurm_job else "")
     if run.alive:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,15 @@ ENDED = frozenset(
     }
 )
 """States of jobs that Slurm has done with; squeue lists them for MinJobAge. On a node that failed, processes may be left."""
+
+
+NO_ANSWER = (
+    "Unable to contact slurm controller",
+    "Socket timed out",
+    "Zero Bytes were transmitted",
+    "Unexpected message received",
+)
+"""What sbatch and squeue say when slurmctld is away or overloaded (slurm_strerror); after all but the first it may have got the request."""
 
 
 class SlurmUnreachable(OSError):
@@ -80,7 +91,8 @@ def slurm_command(*arguments: str) -> str:
 
 def jobs_of_folder(folder: Path) -> list[QueuedJob]:
     """The user's jobs that were submitted from ``folder``, ended ones that squeue still lists among them."""
-    listed = slurm_command("squeue", "--me", "--noheader", "--states=all", "--format", SEPARATOR.join(FIELDS))
+    options = ("--me", "--noheader", "--array", "--states=all", "--format", SEPARATOR.join(FIELDS))
+    listed = slurm_command("squeue", *options)
     jobs = []
     for line in listed.splitlines():
         fields = line.split(SEPARATOR, maxsplit=len(FIELDS) - 1)
@@ -89,6 +101,34 @@ def jobs_of_folder(folder: Path) -> list[QueuedJob]:
         job_id, state, name, reason, node, submitted_from, comment = fields
         jobs.append(QueuedJob(job_id, state, name, reason, node, Path(submitted_from), comment))
     return [job for job in jobs if job.folder.resolve() == folder.resolve()]
+
+
+def is_unanswered(said: str) -> bool:
+    """Whether a Slurm command that ``said`` this has got no answer: it may have been heard all the same."""
+    return any(text in said for text in NO_ANSWER)
+
+
+def cancel(job_id: str) -> None:
+    """Cancel a job, unless Slurm does not answer or does not know it."""
+    with suppress(SlurmUnreachable):
+        slurm_command("scancel", job_id)
+
+
+def accounted_ends(job_ids: Collection[str]) -> dict[str, str]:
+    """The states of those of the jobs that have ended, as far as Slurm's accounting knows: squeue lists jobs for ``MinJobAge`` alone.
+
+    Many sites have no accounting, and it may know of a job late: what it does not tell means nothing.
+    """
+    if not job_ids or shutil.which("sacct") is None:
+        return {}
+    try:
+        options = ("--allocations", "--noheader", "--parsable2", "--format=JobID,State", f"--jobs={','.join(job_ids)}")
+        listed = slurm_command("sacct", *options)
+    except SlurmUnreachable:
+        return {}
+    states = dict(line.split("|", maxsplit=1) for line in listed.splitlines() if "|" in line)
+    firsts = {job_id: state.split()[0] for job_id, state in states.items() if state.strip()}  # "CANCELLED by 0"
+    return {job_id: state for job_id, state in firsts.items() if state in ENDED}
 
 
 def job_comment(rule: str, wildcards: str) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
 from lamflow.runs.driver import runs_stage
+from lamflow.runs.events import note
 
 SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 """What people press or send, what schedulers send ahead of a time limit, and a closed terminal."""
@@ -30,6 +33,7 @@ def stop_in_order(folder: Path) -> None:
     taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     def stop(received: int, _frame: FrameType | None) -> None:
+        note("stopping")
         for number in taken:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_IGN)
         with suppress(OSError):  # the terminal may be closed
@@ -48,3 +52,16 @@ def stop_in_order(folder: Path) -> None:
 
     for number in taken:
         signal.signal(number, stop)
+
+
+def note_stopping() -> None:
+    """Note SIGINT and SIGTERM, on which Snakemake itself stops, among the run's events. For the main thread."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, partial(_note_and_go_on, before))
+
+
+def _note_and_go_on(before: Callable[[int, FrameType | None], object], received: int, frame: FrameType | None) -> None:
+    note("stopping")
+    before(received, frame)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-UNCOMPARED = ("benchmarks", "logs", "state", "plan.json", "report.html")
+UNCOMPARED = ("benchmarks", "events", "logs", "state", "plan.json", "report.html")
 """They tell of the run: when, how long, in how many attempts."""
 
 

@@ -17,7 +17,8 @@ import psutil
 from private_cluster import PrivateCluster
 
 WITNESS = Path(__file__).parent / "witness"
-POLLING = ("--slurm-init-seconds-before-status-checks=2",)
+PLUGINS = Path(__file__).parent / "plugins"
+POLLING = ("--lamflow-init-seconds-before-status-checks=2",)
 """A user's minutes are longer than a test's."""
 CHECKPOINT_EVERY = 20
 """Steps of config/tiny.yaml's LAMs, of 60."""
@@ -80,8 +81,8 @@ def snakemake_command() -> list[str]:
 
 
 def driver_environment(cluster: PrivateCluster) -> dict[str, str]:
-    """As a user's on a login node, with the witness on the Python path and without a package path of the tests' own."""
-    witness = {"PYTHONPATH": str(WITNESS), "WITNESS": str(cluster.folder / "witness")}
+    """As a user's on a login node, with the witness and the tests' executor on the Python path, and without a package path of theirs."""
+    witness = {"PYTHONPATH": f"{WITNESS}{os.pathsep}{PLUGINS}", "WITNESS": str(cluster.folder / "witness")}
     return os.environ | cluster.environment | witness
 
 

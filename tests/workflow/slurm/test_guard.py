@@ -11,18 +11,10 @@ import yaml
 from driving import Driver, started
 from private_cluster import PrivateCluster, until
 
-from lamflow.runs import slurm_guard
-
 SNAKEFILE = """
-import asyncio, shlex, sys
-from lamflow.runs.slurm_guard import guard_executor
+import shlex, sys
 
 sys.executable = shlex.quote(sys.executable)
-
-onstart:
-    executor = workflow.scheduler._executor
-    executor.sleep = lambda: asyncio.sleep(1)
-    guard_executor(executor, patience=2, pause=1)
 
 localrules: all, prepare
 
@@ -43,14 +35,12 @@ rule prepare:
     shell: "while [ ! -e prepare ]; do sleep .1; done; touch {output}"
 """
 PROFILE = {
-    "executor": "slurm",
+    "executor": "quick",
     "jobs": 4,
     "retries": 0,
     "latency-wait": 2,
     "default-resources": {"slurm_partition": "low", "mem_mb": 500, "runtime": 5},
-    "slurm-status-command": "squeue",
-    "slurm-status-attempts": 1,
-    "slurm-no-requeue": True,
+    "quick-no-requeue": True,
 }
 SETTINGS = {
     "PreemptType": "preempt/partition_prio",
@@ -173,9 +163,3 @@ def test_a_job_whose_submission_slurm_confirms_too_late_is_not_submitted_twice(
         os.kill(controller, signal.SIGCONT)
     assert "has reached Slurm all the same" in driver.wait(seconds=120)
     assert attempts(folder, "second-attempts") == 1
-
-
-def test_another_version_of_the_plugin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm_guard, "PLUGIN_VERSION", "1.0.0")
-    with pytest.raises(ValueError, match=r"is 2\.8\.0, but lamflow mends 1\.0\.0.*pip install"):
-        slurm_guard.guard_executor(object())
