@@ -80,6 +80,8 @@ def test_a_preempted_job_is_tried_again(cluster: PrivateCluster, drive: Callable
     driver = drive(folder, "--retries=1", "first")
     first_runs(folder)
     cluster.command("sbatch", "--partition=high", "--exclusive", "--mem=50", "--output=/dev/null", "--wrap=true")
+    ended = ("squeue", "--noheader", "--states=PREEMPTED", "--partition=low")
+    until(lambda: cluster.command(*ended), seconds=120, what="the first job is preempted")
     folder.joinpath("go").touch()
     until(lambda: "is PREEMPTED" in driver.said, seconds=120, what="the preemption is reported")
     driver.wait(seconds=120)

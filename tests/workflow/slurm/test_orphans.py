@@ -21,7 +21,7 @@ ended = end_orphans(Path(sys.argv[1]), slurm_job=os.environ.get("SLURM_JOB_ID"),
 Path(sys.argv[1], "ended").write_text(" ".join(job.job_id for job in ended))
 """
 pytestmark = pytest.mark.usefixtures("slurm_programs")
-DEAF = "trap '' TERM; sleep 600 & wait; sleep 600"
+DEAF = "trap '' TERM; touch deaf; sleep 600 & wait; sleep 600"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_an_orphan_that_does_not_end_stops_the_new_run(
     cluster: PrivateCluster, submit: Callable[..., str], tmp_path: Path
 ) -> None:
     job = submit(tmp_path, workflow_name(), DEAF)
-    until(lambda: state_of(cluster, job) == "RUNNING", seconds=30, what="the job runs")
+    until(tmp_path.joinpath("deaf").exists, seconds=60, what="the job hears no signal")
     result = take_over(cluster, tmp_path, patience=3)
     assert result.returncode != 0
     assert f"have not ended 3 s after they were cancelled: {job} (" in result.stderr
