@@ -198,12 +198,14 @@ def test_an_episode_at_the_step_limit_is_truncated(name: str) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(locale: str, tmp_path: Path) -> None:
+    sources = Path(__file__).parents[2] / "src"
+    if locale == "C" and not f"{sys.prefix}{sources}".isascii():
+        pytest.skip("in this locale Python does not start from a folder with such a name")
     found = importlib.machinery.PathFinder.find_spec("procgen")
     assert found is not None and found.submodule_search_locations
     packages = tmp_path / "früh stück"
     packages.mkdir()
     packages.joinpath("procgen").symlink_to(found.submodule_search_locations[0])
-    sources = Path(__file__).parents[2] / "src"
     program = (
         "from lamflow.catalogue import environment_spec; from lamflow.envs.procgen import first_state; import sys; "
         "print(first_state(environment_spec('procgen-coinrun'), 3) != b'', ascii(sys.modules['procgen'].__path__[0]))"
