@@ -1,7 +1,9 @@
 # Each target does its own set-up: the virtual environment is made when it is missing and renewed when the lock has changed.
 #   make quickstart   the default experiment with its report: results/quickstart/report.html
-#   make test         all tests
-#   make test-slurm   those on a real Slurm of their own; they fail where it is not installed, `make test` skips them there
+#   make test         the tests, but for those that are slow by nature
+#   make test-fast    of these the ones that take less than a second each
+#   make test-all     those that are slow by nature: on a real Slurm (skipped where it is not installed), whole trials and interrupted runs
+#   make test-slurm   those on a real Slurm alone; they fail where it is not installed
 #   make progress     how far the run is that goes on in this checkout
 #   make check        formatting, linting, types, the workflow's linting
 #   make bench        the programs under benchmarks/, each of which prints one JSON object; docs/performance.md says how to read them
@@ -27,14 +29,24 @@ FOLDER = $(subst $(NOTHING) ,\ ,$(VENV))
 BIN = $(FOLDER)/bin
 INSTALLED = $(FOLDER)/.installed
 
-.PHONY: quickstart test test-slurm progress check bench docs environment disk clean clean-state clean-results clean-environment
+# Two workers, each with the tests of whole files, in the order in which they were collected.
+WORKERS = 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: quickstart test test-fast test-all test-slurm progress check bench docs environment disk clean clean-state clean-results clean-environment
 
 quickstart: $(INSTALLED)
 	@mkdir -p results/quickstart
 	$(BIN)/python -m snakemake --cores all --keep-going --report results/quickstart/report.html --report-after-run
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not whole"
+
+test-fast: $(INSTALLED)
+	$(PYTEST) -m "not whole and not slow"
+
+test-all: $(INSTALLED)
+	$(PYTEST) -m whole
 
 test-slurm: $(INSTALLED)
 	LAMFLOW_NEEDS_SLURM=1 $(BIN)/python -m pytest tests/workflow/slurm

@@ -36,6 +36,18 @@ GOAL_CELL = np.array([6, 6])
 MAX_STEPS = 40
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs Snakemake begins first, as it takes longest. With several workers a file's tests stay together, and so do all on Slurm."""
+    workflow, slurm = (Path(__file__).parent.joinpath("workflow", part) for part in ("", "slurm"))
+    items.sort(key=lambda item: workflow not in item.path.parents)
+    for item in items:
+        on_slurm = slurm in item.path.parents
+        if on_slurm:
+            item.add_marker(pytest.mark.whole)
+        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else str(item.path)))
+
+
 @pytest.fixture(scope="module")
 def signals_are_heard() -> Iterator[None]:
     """Tests that run under nohup, or in the background of a shell script, ignore some, and so would the processes that they start."""

@@ -26,6 +26,7 @@ def frames(*shape: int) -> torch.Tensor:
     return torch.randint(256, (*shape, 64, 64, 3), dtype=torch.uint8, generator=generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper", "procgen_laptop"])
 def test_the_plain_latent_action_model_has_the_librarys_loss_and_gradients(name: str) -> None:
     size = read_size(name)
@@ -51,6 +52,7 @@ def test_the_plain_policy_has_the_librarys_outputs() -> None:
     torch.testing.assert_close(size.plain_policy()(normalised(present[:, 0].permute(0, 3, 1, 2))), expected)
 
 
+@pytest.mark.slow
 def test_the_flops_of_lapos_first_stage_are_those_known() -> None:
     from lam_training import gflop_a_sample
 
@@ -67,6 +69,7 @@ def test_plain_windows_are_the_librarys(tmp_path: Path) -> None:
     assert all(torch.equal(plain[number], data.windows(row[None])[0]) for number, row in enumerate(data.rows))
 
 
+@pytest.mark.slow
 def test_a_repeated_store_has_the_frames_of_its_one_shard(tmp_path: Path) -> None:
     shard = write_one_shard(tmp_path / "shard.zarr", environment_spec("procgen-coinrun"))
     repeated = write_repeated_store(tmp_path / "repeated.zarr", shard, 3)
@@ -90,6 +93,7 @@ def counting(start: float) -> Round:
     return play
 
 
+@pytest.mark.slow
 def test_arms_take_turns_and_ratios_are_medians_of_rounds() -> None:
     turns = take_turns({"one": partial(counting, 1.0), "three": partial(counting, 3.0)}, rounds=3)
     assert [played["one"]["rate"] for played in turns.rounds] == [2, 3, 4]  # the first does not count

@@ -33,6 +33,7 @@ def test_a_benchmark_reads_its_command_line_first(path: Path) -> None:
     assert block.startswith(("    arguments(__doc__", "    main(*arguments(__doc__"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_a_command_explains_itself_and_writes_nothing(path: Path, tmp_path: Path) -> None:
     result = subprocess.run(

@@ -259,6 +259,7 @@ def contents() -> dict[type[BaseModel], dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ROOTS)
 def test_the_explainer_has_an_answer_to_every_error(root: type[BaseModel]) -> None:
     content, kinds = contents()[root], set()

@@ -64,6 +64,7 @@ OTHER_WORK = {
 """Each alone gave other episodes or stopped the collection, but for the last rank promotion and precision."""
 
 
+@pytest.mark.slow
 def test_jaxs_variables_of_other_work_change_no_episode() -> None:
     assert run(EPISODES, **OTHER_WORK) == run(EPISODES, **dict.fromkeys(OTHER_WORK))
 
@@ -84,6 +85,7 @@ print(file_digest(path), read.flags["C_CONTIGUOUS"], read.sum())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [
@@ -112,6 +114,7 @@ print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_notebooks_backend_and_a_users_style_change_no_figure(tmp_path: Path) -> None:
     style = tmp_path / "matplotlibrc"
     style.write_text("lines.linewidth: 9\naxes.prop_cycle: cycler('color', ['red'])\n", encoding="utf-8")
@@ -276,6 +279,7 @@ print("taken")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [None, "/proc/no-home"], ids=["no home", "an unwritable home"])
 def test_a_user_without_a_place_for_caches_can_work(stranger: list[str], home: str | None, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
@@ -285,10 +289,12 @@ def test_a_user_without_a_place_for_caches_can_work(stranger: list[str], home: s
     assert run(DRIVER, str(tmp_path), before=stranger, **variables) == "taken"
 
 
+@pytest.mark.slow
 def test_umap_needs_no_place_for_what_it_compiles(stranger: list[str]) -> None:
     assert run(UMAP, before=stranger, **PLACELESS, TMPDIR="/tmp") == "(20, 2)"
 
 
+@pytest.mark.slow
 def test_programs_are_kept_in_the_users_cache_where_there_is_one(tmp_path: Path) -> None:
     kept = run(JAX, JAX_COMPILATION_CACHE_DIR=None, XDG_CACHE_HOME=str(tmp_path))
     assert kept.startswith(str(tmp_path / "lamflow" / "jax"))

@@ -196,6 +196,7 @@ def bomb_in_a_pickle(tmp_path: Path) -> Path:
     return tmp_path / "leaper.tar.xz"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bomb", "message"),
     [

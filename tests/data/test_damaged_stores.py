@@ -73,6 +73,7 @@ def pipeline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pipeline")
 def test_a_flipped_bit_anywhere_in_a_shard_is_found(tmp_path: Path, store_path: Path) -> None:
     size = (store_path / SHARD).stat().st_size

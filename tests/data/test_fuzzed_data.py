@@ -63,6 +63,7 @@ def outcome(read: Callable[[], Contents], expected: Contents, *named: str) -> st
     return "equal"
 
 
+@pytest.mark.slow
 def test_damaged_zips_are_refused_or_give_the_same_store(tmp_path: Path) -> None:
     chance, files = random.Random(0), lapo_files()
     archive = write_zip(tmp_path / "leaper.zip", files, compression=zipfile.ZIP_DEFLATED)
@@ -77,6 +78,7 @@ def test_damaged_zips_are_refused_or_give_the_same_store(tmp_path: Path) -> None
     assert outcomes["refused"] > 20
 
 
+@pytest.mark.slow
 def test_damaged_tars_are_refused_or_give_the_same_stores(tmp_path: Path) -> None:
     chance, archive = random.Random(1), tmp_path / "leaper.tar.xz"
     whole = tar_of(dgrl_files())
@@ -101,6 +103,7 @@ def test_damaged_tars_are_refused_or_give_the_same_stores(tmp_path: Path) -> Non
     assert outcomes["refused"] > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["episodes", "latents"])
 def test_damaged_stores_are_refused_whichever_file_is_hit(
     kind: str, store_path: Path, latent_path: Path, tmp_path: Path

@@ -181,6 +181,7 @@ def test_a_member_streams_as_zipfile_reads_it_and_its_checksum_is_checked(packin
         reader.read(len(content) + 1)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_anywhere_in_a_chunk_are_found(archive: Path) -> None:
     content = archive.read_bytes()
     for position in range(200, content.index(b"train/10.npz") - 100, 4001):
@@ -238,6 +239,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 """
 
 
+@pytest.mark.slow
 def test_ten_chunks_need_no_more_memory_than_one(tmp_path: Path) -> None:
     rows = 2048
     chunk = {key: np.resize(values, (rows, *values.shape[1:])) for key, values in played(512, 100).items()}

@@ -75,6 +75,7 @@ def test_every_window_is_drawn_once_an_epoch(seed: int, batch_size: int, open_st
         assert not torch.equal(epochs[0], epochs[1])
 
 
+@pytest.mark.slow
 def test_at_each_position_of_an_epoch_every_window_is_drawn_equally_often() -> None:
     """By chi-square, over seeds and the positions of an epoch's first third; and these cover the segments evenly."""
     segments, third = Segments(num_rows=241, length=CHUNK_ROWS, before=1), 80
@@ -362,6 +363,7 @@ print(memory("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_window(tmp_path: Path, write_episodes: Callable[..., Any]) -> None:
     """Two epochs of a store of ten times the window's size; a pass over it holds two blocks of sections."""
     path, window = tmp_path / "train.zarr", 8 << 20

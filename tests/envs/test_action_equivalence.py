@@ -16,6 +16,7 @@ STATES = {"coinrun": 150, "ninja": 60}
 FEW = 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", PROCGEN_GAMES)
 def test_the_catalogues_classes_are_those_that_the_simulator_shows(game: str) -> None:
     spec = environment_spec(f"procgen-{game}")

@@ -17,6 +17,7 @@ def make(name: str = EASY, num_envs: int = NUM_ENVS, render_mode: str | None = N
     return make_gymnasium(name, num_envs, num_levels=64, render_mode=render_mode)
 
 
+@pytest.mark.slow
 def test_episodes_take_levels_of_the_split_that_was_asked_for() -> None:
     envs = make_gymnasium(EASY, NUM_ENVS, split="validation", num_levels=64)
     allowed = set(draw_levels(EASY, "validation", 64, seed=0).tolist())

@@ -196,6 +196,7 @@ def test_an_episode_at_the_step_limit_is_truncated(name: str) -> None:
     assert not result.terminated.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(locale: str, tmp_path: Path) -> None:
     sources = Path(__file__).parents[2] / "src"

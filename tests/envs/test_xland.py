@@ -41,6 +41,7 @@ def episodes(levels: np.ndarray) -> dict[str, list[Episode]]:
     }
 
 
+@pytest.mark.slow
 def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(
     episodes: dict[str, list[Episode]],
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_same_seed_gives_the_same_episodes(levels: np.ndarray, episodes: dic
     np.testing.assert_array_equal(fewer[4].frames, episodes[ENV][4].frames)
 
 
+@pytest.mark.slow
 def test_an_episode_that_has_ended_stays_as_it_is_and_gives_no_more_reward(levels: np.ndarray) -> None:
     simulator = make_simulator(ENV)
     timesteps = simulator.reset_levels(levels)

@@ -234,6 +234,7 @@ def tables(write_returns: WriteReturns, write_metrics: Callable[..., Path], tmp_
     }
 
 
+@pytest.mark.slow
 def test_no_absurd_cell_ends_in_anything_but_a_message_that_names_the_file(tables: dict[str, tuple]) -> None:
     for kind, (path, read) in tables.items():
         sound = list(csv.reader(path.open(newline="")))

@@ -59,6 +59,7 @@ def trained(walks: EpisodeArrays, other_walks: EpisodeArrays) -> tuple[LatentAct
     return fit(walks, other_walks)
 
 
+@pytest.mark.slow
 def test_codes_become_the_actions_of_a_small_world(
     trained: tuple[LatentActionModel, MetricsLog], other_walks: EpisodeArrays
 ) -> None:
@@ -85,6 +86,7 @@ def test_held_out_metrics_show_what_was_learnt(trained: tuple[LatentActionModel,
     assert 0.25 < found["codebook/used_fraction"] <= 1
 
 
+@pytest.mark.slow
 def test_the_true_actions_do_not_reach_the_model(
     walks: EpisodeArrays, other_walks: EpisodeArrays, quick_probes: None
 ) -> None:
@@ -94,6 +96,7 @@ def test_the_true_actions_do_not_reach_the_model(
         assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
     precision: str,

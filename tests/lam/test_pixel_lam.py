@@ -63,6 +63,7 @@ def fit(
     return model, metrics
 
 
+@pytest.mark.slow
 def test_the_latent_tells_where_the_square_goes(episodes: EpisodeArrays, other_episodes: EpisodeArrays) -> None:
     """No action was ever shown; judged on held-out episodes, beside copying the frame and another transition's latent."""
     continuous = {"kind": "none", "codebooks": 1, "tokens": 1, "code_dim": 8}
@@ -84,6 +85,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "VALIDATION_TRANSITIONS", 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     precision: str,
@@ -107,6 +109,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     assert metrics.rows == straight_metrics.rows
 
 
+@pytest.mark.slow
 def test_training_twice_gives_equal_weights(
     episodes: EpisodeArrays, other_episodes: EpisodeArrays, quick: None
 ) -> None:

@@ -74,6 +74,7 @@ def train_lam(*, output: str) -> None:
         torch.save({"weights": model.state_dict(), "metrics": metrics.rows}, output)
 
 
+@pytest.mark.slow
 def test_two_processes_share_windows_and_labels(tmp_path: Path) -> None:
     train_lam(output=str(tmp_path / "one.pt"))
     launch(train_lam, {"output": str(tmp_path / "two.pt")}, processes=2)

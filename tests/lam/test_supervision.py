@@ -160,6 +160,7 @@ def test_labels_are_the_first_of_a_larger_budget_of_the_same_draw(walks: Episode
     assert torch.equal(few, many[:20])
 
 
+@pytest.mark.slow
 def test_a_weight_of_zero_is_no_supervision(
     walks: EpisodeArrays, other_walks: EpisodeArrays, quick_probes: None
 ) -> None:
@@ -254,6 +255,7 @@ def test_the_inverse_dynamics_see_the_frame_ahead_and_the_prediction_is_of_the_n
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_labels_make_latents_tell_the_actions(walks: EpisodeArrays, other_walks: EpisodeArrays) -> None:
     """Of a model too young to have found them in the frames."""
     changes: dict[str, Any] = {

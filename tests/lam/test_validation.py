@@ -176,6 +176,7 @@ def actions() -> tuple[Tensor, Tensor]:
     return torch.randint(6, (1500,), generator=generator), torch.randint(6, (1000,), generator=generator)
 
 
+@pytest.mark.slow
 def test_probes_read_separable_latents(actions: tuple[Tensor, Tensor]) -> None:
     """Latents far from the origin and of small scale, which standardisation undoes."""
     centres = 0.01 * torch.randn(6, 16)
@@ -185,6 +186,7 @@ def test_probes_read_separable_latents(actions: tuple[Tensor, Tensor]) -> None:
     assert min(found.values()) > 0.99
 
 
+@pytest.mark.slow
 def test_only_the_mlp_reads_what_no_line_separates(actions: tuple[Tensor, Tensor]) -> None:
     """Actions 0 and 1 are the exclusive or of two signs."""
     fit_actions, test_actions = (part % 2 for part in actions)
@@ -197,6 +199,7 @@ def test_only_the_mlp_reads_what_no_line_separates(actions: tuple[Tensor, Tensor
     assert found["probe/linear_accuracy"] < 0.7
 
 
+@pytest.mark.slow
 def test_probes_of_random_latents_are_at_chance(actions: tuple[Tensor, Tensor]) -> None:
     """Held-out accuracy: what the probe memorises of 1500 transitions does not help it."""
     fit, test = (torch.randn(len(part), 16) for part in actions)
@@ -204,6 +207,7 @@ def test_probes_of_random_latents_are_at_chance(actions: tuple[Tensor, Tensor]) 
     assert all(0.1 < value < 0.24 for value in found.values()), found
 
 
+@pytest.mark.slow
 def test_accuracy_on_effectful_transitions_is_over_those_alone(actions: tuple[Tensor, Tensor]) -> None:
     """Half of the test latents are noise, and those are marked as without effect."""
     centres = 3 * torch.randn(6, 16)
@@ -215,6 +219,7 @@ def test_accuracy_on_effectful_transitions_is_over_those_alone(actions: tuple[Te
     assert found["probe/mlp_accuracy"] < 0.75
 
 
+@pytest.mark.slow
 def test_accuracy_over_classes_forgives_actions_that_do_the_same(actions: tuple[Tensor, Tensor]) -> None:
     """The latents tell all actions apart but 4 and 5, which look alike."""
     centres = 3 * torch.randn(6, 16)

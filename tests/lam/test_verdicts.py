@@ -117,12 +117,14 @@ def deafened(model: LatentActionModel) -> Deaf:
     return deaf
 
 
+@pytest.mark.slow
 def test_a_model_that_learnt_a_small_world_is_healthy(grid_model: LatentActionModel, measure: Measure) -> None:
     verdict = judge(measure(grid_model))
     assert verdict.finding is Finding.HEALTHY
     assert "Try" not in verdict.reason
 
 
+@pytest.mark.slow
 def test_a_model_of_pixels_without_a_quantiser_can_be_healthy(pixel_model: LatentActionModel, measure: Measure) -> None:
     metrics = measure(pixel_model)
     assert "codebook/joint_perplexity" not in metrics
@@ -187,6 +189,7 @@ def test_a_pixel_model_whose_prediction_hears_no_latent_ignores_it(
     assert judge(measure(deafened(pixel_model))).finding is Finding.IGNORED
 
 
+@pytest.mark.slow
 def test_an_untrained_model_ignores_its_latent_within_the_error_of_the_difference(measure: Measure) -> None:
     assert judge(measure(make(GRID, CONTINUOUS))).finding is Finding.IGNORED
     assert judge(measure(make(PIXELS, CONTINUOUS))).finding is Finding.IGNORED

@@ -209,6 +209,7 @@ def quantise_share(rank: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_learn_one_codebook_from_both_halves_of_a_batch(tmp_path: Path) -> None:
     """The one of a single process, but that codes are revived from the first half only; both always have the same."""
     multiprocessing.spawn(quantise_share, args=(tmp_path,), nprocs=2)

@@ -128,6 +128,7 @@ def advance(simulator: XlandSimulator) -> Advance:
     return on_host
 
 
+@pytest.mark.slow
 def test_the_simulator_of_a_turned_grid_shows_the_turned_grid_whatever_is_done(
     simulator: XlandSimulator, advance: Advance
 ) -> None:

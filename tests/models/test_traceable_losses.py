@@ -51,6 +51,7 @@ def assert_compiles_to_the_same(network: nn.Module, loss: Callable[[], Tensor], 
         torch.testing.assert_close(graph[name], tensor, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "precision"), [("conv", torch.float32), ("patch", torch.bfloat16)])
 def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: torch.dtype) -> None:
     torch.manual_seed(0)
@@ -65,6 +66,7 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
     assert_compiles_to_the_same(model, lambda: model.loss(windows).total, precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_loss_of_a_supervised_multi_step_model_is_one_graph(weight: float) -> None:
     """The same one for steps with labels and without."""

@@ -61,6 +61,7 @@ def test_latent_space_lists_only_actions_that_occur(svg_texts: SvgTexts) -> None
     assert "turn left" in texts and "toggle" not in texts
 
 
+@pytest.mark.slow
 def test_umap_keeps_clusters_apart_and_repeats_itself() -> None:
     latents, actions = clusters()
     plane = umap_plane(latents)

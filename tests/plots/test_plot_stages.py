@@ -87,6 +87,7 @@ def check(path: Path, stage: str, *words: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_result_figures(aggregate: pd.DataFrame, episodes: Path, tmp_path: Path) -> None:
     table = tmp_path / "aggregate.csv"
     aggregate.to_csv(table, index=False)
@@ -105,6 +106,7 @@ def test_published_returns_are_an_input_of_the_figures_that_show_them(aggregate:
     assert set(found["inputs"]) == {"aggregate", "published"}
 
 
+@pytest.mark.slow
 def test_figures_of_comparisons(improvement: pd.DataFrame, profile: pd.DataFrame, tmp_path: Path) -> None:
     improvement.to_csv(tmp_path / "improvement.csv", index=False)
     profile.to_csv(tmp_path / "profile.csv", index=False)
@@ -157,6 +159,7 @@ def test_learning_curves(metrics: MakeMetrics, tmp_path: Path) -> None:
     check(tmp_path / "policy_curves.svg", "plot_policy_curves", ">BC<")
 
 
+@pytest.mark.slow
 def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
     latents = [write_latents("lapo", 2), write_latents("continuous", 0)]
     plot_latent_space(episodes=episodes, latents=latents, output=tmp_path / "latent_space.svg")
@@ -169,6 +172,7 @@ def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_
         plot_code_actions(episodes=episodes, latents=latents[1], output=tmp_path / "code_actions.svg")
 
 
+@pytest.mark.slow
 def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
     settings = LamSettings.model_validate({"quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 2, "codes": 8}})
     network = LatentActionModel(settings=settings, spec=environment_spec(ENV))

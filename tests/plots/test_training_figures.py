@@ -55,6 +55,7 @@ def test_lam_curves_draw_a_line_a_seed_and_their_mean(metrics: MakeMetrics) -> N
     assert lines[3].get_ydata() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_many_lams_take_further_rows_and_nothing_is_cut_off(metrics: MakeMetrics, svg_texts: SvgTexts) -> None:
     names = [f"lam_{index}" for index in range(6)]
     table = pd.concat([metrics((*LAM_METRICS, *CODEBOOK), 0, lam=name) for name in names])
@@ -94,6 +95,7 @@ def test_lam_curves_need_a_reconstruction_loss(metrics: MakeMetrics) -> None:
         draw_lam_curves(metrics((("train", "loss/total"),), 0, lam="lapo"))
 
 
+@pytest.mark.slow
 def test_policy_curves_have_a_panel_a_method(metrics: MakeMetrics, svg_texts: SvgTexts) -> None:
     names = (("train", "loss/total"), ("validation", "loss/total"))
     runs = [metrics(names, seed, method=method) for method in ("lapo", "bc", "oracle_bc") for seed in range(2)]

@@ -71,6 +71,7 @@ def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, *
     )
 
 
+@pytest.mark.slow
 def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
     walks: EpisodeArrays, other_walks: EpisodeArrays
 ) -> None:
@@ -200,6 +201,7 @@ class Killed(BaseException):
     """What ends a run in the middle."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", [False, True])
 def test_an_interrupted_and_resumed_policy_equals_a_straight_one(
     flow: bool, walks: EpisodeArrays, tmp_path: Path

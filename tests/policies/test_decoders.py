@@ -101,6 +101,7 @@ def test_codes_are_decoded_together_with_what_stands_behind_them() -> None:
     torch.testing.assert_close(decode(values, torch.tensor([0])), expected)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_there(walks: EpisodeArrays) -> None:
     """The latent says in which of four directions the agent moves or turns, seen from above; which action that is, forward or a
     turn, hangs on where it looks. A policy that was never trained has features that tell."""
@@ -148,6 +149,7 @@ def test_decoders_depend_on_their_seed_alone() -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: EpisodeArrays) -> None:
     """Trained on 128 labels, right about most other transitions that change the frame."""
     data, rows = EpisodeTensors(walks), transition_rows(walks)

@@ -50,6 +50,7 @@ def fitted(head: LatentHead, targets: Tensor) -> Tensor:
     return outputs.detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", HEADS, ids=["mixture", "flow"])
 def test_both_modes_are_drawn_at_their_frequencies(settings: MixtureSettings | FlowSettings) -> None:
     head = new_head(settings)

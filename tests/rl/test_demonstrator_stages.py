@@ -63,6 +63,7 @@ def collect(folder: Path, expert: str, env: str, output: Path, **changes: object
     return output
 
 
+@pytest.mark.slow
 def test_training_an_expert_twice_gives_equal_files(folder: Path) -> None:
     first, again, other = ((folder / name / "expert.safetensors").read_bytes() for name in ("first", "again", "other"))
     assert first == again
@@ -79,6 +80,7 @@ def test_metrics_tell_return_losses_and_entropy_by_optimiser_step(folder: Path) 
     assert json.loads((folder / "first" / "expert.json").read_text())["settings"]["total_steps"] == 4096
 
 
+@pytest.mark.slow
 def test_the_store_of_a_planner_has_its_returns_and_the_goal_reaching_transitions(folder: Path, tmp_path: Path) -> None:
     path = collect(folder, "planned", PLANNED, tmp_path / "train.zarr")
     store = EpisodeStore.open(path, env=PLANNED)
@@ -98,6 +100,7 @@ def put_down(_params: Any, timesteps: Timesteps, _key: jax.Array) -> jax.Array:
     return jnp.full(timesteps.reward.shape, MINIGRID_ACTIONS.index("put down"), jnp.int32)
 
 
+@pytest.mark.slow
 def test_references_that_cannot_normalise_are_said_where_the_data_are_made(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_references_that_cannot_normalise_are_said_where_the_data_are_made(
     assert "collection.reference_episodes" in caplog.text
 
 
+@pytest.mark.slow
 def test_collecting_twice_gives_equal_episodes_and_noise_changes_them(folder: Path, tmp_path: Path) -> None:
     first, again, calm = (
         EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / f"{name}.zarr", epsilon=epsilon)).load()
@@ -122,6 +126,7 @@ def test_collecting_twice_gives_equal_episodes_and_noise_changes_them(folder: Pa
     assert len(calm.actions) < len(first.actions), "noise makes episodes longer"
 
 
+@pytest.mark.slow
 def test_a_ppo_expert_collects_too(folder: Path, tmp_path: Path) -> None:
     store = EpisodeStore.open(collect(folder, "first", PPO, tmp_path / "train.zarr"), env=PPO)
     assert store.attributes["epsilon"] == 0.1
@@ -133,6 +138,7 @@ def collect_pixels(folder: Path, output: Path, **changes: object) -> EpisodeStor
     return EpisodeStore.open(collect(folder, "pixels", PIXELS, output, **settings), env=PIXELS)
 
 
+@pytest.mark.slow
 def test_a_store_of_procgen_says_who_played_which_levels_and_how(folder: Path, tmp_path: Path) -> None:
     store = collect_pixels(folder, tmp_path / "train.zarr", sticky=0.25)
     arrays, attributes = store.load(), store.attributes
@@ -151,6 +157,7 @@ def test_a_store_of_procgen_says_who_played_which_levels_and_how(folder: Path, t
     assert repeated > np.mean(calm.actions[1:] == calm.actions[:-1]) + 0.1
 
 
+@pytest.mark.slow
 def test_collecting_procgen_twice_gives_equal_stores_and_every_split_the_same_references(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +177,7 @@ def test_collecting_procgen_twice_gives_equal_stores_and_every_split_the_same_re
     assert not set(other.load().level_seeds) & set(first.load().level_seeds)
 
 
+@pytest.mark.slow
 def test_with_all_levels_a_split_does_not_keep_to_its_range(folder: Path, tmp_path: Path) -> None:
     levels = collect_pixels(folder, tmp_path / "train.zarr", levels="all", train_episodes=30).load().level_seeds
     assert any(level not in PROCGEN_RANGES["train"] for level in levels.tolist())

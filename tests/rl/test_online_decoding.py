@@ -160,6 +160,7 @@ def test_of_a_single_token_the_decoder_is_averaged_over_the_codes() -> None:
     torch.testing.assert_close(decoded, expected.log())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["rl_sl", "rl"])
 def test_convolutions_and_latent_policy_stay_as_they_are(variant: str) -> None:
     _, before, _ = parts(variant)
@@ -222,6 +223,7 @@ def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(mon
         assert not returns or point.return_mean == pytest.approx(np.mean(returns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "codes"), ("rl_sl", "flow"), ("scratch", "latent")]
 )
@@ -273,6 +275,7 @@ def test_a_training_keeps_its_precisions_on_another_processor(tmp_path: Path, mo
     assert not all(torch.equal(value, other.state_dict()[name]) for name, value in weights.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "mixture"), ("rl", "latent"), ("scratch", "latent")]
 )

@@ -63,6 +63,7 @@ def collect(game: str, path: Path) -> tuple[EnvironmentSpec, list[Episode], Epis
     return actor.spec, episodes, EpisodeStore.open(path, env=actor.spec.name).load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", PROCGEN_GAMES)
 def test_windows_of_a_collected_store_never_hold_a_frame_of_another_episode(game: str, tmp_path: Path) -> None:
     """Against a plain ``ProcgenGym3Env`` that replays each episode: its frames and its ``first`` flags are the truth."""

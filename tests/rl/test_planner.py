@@ -25,6 +25,7 @@ def xland() -> list[Episode]:
     return play("xland-r1-9x9-full", 512, epsilon=0.0)
 
 
+@pytest.mark.slow
 def test_xland_rulesets_are_solved(xland: list[Episode]) -> None:
     goals = np.array([episode.task[0, 0] for episode in xland])
     solved = np.array([episode.terminated for episode in xland])
@@ -40,6 +41,7 @@ def test_xland_rulesets_are_solved_from_wherever_random_actions_lead() -> None:
     assert (counts > 20).all(), "every action occurs"
 
 
+@pytest.mark.slow
 def test_fourrooms_is_always_solved() -> None:
     episodes = play("xland-fourrooms", 256, epsilon=0.0)
     assert all(episode.terminated for episode in episodes)
@@ -73,6 +75,7 @@ def shortest_path_length(grid: np.ndarray, start: tuple[int, int, int]) -> int:
     raise AssertionError("no path")
 
 
+@pytest.mark.slow
 def test_paths_are_as_short_as_a_breadth_first_search_by_hand_finds() -> None:
     episodes = play("xland-fourrooms", 256, epsilon=0.0)[:60]
     timesteps = make_simulator("xland-fourrooms").reset_levels(np.array([episode.level_id for episode in episodes]))

@@ -139,6 +139,7 @@ def weights_after(state_dir: Path | None, metrics: MetricsLog | None = None) -> 
     return network.state_dict()
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     assert repr(straight_log.rows) == repr(resumed_log.rows)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights() -> None:
     other = train_pixel_expert(env=ENV, settings=TINY, seed=4, metrics=MetricsLog(), state_dir=None, identity="")
     assert any(

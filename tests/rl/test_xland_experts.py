@@ -26,6 +26,7 @@ SPEC = environment_spec(ENV)
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_the_network_in_torch_is_the_one_in_jax() -> None:
     torch.manual_seed(0)
     network = GridActorCritic(spec=SPEC, hidden_width=16)
@@ -52,6 +53,7 @@ def train_expert(settings: ExpertSettings, state_dir: Path | None = None) -> tup
     return network, metrics
 
 
+@pytest.mark.slow
 def test_ppo_learns_doorkey_on_levels_that_it_never_saw() -> None:
     settings = ExpertSettings(target_return=0.95)
     network, metrics = train_expert(settings)
@@ -70,6 +72,7 @@ def test_training_stops_after_enough_good_rollouts_in_a_row() -> None:
     assert not reached([CurvePoint(0, 0, float("nan"))], 0.9, 1) and not reached([], 0.9, 1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_training_equals_a_straight_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +94,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_saved_batch_of_environments_goes_on_as_it_would_have() -> None:
     simulator, levels = make_simulator(ENV), draw_levels(ENV, "train", 64, seed=1)
     generator = np.random.default_rng(0)
@@ -108,6 +112,7 @@ def test_a_saved_batch_of_environments_goes_on_as_it_would_have() -> None:
         np.testing.assert_array_equal(one.rewards, two.rewards)
 
 
+@pytest.mark.slow
 def test_a_context_holds_the_last_observations_of_its_episode() -> None:
     simulator, levels = make_simulator(ENV), draw_levels(ENV, "train", 4, seed=1)
     environment = XlandVectorEnvironment(simulator, 4)

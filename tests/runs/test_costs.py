@@ -86,6 +86,7 @@ def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: di
     assert inverse_dynamics_size(settings, spec).macs == pytest.approx(macs, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 50, 84, 99, 128])
 @pytest.mark.parametrize("given", [PIXEL_LAM, PATCH_LAM], ids=["conv", "patch"])
 def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side: int, given: dict) -> None:

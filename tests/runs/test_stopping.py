@@ -83,6 +83,7 @@ def prepare(folder: Path) -> None:
     folder.joinpath("train.py").write_text(SCRIPT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "to_all"),
     [

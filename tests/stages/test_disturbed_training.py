@@ -109,6 +109,7 @@ def await_checkpoint(folder: Path, process: BaseProcess) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_kill_9_at_twenty_random_moments_changes_nothing(data: Path, undisturbed: Path, tmp_path: Path) -> None:
     delays, kills, runs, resumed = random.Random(0), 0, 0, 0
     while kills < KILLS:
@@ -136,6 +137,7 @@ def test_kill_9_at_twenty_random_moments_changes_nothing(data: Path, undisturbed
     assert resumed > KILLS // 4, "attempts went on from where earlier ones were killed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_ends_the_job_with_a_checkpoint_and_a_code_that_asks_for_a_retry(
     number: signal.Signals, data: Path, undisturbed: Path, tmp_path: Path
@@ -162,6 +164,7 @@ def test_a_signal_ends_the_job_with_a_checkpoint_and_a_code_that_asks_for_a_retr
     assert not list((tmp_path / "state").glob("checkpoint-*")), "a finished stage needs no checkpoints"
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_the_job_at_once_and_the_earlier_checkpoint_resumes(
     data: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +199,7 @@ def job_command(data: Path, folder: Path) -> str:
     return shlex.join(map(str, (sys.executable, __file__, data, folder)))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_the_earlier_checkpoint_resumes(
     data: Path, undisturbed: Path, tmp_path: Path, run_mounted: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:
@@ -226,6 +230,7 @@ def test_a_full_disk_is_named_and_the_earlier_checkpoint_resumes(
     assert_same_results(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_read_only_state_folder_is_named_before_any_step(
     data: Path, tmp_path: Path, run_mounted: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:

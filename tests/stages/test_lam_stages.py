@@ -31,6 +31,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
+@pytest.mark.slow
 def test_a_lam_is_written_with_its_settings_metrics_and_provenance(world: Any) -> None:
     model = load_latent_action_model(world.model("lapo"), spec=environment_spec(ENV), lam="lapo", seed=0)
     assert model.settings.quantizer.codes == 8

@@ -82,6 +82,7 @@ def sent_media(run: OfflineRun, fact: str) -> dict[str, Any]:
     return {name.removesuffix(ending): row[name] for row in run.rows for name in row if name.endswith(ending)}
 
 
+@pytest.mark.slow
 def test_an_experiment_is_one_run_with_its_tables_figures_and_settings(tmp_path: Path) -> None:
     folder = tmp_path / "trial"
     answer = send(folder, made_up_results(folder))
@@ -113,6 +114,7 @@ def test_sent_again_it_is_the_same_run(tmp_path: Path) -> None:
     assert len(offline_runs(folder)) == 1
 
 
+@pytest.mark.slow
 def test_trainings_without_curves_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "trial"
     names = ("tracked", "untracked", "absent", "whole", "half", "repeated_without")
@@ -138,6 +140,7 @@ def test_a_tracker_that_fails_leaves_the_file_that_says_so(tmp_path: Path, monke
     assert answer["error"].startswith("ModuleNotFoundError")
 
 
+@pytest.mark.slow
 def test_wandb_itself_finds_the_runs_to_sync(tmp_path: Path) -> None:
     folder = tmp_path / "trial"
     train(folder, "lam/maze/lapo/seed0")

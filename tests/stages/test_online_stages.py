@@ -82,6 +82,7 @@ def finetune(world: Any, latent_policy: Path | None, folder: Path, variant: str,
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["rl_sl", "rl", "scratch"])
 def test_a_variant_goes_all_the_way_to_its_returns(variant: str, world: Any, policy: Path, tmp_path: Path) -> None:
     folder = finetune(world, policy, tmp_path / "online", variant)
@@ -108,12 +109,14 @@ def test_a_variant_goes_all_the_way_to_its_returns(variant: str, world: Any, pol
     assert len(returns) == 6 and set(returns["labels"]) == {"online"}
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(world: Any, policy: Path, tmp_path: Path) -> None:
     one, two = (finetune(world, policy, tmp_path / name, "rl_sl") for name in ("one", "two"))
     for name in ("agent.safetensors", "curve.csv", "metrics.csv"):
         assert one.joinpath(name).read_bytes() == two.joinpath(name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is_of(world: Any, policy: Path, tmp_path: Path) -> None:
     _, header = read_model(finetune(world, policy, tmp_path, "rl_sl") / "agent.safetensors")
     assert {key: header[key] for key in ("kind", "env", "method", "seed", "variant")} == {

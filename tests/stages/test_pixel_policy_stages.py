@@ -115,6 +115,7 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, data: Path, tmp_p
     assert all(1 <= int(row["length"]) <= 500 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(data: Path, tmp_path: Path) -> None:
     first, again = (run("vpt", data, tmp_path / name) for name in ("first", "again"))
     assert first == again
@@ -122,6 +123,7 @@ def test_the_same_run_gives_the_same_bytes(data: Path, tmp_path: Path) -> None:
     assert policies[0] == policies[1]
 
 
+@pytest.mark.slow
 def test_only_methods_that_need_next_frames_leave_last_actions_out(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def write_agents(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_film_shows_the_demonstrator_and_every_agent_on_its_level(episodes: Path, tmp_path: Path) -> None:
     output = tmp_path / "episode_film.gif"
     plot_episode_film(
@@ -161,6 +162,7 @@ def film_pixels(folder: Path) -> dict[str, Any]:
     return settings
 
 
+@pytest.mark.slow
 def test_a_film_of_procgen_shows_the_simulators_large_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film_stage, "MOST_PIXEL_STEPS", 40)
     played = write_pixel_episodes(tmp_path / "test.zarr", expert_sha256="0" * 64)
@@ -176,6 +178,7 @@ def test_a_film_of_procgen_shows_the_simulators_large_pictures(tmp_path: Path, m
     assert (np.ptp(blocks.astype(int), axis=(1, 3)) > 0).any(), "more detail than a frame of 64 x 64 has"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [-1, None])
 def test_pictures_of_data_that_the_simulator_may_not_repeat_are_the_stored_frames(
     level: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -228,6 +228,7 @@ def test_a_method_of_certain_label_draws_has_the_decoders_of_these_alone(stages:
         stages.evaluate("lapo")
 
 
+@pytest.mark.slow
 def test_the_oracle_finds_the_goal_and_the_random_agent_hardly_does(stages: Stages) -> None:
     network = {"width": 16, "layers": 2, "hidden_width": 64}
     training = TRAINING | {"steps": 300, "batch_size": 64, "validate_every": 300}
@@ -238,6 +239,7 @@ def test_the_oracle_finds_the_goal_and_the_random_agent_hardly_does(stages: Stag
     assert found > 0.8 and by_chance < 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lapo", "flow", "bc"])
 def test_the_same_run_gives_the_same_bytes(method: str, stages: Stages, tmp_path: Path) -> None:
     again = Stages(stages.world, tmp_path / "again")
@@ -277,6 +279,7 @@ def test_a_method_selects_its_actions_by_its_own_settings_or_by_those_of_the_eva
         assert isinstance(agent, PolicyAgent) and agent.action_selection == expected
 
 
+@pytest.mark.slow
 def test_all_methods_see_the_same_labels(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[list[int]]] = []
     draw = members_module.draw_labels
@@ -298,6 +301,7 @@ def test_all_methods_see_the_same_labels(stages: Stages, monkeypatch: pytest.Mon
     assert drawn[0][0] != drawn[0][1], "another draw has other labels"
 
 
+@pytest.mark.slow
 def test_vpt_clones_pseudo_labels_and_keeps_the_labels_that_it_knows(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +324,7 @@ def test_vpt_clones_pseudo_labels_and_keeps_the_labels_that_it_knows(
         assert wrong.float().mean() > 0.1, "an untrained inverse dynamics model is often wrong"
 
 
+@pytest.mark.slow
 def test_metrics_are_the_curves_of_the_first_member(stages: Stages) -> None:
     stages.policy("bc")
     with stages.folder.joinpath("bc", "metrics.csv").open() as opened:
@@ -393,6 +398,7 @@ def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -
         stages.evaluate("random", env="xland-fourrooms")
 
 
+@pytest.mark.slow
 def test_decoders_of_another_seed_are_refused_by_agents_and_by_vpt(stages: Stages) -> None:
     stages.policy("lapo")
     stages.decoders("lapo")

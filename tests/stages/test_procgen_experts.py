@@ -29,6 +29,7 @@ def expert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "expert.safetensors"
 
 
+@pytest.mark.slow
 def test_training_twice_gives_equal_files_and_returns_are_logged(expert: Path, tmp_path: Path) -> None:
     again = tmp_path / "expert.safetensors"
     train_expert(env=ENV, settings=TINY, seed=0, output=again)
@@ -58,6 +59,7 @@ def test_a_damaged_expert_is_refused(expert: Path, tmp_path: Path) -> None:
         train_expert(env=ENV, settings={}, seed=0, output=tmp_path / "e.safetensors", shipped=damaged)
 
 
+@pytest.mark.slow
 def test_a_card_sets_the_expert_beside_random_and_published_returns(expert: Path, tmp_path: Path) -> None:
     published = {"random (LAPO)": 2.705, "expert (LAPO)": 9.933}
     measure_expert(env=ENV, expert=expert, episodes=6, published=published, seed=0, output=tmp_path / "card.md")

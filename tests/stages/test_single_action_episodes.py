@@ -114,6 +114,7 @@ def stages(tmp_path: Path, quick_probes: None) -> Stages:
     return Stages(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_stage_passes_over_episodes_of_one_action(stages: Stages) -> None:
     stages.lam()
     for method in METHODS:
@@ -150,6 +151,7 @@ def test_more_labelled_episodes_than_have_a_transition_are_refused_with_store_bu
             stages.method(method, labels=["4 trajectories"])
 
 
+@pytest.mark.slow
 def test_a_single_transition_is_enough_to_learn_from(stages: Stages) -> None:
     one = write(stages.folder / "one.zarr", (1, 2, 1))
     stages.lam(train=one)

@@ -83,6 +83,7 @@ def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytes
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_a_streamed_lam_is_the_same_also_when_it_was_interrupted(
     extra: dict[str, Any],
@@ -193,6 +194,7 @@ class Killed(BaseException):
     """What ends a run in the middle."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_streamed_policy_is_the_same_also_when_it_was_interrupted(
     method: str, training: Training, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -220,6 +222,7 @@ def test_a_streamed_policy_is_the_same_also_when_it_was_interrupted(
     assert same(resumed, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["latents", "codes", "vpt"])
 def test_decoders_learn_the_same_labels_from_a_streamed_split(method: str, training: Training) -> None:
     paths = [training.decoders(method, window_gib) for window_gib in (SMALL_WINDOW, 1.0)]
@@ -228,10 +231,12 @@ def test_decoders_learn_the_same_labels_from_a_streamed_split(method: str, train
     assert same(streamed[1], resident[1])
 
 
+@pytest.mark.slow
 def test_few_labelled_rows_are_drawn_in_the_same_order_from_a_streamed_split(training: Training) -> None:
     assert same(training.policy("bc", SMALL_WINDOW, "streamed"), training.policy("bc", 1.0, "resident"))
 
 
+@pytest.mark.slow
 def test_pseudo_labels_of_a_streamed_split_are_those_of_a_resident_one(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def assert_holds(run: OfflineRun, metrics: Path) -> None:
         assert value == pytest.approx(row.value, rel=1e-5, nan_ok=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_probes")
 def test_a_lams_run_has_its_settings_data_and_curves(world: Any, tmp_path: Path) -> None:
     folder = tmp_path / "trial" / "lam" / ENV / "single" / "seed0"
@@ -44,6 +45,7 @@ def test_a_lams_run_has_its_settings_data_and_curves(world: Any, tmp_path: Path)
     assert has_curves(tmp_path / "trial", f"lam/{ENV}/single/seed0")
 
 
+@pytest.mark.slow
 def test_a_cloned_method_has_a_run_per_label_count_and_draw(world: Any, tmp_path: Path) -> None:
     folder = tmp_path / "trial" / "policies" / ENV / "bc" / "seed0"
     train_policy(
@@ -72,6 +74,7 @@ def test_a_cloned_method_has_a_run_per_label_count_and_draw(world: Any, tmp_path
     assert has_curves(tmp_path / "trial", f"policies/{ENV}/bc/seed0")
 
 
+@pytest.mark.slow
 def test_an_expert_that_is_trained_is_a_run_and_a_planner_is_none(tmp_path: Path) -> None:
     for env in ("xland-doorkey-5x5-full", "xland-r1-9x9"):
         folder = tmp_path / "trial" / "experts" / env

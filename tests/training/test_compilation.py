@@ -43,6 +43,7 @@ def lam_of(env: str) -> tuple[LatentActionModel, torch.Tensor, LamSettings]:
     return model, torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8), settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", LAMS)
 def test_a_compiled_training_has_no_graph_breaks_and_gives_the_weights_of_the_plain_one(
     env: str, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def test_a_compiled_training_has_no_graph_breaks_and_gives_the_weights_of_the_pl
         torch.testing.assert_close(traced[name], tensor, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.slow
 def test_ppo_is_compiled_once_for_all_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
     real, graphs = torch.compile, []
 

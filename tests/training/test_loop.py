@@ -190,6 +190,7 @@ def test_without_a_clip_norm_long_gradients_are_logged_and_left_as_they_are() ->
     assert before - module.weight.item() == pytest.approx(10 * 1e3 / (1e7 + 1e3), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_batch_may_look_through_the_module_without_gradients_and_train_another_one() -> None:
     """Autocast keeps lowered weights as long as it lasts: what a batch did must not be seen by the loss, nor the other way round."""
 
@@ -277,10 +278,12 @@ def test_a_training_that_has_reached_its_aim_ends_early_with_its_last_row_and_ch
     assert len(done) == trained, "what has reached its aim is not trained further"
 
 
+@pytest.mark.slow
 def test_training_twice_gives_equal_weights_and_metrics() -> None:
     assert_equal_runs(run(), run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [1, 6, 7, 12, 19])
 def test_an_interrupted_and_resumed_run_equals_a_straight_one(
     stop_at: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -341,6 +344,7 @@ def test_a_run_that_is_interrupted_twice_equals_a_straight_one(tmp_path: Path) -
     assert_equal_runs(run(tmp_path), run())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Killed):
         run(tmp_path, stop_at=8, identity="other settings")
@@ -348,6 +352,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(tmp_path: Path, capsys: pyte
     assert "checkpoint of other settings, data or code; it is removed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     keep: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -363,6 +368,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert "resumed from step 6 of" in printed
 
 
+@pytest.mark.slow
 def test_when_all_checkpoints_are_damaged_training_starts_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -374,6 +380,7 @@ def test_when_all_checkpoints_are_damaged_training_starts_over(
     assert "no checkpoint of this run; starting from step 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_last_two_checkpoints_are_kept_and_nothing_else_is_left(tmp_path: Path) -> None:
     run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-0000000018.pt", "checkpoint-0000000020.pt"]
@@ -384,6 +391,7 @@ def test_a_run_that_is_done_is_not_trained_again(tmp_path: Path) -> None:
     assert_equal_runs(run(tmp_path, stop_at=0), first)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_job_says_how_far_its_training_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,6 +406,7 @@ def test_the_log_of_a_job_says_how_far_its_training_is(
     assert line.metrics == ", ".join(f"{name} {value:.4g}" for name, value in means.items())
 
 
+@pytest.mark.slow
 def test_a_training_says_how_far_it_is_no_more_often_than_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -413,6 +422,7 @@ def test_times_left_are_in_units_that_people_think_in(seconds: float, text: str)
     assert progress_lines.time_left(seconds) == text
 
 
+@pytest.mark.slow
 def test_the_best_value_of_the_watched_metric_is_kept_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -426,6 +436,7 @@ def test_the_best_value_of_the_watched_metric_is_kept_and_reported(
         assert state is not None and state["best"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("at", [0, 6, 10])

@@ -99,6 +99,7 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
         )
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_a_batch_each_compute_the_gradients_of_one(
     single: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_two_processes_with_half_a_batch_each_compute_the_gradients_of_one(
     assert ("validation", "processes", 1.0) in [row[1:] for row in found["metrics"]], "validation is one process's work"
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_of_two_processes_stops_both_and_they_resume(single: dict[str, Any], tmp_path: Path) -> None:
     arguments = {"output": str(tmp_path / "result.pt"), "state_dir": str(tmp_path / "state")}
     with pytest.raises(TrainingInterrupted):
@@ -131,6 +133,7 @@ def launch_in_group(arguments: dict[str, Any]) -> None:
         raise SystemExit(RETRY_EXIT_CODE) from None
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_terminal_of_two_processes_stops_all_and_they_resume(
     single: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -149,6 +152,7 @@ def fail() -> None:
     raise ValueError("found nothing, expected something")
 
 
+@pytest.mark.slow
 def test_what_a_process_raises_is_raised_by_launch() -> None:
     with pytest.raises(Exception, match="found nothing, expected something"):
         launch(fail, {}, processes=2)

@@ -92,6 +92,7 @@ def test_a_training_is_one_run_that_says_what_made_its_numbers(tmp_path: Path, m
     assert config["packages"]["torch"] and "commit" in config and len(config["code_digest"]) == 16
 
 
+@pytest.mark.slow
 def test_everything_lies_in_the_experiments_folder(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -102,6 +103,7 @@ def test_everything_lies_in_the_experiments_folder(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "trial").iterdir()] == ["wandb"]
 
 
+@pytest.mark.slow
 def test_variables_of_the_caller_name_group_merge_and_move_no_run(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     names = {"MODE": "disabled", "DIR": str(elsewhere), "RUN_ID": "other", "PROJECT": "other", "RUN_GROUP": "other"}
@@ -149,6 +151,7 @@ def test_jobs_that_start_together_agree_on_the_folders_id(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "wandb").iterdir()] == ["folder_id"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_in_its_run_with_each_step_once(tmp_path: Path) -> None:
     """Killed after step 7, of which the checkpoint of step 4 is left."""
     killed = """
@@ -209,6 +212,7 @@ MISHAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISHAPS)
 def test_a_mishap_ends_no_training_and_is_said_once(name: str, tmp_path: Path) -> None:
     before, given, said = MISHAPS[name]
@@ -235,6 +239,7 @@ def test_a_mishap_ends_no_training_and_is_said_once(name: str, tmp_path: Path) -
     assert not (tmp_path / "trial" / "wandb" / "runs" / "lam").is_dir()
 
 
+@pytest.mark.slow
 def test_wandb_is_loaded_only_when_it_is_on(tmp_path: Path) -> None:
     script = """
         import lamflow.stages.log_experiment, lamflow.stages.train_expert, lamflow.stages.train_policy

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config", "envs", "profiles", "resources/experts", "slurm", "src", "workflow")
@@ -85,13 +86,21 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def begin_tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Iterator[Callable[[], Future[Path]]]:
-    """Begins ``tiny_run`` in the background, unless it has begun."""
+    """Begins ``tiny_run`` in the background, unless it has begun; of several workers the first that asks runs it, for all."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    checkout, output = shared / "tiny" / "checkout", shared / "tiny" / "said"
 
     def run() -> Path:
-        checkout = copy_checkout(tmp_path_factory.mktemp("tiny") / "checkout")
-        report = ("--report", "results/tiny/report.html", "--report-after-run")
-        result = snakemake(checkout, *TINY, *report, "--show-failed-logs")
-        assert result.returncode == 0, result.stdout[-6000:]
+        with FileLock(shared / "tiny.lock"):
+            if not output.exists():
+                copy_checkout(checkout)
+                report = ("--report", "results/tiny/report.html", "--report-after-run")
+                result = snakemake(checkout, *TINY, *report, "--show-failed-logs")
+                output.write_text(f"{result.returncode}\n{result.stdout}")
+        status, said = output.read_text().split("\n", maxsplit=1)
+        assert status == "0", said[-6000:]
         return checkout
 
     with ThreadPoolExecutor(1) as pool:

@@ -5,11 +5,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 TINY = ("--configfile=config/tiny.yaml",)
 TABLE = "results/tiny/summary/xland-r1-9x9/seed0.csv"
 MODEL = "results/tiny/lam/xland-r1-9x9/lapo/seed0/model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_copy_without_times_is_up_to_date_again_after_a_touch(
     tiny_run: Path,
     tmp_path: Path,
@@ -23,6 +26,7 @@ def test_a_copy_without_times_is_up_to_date_again_after_a_touch(
     assert planned(copy, *TINY, TABLE) == []
 
 
+@pytest.mark.slow
 def test_a_hole_is_named_by_the_summary_and_filled_by_its_name(
     finished: Path, planned: Callable[..., list[str]], snakemake: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -27,6 +27,7 @@ def configure(checkout: Path, source: str, *envs: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "imports"), [("lapo", 3), ("dgrl", 1)])
 def test_episodes_of_procgen_come_from_the_published_data_and_others_from_their_demonstrators(
     checkout: Path, planned: Callable[..., list[str]], source: str, imports: int
@@ -40,6 +41,7 @@ def test_episodes_of_procgen_come_from_the_published_data_and_others_from_their_
     assert "Demonstrator of procgen-leaper" not in jobs
 
 
+@pytest.mark.slow
 def test_a_game_without_published_data_is_named_before_any_job_is_planned(checkout: Path, snakemake: Callable) -> None:
     configure(checkout, "lapo", "procgen-leaper-hard")
     result = snakemake(checkout, "--dry-run", *CONFIGFILE)
@@ -48,6 +50,7 @@ def test_a_game_without_published_data_is_named_before_any_job_is_planned(checko
     assert "Traceback" not in result.stdout
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_put_in_place_by_hand_is_imported_without_a_network(
     checkout: Path, snakemake: Callable
 ) -> None:

@@ -18,6 +18,7 @@ ONE_GAME = ("envs=[procgen-chaser]", "seeds=[0]")
 TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, "trial={steps: 50}", "--", "all")
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, snakemake: Run) -> None:
     run = snakemake(checkout, "-n", "--quiet", "rules", "--configfile=config/paper.yaml", "all")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout, flags=re.MULTILINE))
@@ -60,6 +61,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, copied: Call
     return checkout / "results" / "paper-trial"
 
 
+@pytest.mark.whole
 def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial: Path) -> None:
     for path in (
         "lam/procgen-chaser/lapo/seed0/metrics.csv",
@@ -73,6 +75,7 @@ def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial:
     assert size == 3_685_376
 
 
+@pytest.mark.whole
 def test_a_trial_ends_in_a_table_of_returns(trial: Path) -> None:
     with trial.joinpath("summary", "returns.csv").open() as opened:
         rows = list(csv.DictReader(opened))

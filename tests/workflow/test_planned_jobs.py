@@ -20,6 +20,7 @@ def count(jobs: list[str], start: str) -> int:
     return sum(job.startswith(start) for job in jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, checkout: Path, planned: Plan) -> None:
     experiment = read_experiment(CONFIG / name)
@@ -43,10 +44,12 @@ def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, 
     assert len(jobs) == len(set(jobs))
 
 
+@pytest.mark.slow
 def test_the_default_configuration_is_the_quickstart(checkout: Path, planned: Plan) -> None:
     assert sorted(planned(checkout)) == sorted(planned(checkout, "--configfile", "config/config.yaml"))
 
 
+@pytest.mark.slow
 def test_a_configuration_file_replaces_the_default_one(checkout: Path, planned: Plan) -> None:
     checkout.joinpath("config", "only_random.yaml").write_text(
         "experiment: floor\nenvs: [xland-fourrooms]\nseeds: [4]\nmethods: {nothing: {kind: random}}\n"
@@ -56,12 +59,14 @@ def test_a_configuration_file_replaces_the_default_one(checkout: Path, planned: 
     assert not count(jobs, "Policy of") and not count(jobs, "Latent action model ")
 
 
+@pytest.mark.slow
 def test_values_on_the_command_line_are_typed_like_those_of_a_file(checkout: Path, planned: Plan) -> None:
     jobs = planned(checkout, *TINY, "--config", "seeds=[5]", "label_draws=1", "labels=[8, 2 trajectories]")
     assert count(jobs, "Rollouts of lapo on xland-doorkey-5x5-full, seed 5") == 1
     assert not any("seed 0" in job for job in jobs)
 
 
+@pytest.mark.slow
 def test_a_trial_does_not_touch_the_results_of_its_experiment(
     checkout: Path, planned: Plan, snakemake: Callable
 ) -> None:
@@ -71,6 +76,7 @@ def test_a_trial_does_not_touch_the_results_of_its_experiment(
     assert refused.returncode != 0 and "No rule to produce results/tiny/summary/returns.csv" in refused.stdout
 
 
+@pytest.mark.slow
 def test_the_default_configuration_is_found_beside_the_snakefile(
     checkout: Path, tmp_path: Path, snakemake: Callable
 ) -> None:
@@ -85,6 +91,7 @@ def test_the_default_configuration_is_found_beside_the_snakefile(
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_methods_stand_side_by_side_at_a_budget_that_a_supervised_lam_leaves_to_all(
     checkout: Path, planned: Plan
 ) -> None:
@@ -94,18 +101,21 @@ def test_methods_stand_side_by_side_at_a_budget_that_a_supervised_lam_leaves_to_
     assert count(jobs, "Plot of methods at 32 labels") == 1
 
 
+@pytest.mark.slow
 def test_a_per_seed_target_plans_that_environment_and_seed_only(checkout: Path, planned: Plan) -> None:
     jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9/seed1.csv")
     assert count(jobs, "Rollouts of") == 2
     assert not any("doorkey" in job or "seed 0" in job for job in jobs)
 
 
+@pytest.mark.slow
 def test_a_per_environment_target_plans_all_its_seeds(checkout: Path, planned: Plan) -> None:
     jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9.csv")
     assert count(jobs, "Rollouts of") == 4
     assert not any("doorkey" in job for job in jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -124,6 +134,7 @@ def test_a_target_that_the_configuration_does_not_name_is_refused(
     assert f"No rule to produce {target}" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -147,6 +158,7 @@ def test_a_wrong_configuration_stops_before_any_job_is_planned(
     assert not checkout.joinpath("results").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
@@ -168,6 +180,7 @@ def test_no_two_configurations_share_a_folder_of_results() -> None:
     assert len(experiments) == len(set(experiments))
 
 
+@pytest.mark.slow
 def test_decoders_that_see_the_observation_are_trained_after_their_policy(checkout: Path, planned: Plan) -> None:
     edit = "methods={seeing: {kind: latent, lam: lapo, target: flow, decoder: {observation: true}}}"
     target = "results/tiny/decoders/xland-r1-9x9/{}/seed0/decoders.safetensors"

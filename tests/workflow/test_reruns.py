@@ -32,6 +32,7 @@ def stages(jobs: list[str], *but: str) -> list[str]:
     return [job for job in jobs if not job.startswith(but)]
 
 
+@pytest.mark.slow
 def test_a_decoders_learning_rate_reruns_decoders_rollouts_summaries_and_plots(
     finished: Path, planned: Callable
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_decoders_learning_rate_reruns_decoders_rollouts_summaries_and_plots(
     assert sum(job.startswith("Action decoders of") for job in jobs) == 4
 
 
+@pytest.mark.slow
 def test_another_number_of_label_draws_leaves_latent_policies_alone(finished: Path, planned: Callable) -> None:
     edit_configuration(finished, lambda c: c.update(label_draws=3))
     jobs = planned(finished, *TINY)
@@ -52,6 +54,7 @@ def test_another_number_of_label_draws_leaves_latent_policies_alone(finished: Pa
     assert not any(job.startswith(("Episodes", "Demonstrator", "Latent action")) for job in jobs)
 
 
+@pytest.mark.slow
 def test_more_test_episodes_leave_training_alone(finished: Path, planned: Callable) -> None:
     edit_configuration(finished, lambda c: c["collection"].update(test_episodes=9))
     jobs = planned(finished, *TINY)
@@ -61,6 +64,7 @@ def test_more_test_episodes_leave_training_alone(finished: Path, planned: Callab
     assert not any(job.startswith(("Latent action", "Action decoders", "Policy", "Demonstrator")) for job in jobs)
 
 
+@pytest.mark.slow
 def test_logging_and_another_environment_rerun_nothing_but_summaries_and_plots_of_all(
     finished: Path, planned: Callable
 ) -> None:
@@ -73,11 +77,13 @@ def test_logging_and_another_environment_rerun_nothing_but_summaries_and_plots_o
     assert old == []
 
 
+@pytest.mark.slow
 def test_another_rule_for_verdicts_reruns_their_table_alone(finished: Path, planned: Callable) -> None:
     edit_code(finished, "lam/verdicts.py")
     assert planned(finished, *TINY) == ["Summary of the latent action models"]
 
 
+@pytest.mark.slow
 def test_tracking_that_is_switched_on_over_finished_results_only_sends_tables_and_figures(
     finished: Path, planned: Callable, snakemake: Callable
 ) -> None:
@@ -94,6 +100,7 @@ def test_tracking_that_is_switched_on_over_finished_results_only_sends_tables_an
     assert planned(finished, *TINY) == []
 
 
+@pytest.mark.slow
 def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
     for path in finished.joinpath("src/lamflow").rglob("*.py"):
         if path.read_text():
@@ -101,6 +108,7 @@ def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
     assert planned(finished, *TINY) == []
 
 
+@pytest.mark.slow
 def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Path, planned: Callable) -> None:
     edit_code(finished, "models/forward_dynamics.py")
     jobs = planned(finished, *TINY)
@@ -111,6 +119,7 @@ def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Pa
     assert not any(job.startswith(("Demonstrator", "Episodes")) for job in jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "first", "spared"),
     [
@@ -136,6 +145,7 @@ def test_an_edit_reruns_its_stage_and_spares_those_before_it(
     assert not spared or not any(job.startswith(spared) for job in jobs)
 
 
+@pytest.mark.slow
 def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
     for module in ("config.py", "catalogue.py", "provenance.py", "training/tracking.py"):
         edit_code(finished, module)

@@ -56,6 +56,7 @@ def total(output: str) -> list[str]:
     return re.findall(r"^total +(.+)$", output.split("Estimate of the planned jobs:")[1], flags=re.MULTILINE)[0].split()
 
 
+@pytest.mark.slow
 def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(checkout: Path, snakemake: Run) -> None:
     pixels = resources_of(snakemake, checkout, "experts", "--configfile=config/procgen_experts.yaml")
     planned = resources_of(snakemake, checkout, *TINY) | pixels
@@ -65,6 +66,7 @@ def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(checkout: Pa
         assert all("mem_mb" in job and "runtime" in job for job in planned[rule]), rule
 
 
+@pytest.mark.slow
 def test_a_training_on_two_gpus_asks_for_two(checkout: Path, snakemake: Run) -> None:
     path = checkout / "config" / "tiny.yaml"
     content = json.loads(json.dumps(yaml.safe_load(path.read_text())))
@@ -74,6 +76,7 @@ def test_a_training_on_two_gpus_asks_for_two(checkout: Path, snakemake: Run) -> 
     assert sorted(job["gpu"] for job in jobs) == ["1"] * 2 + ["2"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("configuration", "rule"),
     [
@@ -89,6 +92,7 @@ def test_only_procgens_trained_experts_are_jobs_of_a_gpu(
     assert {name for name in planned if "expert" in name and name.startswith("train")} == {rule}
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path, snakemake: Run) -> None:
     started = time.monotonic()
     output = dry_run(snakemake, checkout, "--quiet=rules", *PAPER, *PROFILE, "all")
@@ -104,6 +108,7 @@ def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path,
     assert re.search(r"^train_lam +80 +1 +8\d ", output, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_cluster_without_gpus_is_planned_at_the_rates_of_cores(checkout: Path, snakemake: Run) -> None:
     none = [f"{rule}:gpu=0" for rule in sorted(GPU_RULES)]
     output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *none, "--", "all")
@@ -111,12 +116,14 @@ def test_a_cluster_without_gpus_is_planned_at_the_rates_of_cores(checkout: Path,
     assert "GPU rates" not in output
 
 
+@pytest.mark.slow
 def test_the_other_form_of_asking_for_gpus_is_understood(checkout: Path, snakemake: Run) -> None:
     gres = ("train_lam:gpu=0", "train_lam:gres='gpu:a100:2'")
     output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *gres, "--", "all")
     assert re.search(r"^train_lam +6 +2 ", output, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_nothing_is_estimated_where_nothing_is_to_be_done_or_said(
     tiny_run: Path, checkout: Path, snakemake: Run
 ) -> None:
@@ -124,6 +131,7 @@ def test_nothing_is_estimated_where_nothing_is_to_be_done_or_said(
     assert "Estimate" not in dry_run(snakemake, checkout, *TINY, "--quiet=all")
 
 
+@pytest.mark.slow
 def test_a_failed_table_of_rates_stops_the_plan_with_its_key(checkout: Path, snakemake: Run) -> None:
     path = checkout / "config" / "rates.yaml"
     path.write_text(path.read_text().replace("other_start_up: ", "other: "))
@@ -148,6 +156,7 @@ def test_nothing_of_a_site_stands_in_the_rules() -> None:
         assert not re.search(r"(slurm_partition|slurm_account|gpu_model|gres|constraint|qos)=", path.read_text()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "asked"),
     [
@@ -165,6 +174,7 @@ def test_the_form_in_which_gpus_are_asked_for_is_the_profiles(
     assert not any("gres" in job or "gpu_model" in job for job in planned["train_policy"] + planned["summarise"])
 
 
+@pytest.mark.slow
 def test_no_job_asks_for_more_time_than_the_profile_allows(checkout: Path, snakemake: Run) -> None:
     target = "results/paper/policies/procgen-coinrun/vpt/seed0/policy.safetensors"
     (job,) = resources_of(snakemake, checkout, *PAPER, *PROFILE, "--", target)["train_policy"]

@@ -106,6 +106,7 @@ def third_party_imports(module: str) -> set[str]:
     return {DISTRIBUTIONS.get(name, name) for name in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_a_rules_conda_environment_holds_what_its_stage_imports(name: str) -> None:
     environment = re.search(r'"\.\./\.\./(envs/\w+\.yaml)"', RULES[name])

@@ -92,6 +92,7 @@ def two_checkouts(tiny_run: Path, tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "straight", tmp_path / "stopped"
 
 
+@pytest.mark.whole
 def test_a_quickstart_goes_on_with_the_same_command_however_it_was_stopped(two_checkouts: tuple[Path, Path]) -> None:
     straight, stopped = two_checkouts
     said = stopped / "said"
@@ -117,6 +118,7 @@ def test_a_quickstart_goes_on_with_the_same_command_however_it_was_stopped(two_c
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_incomplete_is_planned_again(finished: Path, planned: Callable[..., list[str]]) -> None:
     table = "results/tiny/summary/xland-r1-9x9/seed0.csv"
     marks = finished / ".snakemake/incomplete"
@@ -126,6 +128,7 @@ def test_what_a_kill_left_incomplete_is_planned_again(finished: Path, planned: C
     assert planned(finished, *TINY, "results/tiny/evaluation/xland-r1-9x9/lapo/seed0/returns.csv") == []
 
 
+@pytest.mark.slow
 def test_a_stale_lock_is_no_obstacle(
     finished: Path, snakemake: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

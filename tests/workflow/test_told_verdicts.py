@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from lamflow.config import read_experiment
 
 TINY = "config/tiny.yaml"
@@ -17,6 +19,7 @@ def write_losses(folder: Path, *, shuffled: float) -> None:
     folder.joinpath("metrics.csv").write_text("\n".join(["step,split,name,value", *rows, ""]))
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_verdicts_on_its_models(checkout: Path, snakemake: Callable) -> None:
     experiment = read_experiment(checkout / TINY)
     for env in experiment.envs:

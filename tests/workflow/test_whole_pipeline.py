@@ -77,6 +77,7 @@ def test_every_job_left_a_log_and_a_benchmark_within_its_memory(tiny_run: Path) 
         assert (record["max_rss"] or 0) < 3000, f"{path}: {record['max_rss']} MB"
 
 
+@pytest.mark.slow
 def test_nothing_is_to_be_done_afterwards(tiny_run: Path, planned: Callable) -> None:
     assert planned(tiny_run, *TINY) == []
 
@@ -98,6 +99,7 @@ def remove_the_end(store: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [flip_a_bit, remove_the_end, shutil.rmtree], ids=["bit flipped", "truncated", "missing"]
 )
@@ -118,6 +120,7 @@ def test_a_damaged_store_stops_the_job_that_reads_it_and_is_named(
     assert not finished.joinpath(model).exists()
 
 
+@pytest.mark.slow
 def test_a_store_of_another_environment_is_refused(finished: Path, snakemake: Callable) -> None:
     data = finished / "results/tiny/data"
     shutil.rmtree(data / "xland-doorkey-5x5-full/train.zarr")
@@ -130,6 +133,7 @@ def test_a_store_of_another_environment_is_refused(finished: Path, snakemake: Ca
     assert "xland-r1-9x9" in message and "xland-doorkey-5x5-full" in message
 
 
+@pytest.mark.slow
 def test_more_labels_than_the_data_holds_are_refused_by_the_stage(finished: Path, snakemake: Callable) -> None:
     target = "results/tiny/decoders/xland-doorkey-5x5-full/vpt/seed0/decoders.safetensors"
     result = snakemake(finished, *TINY, "--config", "labels=[16, 5000]", "--", target)
@@ -138,6 +142,7 @@ def test_more_labels_than_the_data_holds_are_refused_by_the_stage(finished: Path
     assert "5000" in message
 
 
+@pytest.mark.slow
 def test_one_broken_plot_is_missing_from_the_report_which_says_so_until_it_is_made(
     finished: Path, snakemake: Callable
 ) -> None:
