@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def slurm(tmp_path: Path) -> Path:
     folder.joinpath("fates").write_text("COMPLETED")
     for command in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):
         path = folder / "bin" / command
-        path.write_text(f"#!{sys.executable}\n{HERE.joinpath('fake_slurm', 'slurm.py').read_text()}")
+        # A first line cannot name an interpreter in a folder with a space; to Python the second is a string.
+        first = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} \"$0\" \"$@\"\n' '''\n"
+        path.write_text(first + HERE.joinpath("fake_slurm", "slurm.py").read_text())
         path.chmod(0o755)
     return folder
 
