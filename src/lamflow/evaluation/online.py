@@ -87,7 +87,7 @@ def read_online_curves(paths: Sequence[Path], errors: Mapping[str, float] | None
         tables.append(table)
     curves = pd.concat(tables, ignore_index=True)
     left_out = unnormalised(curves, "return_mean", errors)
-    return add_normalized(drop_unnormalised(curves, left_out), column="return_mean").reset_index(drop=True)
+    return drop_unnormalised(add_normalized(curves, left_out, column="return_mean"), left_out).reset_index(drop=True)
 
 
 def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
@@ -97,12 +97,12 @@ def curve_estimates(curves: pd.DataFrame, *, samples: int) -> pd.DataFrame:
     of its episodes; it stays level beyond the last. A curve begins where all of its seeds do. With two environments or more, ``all`` is
     the mean over them for the methods that ran on each, at the steps that all of them cover.
     """
+    if curves.empty:
+        return pd.DataFrame(columns=list(ONLINE_COLUMNS))
     strata: dict[str, dict[str, tuple[Floats, Floats]]] = {}
     for (env, method), rows in curves.groupby(["env", "method"]):
         strata.setdefault(method, {})[env] = _pooled(rows)
     num_envs = curves["env"].nunique()
-    if curves.empty:
-        return pd.DataFrame(columns=list(ONLINE_COLUMNS))
     parts = []
     for method, found in strata.items():
         shown = {env: [env] for env in found}

@@ -49,8 +49,6 @@ def add_normalized(table: pd.DataFrame, left_out: Container[str] = (), column: s
 
     ValueError names the environment.
     """
-    if table.empty:
-        return table.assign(normalized=np.empty(0))
     parts = []
     for env, rows in table.groupby("env", sort=False):
         if env in left_out:
