@@ -223,14 +223,7 @@ def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(mon
         assert not returns or point.return_mean == pytest.approx(np.mean(returns))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "codes"), ("rl_sl", "flow"), ("scratch", "latent")]
-)
-def test_an_interrupted_and_resumed_training_equals_a_straight_one(
-    variant: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    straight, straight_curve, _ = run(variant, target=target, context=2)
+def interrupt_the_fourth_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     play, rollouts = PpoLearner._play, []
 
     def interrupted_play(self: PpoLearner) -> None:
@@ -240,6 +233,17 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
         play(self)
 
     monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variant", "target"), [("rl_sl", "latent"), ("rl_sl", "codes"), ("rl_sl", "flow"), ("scratch", "latent")]
+)
+def test_an_interrupted_and_resumed_training_equals_a_straight_one(
+    variant: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, straight_curve, _ = run(variant, target=target, context=2)
+    interrupt_the_fourth_rollout(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(variant, tmp_path, target=target, context=2)
     resumed, resumed_curve, _ = run(variant, tmp_path, target=target, context=2)
@@ -253,15 +257,7 @@ def test_a_training_keeps_its_precisions_on_another_processor(tmp_path: Path, mo
     processor: list[Processor] = ["CPU with AMX"]
     monkeypatch.setattr(precision, "processor_of", lambda device: processor[-1])
     straight, straight_curve, _ = run("rl_sl")
-    play, rollouts = PpoLearner._play, []
-
-    def interrupted_play(self: PpoLearner) -> None:
-        rollouts.append(1)
-        if len(rollouts) == 4:
-            raise KeyboardInterrupt
-        play(self)
-
-    monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+    interrupt_the_fourth_rollout(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run("rl_sl", tmp_path)
     processor.append("CPU without AMX and AVX512_BF16")
