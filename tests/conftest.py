@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         on_slurm = slurm in item.path.parents
         if on_slurm:
             item.add_marker(pytest.mark.whole)
-        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.stem))
 
 
 @pytest.fixture(scope="module")

@@ -85,3 +85,10 @@ def test_nothing_is_deleted_while_a_run_goes_on(checkout: Path) -> None:
 def test_the_disk_is_listed_by_what_can_be_deleted(checkout: Path) -> None:
     listed = [line.split("\t")[1] for line in make(checkout, "disk").stdout.splitlines()]
     assert listed == [".snakemake", "results/tiny/", "results/tiny/state/", "results/tiny/data/"]
+
+
+def test_workers_keep_the_tests_of_a_file_together(request: pytest.FixtureRequest) -> None:
+    """Else each worker makes what they share. pytest-xdist 3.8 no longer heeds its own mark with pytest 9.2, and says nothing."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("one process, or another way of sharing the tests out")
+    assert request.node.nodeid.endswith(f"@{Path(__file__).stem}")
