@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from private_cluster import PrivateCluster
+from private_cluster import PATIENCE, PrivateCluster
 
 WITNESS = Path(__file__).parent / "witness"
 PLUGINS = Path(__file__).parent / "plugins"
@@ -54,10 +54,12 @@ class Driver:
     def wait(self, *, seconds: float = 600) -> str:
         """What it said in the end; it must succeed."""
         try:
-            status = self.process.wait(timeout=seconds)
+            status = self.process.wait(timeout=PATIENCE * seconds)
         except subprocess.TimeoutExpired:
             queue = self.cluster.command("squeue", "--format=%i %T %r %k")
-            raise AssertionError(f"the driver still runs after {seconds:.0f} s\n{queue}\n{self.said[-4000:]}") from None
+            raise AssertionError(
+                f"the driver still runs after {PATIENCE * seconds:.0f} s\n{queue}\n{self.said[-4000:]}"
+            ) from None
         assert status == 0, self.said[-6000:]
         return self.said
 

@@ -23,6 +23,8 @@ DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 SEARCHED = "/usr/bin:/usr/local/bin:/usr/sbin:/usr/local/sbin:/sbin:/bin"
 
+PATIENCE = 5
+"""A loaded machine may take as many times as long as a quiet one, which the limits of these tests are for."""
 CONFIGURATION = """\
 ClusterName=private
 SlurmctldHost=localhost(127.0.0.1)
@@ -75,7 +77,8 @@ def free_ports(number: int) -> list[int]:
 
 
 def until(condition: Callable[[], object], *, seconds: float, what: str, poll: float = 0.05) -> None:
-    """Wait for a condition; AssertionError that says what has not come."""
+    """Wait for a condition, ``PATIENCE`` times ``seconds`` at most; AssertionError that says what has not come."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
@@ -212,7 +215,7 @@ class PrivateCluster:
         daemon = self._daemons.pop(name)
         daemon.send_signal(number)
         try:
-            daemon.wait(timeout=seconds)
+            daemon.wait(timeout=PATIENCE * seconds)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from driving import Driver, started
-from private_cluster import PrivateCluster, until
+from private_cluster import PATIENCE, PrivateCluster, until
 
 SNAKEFILE = """
 import shlex, sys
@@ -145,7 +145,7 @@ def test_a_driver_can_be_stopped_while_jobs_wait_to_be_submitted(
         folder.joinpath("prepare").touch()
         until(lambda: "jobs wait to be submitted" in driver.said, seconds=120, what="the submission has failed")
         driver.process.send_signal(signal.SIGINT)
-        assert driver.process.wait(timeout=60) != 0
+        assert driver.process.wait(timeout=60 * PATIENCE) != 0
     finally:
         cluster.start_controller()
     assert not folder.joinpath("second").exists()

@@ -26,7 +26,7 @@ from driving import (
     with_episodes,
     witnessed,
 )
-from private_cluster import PrivateCluster, until
+from private_cluster import PATIENCE, PrivateCluster, until
 
 LAM = "xland-r1-9x9/lapo/seed0"
 GRES = ("--set-resources", "train_lam:gpu=0", "train_lam:gres=gpu:1")
@@ -109,7 +109,7 @@ def story(
         if unlocked:
             drive(told.checkout, "--unlock", TINY).wait(seconds=60)
         second = drive(told.checkout, SEED_TABLE, TINY)
-        assert second.process.wait(timeout=60) != 0
+        assert second.process.wait(timeout=60 * PATIENCE) != 0
         told.refused.append(second.said)
 
     first.kill()

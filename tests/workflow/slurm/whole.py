@@ -42,7 +42,7 @@ class WholeRun:
     def end(self) -> str:
         """What the driver said; it must succeed, and the outage have been. Asked again, it answers at once."""
         try:
-            said = self.driver.wait(seconds=900)
+            said = self.driver.wait(seconds=600)
         finally:
             self._ended.set()
         for work in self._side_work:
