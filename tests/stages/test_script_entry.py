@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import logging, sys, types
 from types import SimpleNamespace
@@ -59,6 +61,7 @@ def test_a_failure_that_was_not_foreseen_shows_its_type(tmp_path: Path) -> None:
     assert run(tmp_path, value="KeyError('codes')").stderr == "fake: KeyError: 'codes'\n"
 
 
+@pytest.mark.usefixtures("signals_are_heard")
 def test_a_stage_that_is_stopped_says_so_in_a_line_and_exits_with_75(tmp_path: Path) -> None:
     result = run(tmp_path, value="'stopped'")
     line = "stopped by SIGINT; nothing half-made is left as a result: run the same command again\n"

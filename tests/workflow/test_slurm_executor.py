@@ -133,9 +133,9 @@ def test_what_slurm_has_heard_without_an_answer_is_not_submitted_twice(start: St
 
 
 def test_submissions_keep_to_the_limit(start: Start, slurm: Path) -> None:
-    said_by(start("a,b,c,d", "--max-jobs-per-timespan=2/1s"))
+    said_by(start("a,b,c,d", "--max-jobs-per-timespan=2/2s"))
     times = sorted(job["time"] for job in jobs_of(slurm))
-    assert len(times) == 4 and times[-1] - times[0] >= 1.4
+    assert len(times) == 4 and times[-1] - times[0] >= 2  # 3, if each began at once
 
 
 def test_ctrl_c_cancels_what_is_being_submitted_and_submits_no_more(start: Start, slurm: Path) -> None:
