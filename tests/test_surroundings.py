@@ -289,7 +289,7 @@ def test_a_user_without_a_place_for_caches_can_work(stranger: list[str], home: s
     assert run(DRIVER, str(tmp_path), before=stranger, **variables) == "taken"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_umap_needs_no_place_for_what_it_compiles(stranger: list[str]) -> None:
     assert run(UMAP, before=stranger, **PLACELESS, TMPDIR="/tmp") == "(20, 2)"
 

@@ -53,7 +53,7 @@ def train_expert(settings: ExpertSettings, state_dir: Path | None = None) -> tup
     return network, metrics
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_ppo_learns_doorkey_on_levels_that_it_never_saw() -> None:
     settings = ExpertSettings(target_return=0.95)
     network, metrics = train_expert(settings)

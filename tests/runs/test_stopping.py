@@ -15,7 +15,7 @@ import pytest
 from lamflow.runs.events import begin
 from lamflow.runs.stopping import note_stopping
 
-pytestmark = pytest.mark.usefixtures("signals_are_heard")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("signals_are_heard")]
 
 SNAKEFILE = """
 import shlex, sys

@@ -40,7 +40,7 @@ def passes(folder: Path, *options: str) -> int:
     return run.stderr.count("Resources before job selection")
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_jobs_that_finish_do_not_add_to_the_passes_of_all_time_to_come(tmp_path: Path) -> None:
     own, mended = passes(tmp_path / "own"), passes(tmp_path / "mended", "--config", "mended=1")
     assert own > 2 * mended, "Snakemake does this itself now: lamflow.runs.wakeups can go"

@@ -25,7 +25,7 @@ from lamflow.stages.entry import run_stage
 from lamflow.training.checkpoint import read_model
 from lamflow.training.interruption import RETRY_EXIT_CODE
 
-pytestmark = pytest.mark.usefixtures("signals_are_heard")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("signals_are_heard")]
 
 ENV = "xland-empty-random-8x8-full"
 NETWORK = {"width": 8, "layers": 2, "hidden_width": 16}

@@ -59,7 +59,7 @@ def test_a_damaged_expert_is_refused(expert: Path, tmp_path: Path) -> None:
         train_expert(env=ENV, settings={}, seed=0, output=tmp_path / "e.safetensors", shipped=damaged)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_card_sets_the_expert_beside_random_and_published_returns(expert: Path, tmp_path: Path) -> None:
     published = {"random (LAPO)": 2.705, "expert (LAPO)": 9.933}
     measure_expert(env=ENV, expert=expert, episodes=6, published=published, seed=0, output=tmp_path / "card.md")

@@ -113,7 +113,7 @@ def test_two_processes_with_half_a_batch_each_compute_the_gradients_of_one(
     assert ("validation", "processes", 1.0) in [row[1:] for row in found["metrics"]], "validation is one process's work"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_signal_to_one_of_two_processes_stops_both_and_they_resume(single: dict[str, Any], tmp_path: Path) -> None:
     arguments = {"output": str(tmp_path / "result.pt"), "state_dir": str(tmp_path / "state")}
     with pytest.raises(TrainingInterrupted):
@@ -133,7 +133,7 @@ def launch_in_group(arguments: dict[str, Any]) -> None:
         raise SystemExit(RETRY_EXIT_CODE) from None
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_ctrl_c_in_the_terminal_of_two_processes_stops_all_and_they_resume(
     single: dict[str, Any], tmp_path: Path
 ) -> None:

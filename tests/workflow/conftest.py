@@ -86,9 +86,12 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def begin_tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Iterator[Callable[[], Future[Path]]]:
-    """Begins ``tiny_run`` in the background, unless it has begun; of several workers the first that asks runs it, for all."""
+    """Begins ``tiny_run`` in the background, unless it has begun; of several workers the first that asks runs it, for all. A folder in
+    LAMFLOW_SHARED_RUNS keeps it for sessions to come, of the same code."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if "LAMFLOW_SHARED_RUNS" in os.environ:
+        shared = Path(os.environ["LAMFLOW_SHARED_RUNS"])
+    elif "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     checkout, output = shared / "tiny" / "checkout", shared / "tiny" / "said"
 

@@ -32,7 +32,7 @@ def awkward(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_run_in_awkward_folders_by_an_interpreter_in_one(awkward: Path, copied: Callable[[Path], Path]) -> None:
     python, checkout = interpreter(awkward / "my venv"), copied(awkward / "lam flow")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {

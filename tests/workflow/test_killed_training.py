@@ -50,7 +50,7 @@ def two_checkouts(tiny_run: Path, tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "straight", tmp_path / "killed"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_killed_and_repeated_run_gives_the_weights_of_a_straight_one(
     two_checkouts: tuple[Path, Path], snakemake: Callable, start_snakemake: Callable
 ) -> None:

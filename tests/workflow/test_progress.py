@@ -36,7 +36,7 @@ def first_look_at_a_running_job(checkout: Path, process: Popen[bytes], *, second
     raise AssertionError("no job was seen running")
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_real_run_is_seen_to_finish_to_go_on_and_to_fail(
     checkout: Path, snakemake: Callable, start_snakemake: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:

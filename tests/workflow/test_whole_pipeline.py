@@ -142,7 +142,7 @@ def test_more_labels_than_the_data_holds_are_refused_by_the_stage(finished: Path
     assert "5000" in message
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_one_broken_plot_is_missing_from_the_report_which_says_so_until_it_is_made(
     finished: Path, snakemake: Callable
 ) -> None:
