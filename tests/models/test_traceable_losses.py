@@ -13,7 +13,8 @@ from lamflow.catalogue import environment_spec
 from lamflow.config import LamSettings, PolicySettings, SupervisionSettings
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.supervision import Labelled, SupervisedLam
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
 
 SPEC = environment_spec("procgen-bigfish")
 

@@ -15,9 +15,10 @@ from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.envs.interface import Observation
 from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode
 from lamflow.policies.latent_heads import build_head
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyNetwork
 from lamflow.training.precision import default_device
 
 SPEC = environment_spec("xland-doorkey-5x5")

@@ -17,7 +17,8 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.interface import Observation
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.dataset import policy_inputs
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
 
 SPEC = environment_spec("xland-r1-9x9")
 

@@ -12,8 +12,9 @@ from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettin
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.contexts import ContextMemory
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import build_head
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.online import (
     DecoderRefits,

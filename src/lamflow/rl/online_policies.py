@@ -15,7 +15,8 @@ from lamflow.catalogue import EnvironmentSpec
 from lamflow.config import PolicySettings
 from lamflow.models.perceptron import mlp
 from lamflow.policies.decoders import code_one_hot
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.actor_critic import ActorCritic, Encoded, initialise_head
 
 
