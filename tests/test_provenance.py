@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lamflow import provenance
 from lamflow.checkout import this_checkout
 from lamflow.provenance import (
+    Code,
     atomic_path,
     code_digest,
     file_digest,
@@ -159,7 +160,7 @@ def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
         path.write_text("x")
     record_provenance(
         artefact,
-        stage="lamflow.config",
+        code=Code("lamflow.config"),
         settings={"steps": 3},
         inputs={"train": source},
         seed=1,
@@ -178,7 +179,9 @@ def record_of(folder: Path, inputs: dict[str, Path] | None = None) -> dict[str, 
     """What the neighbour of an artefact in ``folder`` says."""
     artefact = folder / "model.safetensors"
     artefact.write_text("x", encoding="utf-8")
-    record_provenance(artefact, stage="lamflow.catalogue", settings={}, inputs=inputs or {}, seed=None, wall_seconds=1)
+    record_provenance(
+        artefact, code=Code("lamflow.catalogue"), settings={}, inputs=inputs or {}, seed=None, wall_seconds=1
+    )
     record: dict[str, Any] = json.loads(artefact.with_suffix(".json").read_text(encoding="utf-8"))
     return record
 

@@ -12,9 +12,10 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamflow.checkout import this_checkout
 
@@ -93,9 +94,27 @@ class _WithoutDocstrings(ast.NodeTransformer):
         return node
 
 
+def _finds_modules_by_name(node: ast.AST) -> bool:
+    """Whether this is a call of ``import_module`` whose argument is computed."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "import_module"
+        and not isinstance(node.args[0], ast.Constant)
+    )
+
+
+class _Parsed(NamedTuple):
+    """``digest`` of a module's syntax tree; ``imported``: the lamflow modules that it imports, also inside functions; ``is_registry``:
+    whether it finds more by name."""
+
+    digest: str
+    imported: tuple[str, ...]
+    is_registry: bool
+
+
 @cache
-def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module's syntax tree, and the lamflow modules it imports (also inside functions)."""
+def _parsed(module: str) -> _Parsed:
     path = _source_of(module)
     assert path is not None, module
     tree = ast.parse(path.read_bytes())
@@ -107,15 +126,21 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
     ours = tuple(sorted(n for n in imported - UNDIGESTED_MODULES if n.split(".")[0] == "lamflow" and _source_of(n)))
+    is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))
     digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return digest, ours
+    return _Parsed(digest, ours, is_registry)
+
+
+Choices = frozenset[tuple[str, str]]
+"""Pairs of a registry, which is a module that finds others by name, and a module that it finds for the job at hand."""
 
 
 @cache
-def code_digest(module: str) -> str:
+def code_digest(module: str, choices: Choices = frozenset()) -> str:
     """Digest of a lamflow module and all lamflow modules it imports, except ``UNDIGESTED_MODULES``.
 
-    It is taken over syntax trees without docstrings: comments and layout do not count. ValueError when there is no such
+    Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
+    count. It is taken over syntax trees without docstrings: comments and layout do not count. ValueError when there is no such
     module, SyntaxError when one does not parse.
     """
     if _source_of(module) is None:
@@ -127,11 +152,25 @@ def code_digest(module: str) -> str:
         name = pending.pop()
         if name in seen:
             continue
-        digest, imported = _parsed(name)
-        seen[name] = digest
-        pending.extend(imported)
+        seen[name], imported, is_registry = _parsed(name)
+        chosen = [found for registry, found in choices if registry == name]
+        assert chosen or not is_registry, f"code digest of {module}: what {name} finds by name is not said"
+        pending.extend([*imported, *chosen])
     joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that a job runs: its stage's module, and what its environment and settings choose."""
+
+    stage: str
+    choices: Choices = frozenset()
+
+    @property
+    def digest(self) -> str:
+        """See ``code_digest``."""
+        return code_digest(self.stage, self.choices)
 
 
 def settings_digest(settings: Any) -> str:
@@ -151,11 +190,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def note_sources(stage: str) -> None:
-    """Read now what ``record_provenance`` will say of the sources: they may be edited while ``stage``, a module's name, runs."""
+def note_sources(code: Code) -> None:
+    """Read now what ``record_provenance`` will say of the sources: they may be edited while the job runs."""
     this_checkout()
-    if _source_of(stage):
-        code_digest(stage)
+    if _source_of(code.stage):
+        _ = code.digest
 
 
 # What the neighbour tells is found when the work is done: where a fact cannot be had, it is left open, and the artefact stands.
@@ -197,7 +236,7 @@ def origin() -> dict[str, Any]:
 def record_provenance(
     artefact: Path,
     *,
-    stage: str,
+    code: Code,
     settings: Mapping[str, Any],
     inputs: Mapping[str, Path],
     seed: int | None,
@@ -213,11 +252,11 @@ def record_provenance(
         json.dumps(
             {
                 "artefact": artefact.name,
-                "stage": stage,
+                "stage": code.stage,
                 "settings": dict(settings),
                 "seed": seed,
                 "inputs": {name: _input(path) for name, path in inputs.items()},
-                "code_digest": code_digest(stage),
+                "code_digest": code.digest,
                 **origin(),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
 from lamflow.config import PixelExpertSettings
 from lamflow.data.store import EpisodeStore
-from lamflow.envs.levels import PROCGEN_RANGES, draw_levels
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.procgen_family import PROCGEN_RANGES
 from lamflow.envs.xland import Timesteps
 from lamflow.provenance import file_digest
 from lamflow.rl.actor_critic import PixelActorCritic

@@ -15,6 +15,7 @@ import pytest
 from wandb_files import OfflineRun, offline_runs
 
 from lamflow.config import LoggingSettings
+from lamflow.provenance import Code
 from lamflow.stages.log_experiment import has_curves, log_experiment
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.tracking import TrackedRun, Tracker
@@ -65,7 +66,7 @@ def train(folder: Path, name: str, *, parts: int = 1, finished: int = 1, wandb: 
             "policy",
             name,
             "settings",
-            "lamflow.stages.train_policy",
+            Code("lamflow.stages.train_policy"),
             {},
             part=(part, parts),
             part_name=str(part),

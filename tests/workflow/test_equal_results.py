@@ -1,8 +1,8 @@
 """The tiny run's results as they were: what only moves code about must leave every number as it is.
 
-A run is a function of its settings, seeds, code, packages and processor, so equal_results.json holds digests by processor. Where a change
-is meant to change results, ``LAMFLOW_RECORD_RESULTS=1 pytest tests/workflow/test_equal_results.py`` writes those of this machine anew, and the
-commit says why. On a processor without a record there is nothing to compare with.
+A run is a function of its settings, seeds, code, packages and processor, so equal_results.json holds digests by processor. A change that
+is meant to change results writes those of this machine anew, and its commit says why:
+``LAMFLOW_RECORD_RESULTS=1 pytest tests/workflow/test_equal_results.py``. On a processor without a record there is nothing to compare with.
 """
 
 import hashlib

@@ -146,6 +146,27 @@ def test_an_edit_reruns_its_stage_and_spares_those_before_it(
 
 
 @pytest.mark.slow
+def test_a_policys_head_spares_demonstrators_episodes_and_latent_action_models(
+    finished: Path, planned: Callable
+) -> None:
+    edit_code(finished, "policies/latent_heads.py")
+    jobs = planned(finished, *TINY)
+    assert any(job.startswith("Policy of") for job in jobs)
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Latent")) for job in jobs)
+
+
+@pytest.mark.slow
+def test_other_families_of_environments_rerun_nothing(finished: Path, planned: Callable) -> None:
+    """One that is new, and one that the experiment does not play."""
+    for part in ("envs/{}_family.py", "rl/{}_demonstrator.py"):
+        code = finished.joinpath("src/lamflow", part.format("xland")).read_text()
+        finished.joinpath("src/lamflow", part.format("robots")).write_text(code)
+        edit_code(finished, part.format("procgen"))
+    edit_code(finished, "envs/procgen.py")
+    assert planned(finished, *TINY) == []
+
+
+@pytest.mark.slow
 def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
     for module in ("config.py", "catalogue.py", "provenance.py", "training/tracking.py"):
         edit_code(finished, module)

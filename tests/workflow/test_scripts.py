@@ -26,6 +26,13 @@ DISTRIBUTIONS = {
     "umap": "umap-learn",
     "yaml": "pyyaml",
 }
+FOUND_BY_NAME = {
+    registry: [f"lamflow.{room}.{path.stem}" for path in sorted(ROOT.joinpath("src/lamflow", room).glob(pattern))]
+    for registry, room, pattern in (
+        ("lamflow.envs.families", "envs", "*_family.py"),
+        ("lamflow.rl.demonstrations", "rl", "*_demonstrator.py"),
+    )
+}
 DIRECTIVES = ["output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "script"]
 
 
@@ -101,7 +108,7 @@ def third_party_imports(module: str) -> set[str]:
                 found.add(node.module.split(".")[0])
                 if provenance._source_of(node.module):  # modules that digests leave out import as well
                     pending.append(node.module)
-        pending.extend(provenance._parsed(name)[1])
+        pending.extend([*provenance._parsed(name).imported, *FOUND_BY_NAME.get(name, [])])
     found -= {"lamflow", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in found}
 

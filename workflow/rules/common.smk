@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from lamflow.catalogue import environment_spec
-from lamflow.provenance import code_digest
 from lamflow.runs.report import left_out
+from lamflow.stages.code import stage_code
 
 DATA_SEED = 0
 """Seed of the demonstrator and its episodes, which all seeds of the learners share."""
@@ -56,8 +56,13 @@ def environment_facts(wildcards):
 
 @cache
 def code_of(stage):
-    """A stage's code digest as a param: a process that runs one job digests one stage."""
-    return lambda wildcards: code_digest(stage)
+    """The digest of a job's code as a param: its stage's, and its environment's family's. A process that runs one job digests one stage."""
+
+    def digest(wildcards):
+        env = getattr(wildcards, "env", None)
+        return stage_code(stage, environment_spec(env) if env else None).digest
+
+    return digest
 
 
 @cache

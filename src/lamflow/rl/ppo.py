@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.config import PpoSettings, TrainingSettings
+from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.interface import StepResult
 from lamflow.envs.levels import LevelStream
 from lamflow.envs.registry import make_vector_environment
-from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages

@@ -24,6 +24,7 @@ from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
 from lamflow.provenance import record_provenance, write_text
+from lamflow.stages.code import stage_code
 from lamflow.training.precision import default_device
 
 GRID_SLOTS = 4096
@@ -54,6 +55,7 @@ def evaluate_agents(
     """
     started = time.monotonic()
     spec = environment_spec(env)
+    code = stage_code(__name__, spec)
     rollouts = EvaluationSettings.model_validate(evaluation)
     references = reference_returns(EpisodeStore.open(episodes, env=env), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}
@@ -73,7 +75,7 @@ def evaluate_agents(
     write_text(Path(output), _table(result, members, [env, method, seed], references))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=code,
         settings={"method": dict(settings), "evaluation": rollouts.model_dump(mode="json")},
         inputs={name: Path(path) for name, path in given.items() if path is not None},
         seed=seed,

@@ -17,11 +17,12 @@ from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import read_policies
-from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest, write_text
+from lamflow.provenance import file_digest, record_provenance, settings_digest, write_text
 from lamflow.rl.experience import EpisodesBegun
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_files import save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy
+from lamflow.stages.code import stage_code
 from lamflow.training.checkpoint import remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
@@ -56,6 +57,7 @@ def finetune_online(
     """
     started = time.monotonic()
     spec = environment_spec(env)
+    code = stage_code(__name__, spec)
     typed = OnlineMethodSettings.model_validate(settings)
     tuned = LatentMethodSettings.model_validate(latent)
     played = CollectionSettings.model_validate(collection)
@@ -70,7 +72,7 @@ def finetune_online(
         asdict(levels),
         seed,
         digests,
-        code_digest(__name__),
+        code.digest,
     ]
     seed_everything(seed)
     latent_policy = None
@@ -97,7 +99,7 @@ def finetune_online(
             kind="online",
             name=f"online/{env}/{method}/seed{seed}",
             identity=identity,
-            stage=__name__,
+            code=code,
             settings=settings_given,
             inputs=digests,
             env=env,
@@ -124,7 +126,7 @@ def finetune_online(
     for path in (Path(output), Path(curve)):
         record_provenance(
             path,
-            stage=__name__,
+            code=code,
             settings=settings_given,
             inputs=inputs,
             seed=seed,

@@ -21,7 +21,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
@@ -58,7 +58,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"row": row},
         inputs={"model": Path(model), "episodes": Path(episodes), "latents": Path(latents)},
         seed=seed,

@@ -16,7 +16,7 @@ from lamflow.data.tensors import EpisodeTensors, Section
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 from lamflow.training.precision import autocast, precision_of
 
 
@@ -73,7 +73,7 @@ def relabel_episodes(
             future.result()
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"lam": lam},
         inputs={"model": Path(model), "episodes": Path(episodes)},
         seed=seed,

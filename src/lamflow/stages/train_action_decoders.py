@@ -27,7 +27,7 @@ from lamflow.policies.members import (
     read_policies,
     save_members,
 )
-from lamflow.provenance import file_digest, record_provenance
+from lamflow.provenance import Code, file_digest, record_provenance
 from lamflow.training.precision import Precision, precision_of
 
 
@@ -105,7 +105,7 @@ def train_action_decoders(
     save_members(Path(output), members, weights, metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={**settings, "labels": list(labels), "label_draws": label_draws},
         inputs=inputs,
         seed=seed,

@@ -16,7 +16,7 @@ from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.verdicts import verdict_of
-from lamflow.provenance import code_digest, record_provenance, settings_digest
+from lamflow.provenance import Code, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
@@ -51,7 +51,7 @@ def train_lam(
     for store in (train_store, validation_store):
         store.check_transitions()
     identity = settings_digest(
-        [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, code_digest(__name__)]
+        [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, Code(__name__).digest]
     )
     title = f"{lam} on {env}, seed {seed}"
     log = MetricsLog(
@@ -61,7 +61,7 @@ def train_lam(
             kind="lam",
             name=f"lam/{env}/{lam}/seed{seed}",
             identity=identity,
-            stage=__name__,
+            code=Code(__name__),
             settings=typed.model_dump(mode="json"),
             inputs={"train": train_store.digest, "validation": validation_store.digest},
             env=env,
@@ -95,7 +95,7 @@ def train_lam(
     save_model(Path(output), model.state_dict(), metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings=metadata["settings"],
         inputs={"train": Path(train), "validation": Path(validation)},
         seed=seed,

@@ -38,7 +38,7 @@ from lamflow.policies.members import (
     read_members,
     save_members,
 )
-from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest
+from lamflow.provenance import Code, file_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import load_weights, remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
@@ -93,7 +93,7 @@ def train_policy(
     learnt: list[Any] = [typed.policy.model_dump(mode="json"), typed.kind]
     if isinstance(typed, LatentMethodSettings):
         learnt += [typed.target, typed.head.model_dump(mode="json") if typed.head else None]
-    identity = settings_digest([*learnt, seed, digests, code_digest(__name__)])
+    identity = settings_digest([*learnt, seed, digests, Code(__name__).digest])
     if isinstance(typed, LatentMethodSettings):
         tasks = _latent_tasks(typed, stores, inputs, seed)
     else:
@@ -104,7 +104,7 @@ def train_policy(
         kind="policy",
         name=f"policies/{env}/{method}/seed{seed}",
         identity=identity,
-        stage=__name__,
+        code=Code(__name__),
         settings=settings,
         inputs=digests,
         env=env,
@@ -141,7 +141,7 @@ def train_policy(
     save_members(Path(output), [task.member for task in tasks], weights, metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings=settings,
         inputs=inputs,
         seed=seed,
