@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import ImpalaSettings, LamSettings, QuantizerSettings, UnetSettings
+from lamflow.lam.settings import LamSettings
+from lamflow.models.quantizer_settings import QuantizerSettings
+from lamflow.models.settings import ImpalaSettings, UnetSettings
 
 PATCH_SIDE = 4
 

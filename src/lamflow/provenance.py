@@ -20,23 +20,10 @@ from typing import Any, NamedTuple
 from lamflow.checkout import this_checkout
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
-CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_online", "_ppo", "_training")
-UNDIGESTED_MODULES = frozenset(
-    {
-        "lamflow",
-        "lamflow.catalogue",
-        "lamflow.checkout",
-        "lamflow.evaluation.normalisers",
-        "lamflow.lam.verdicts",
-        "lamflow.provenance",
-        "lamflow.training.tracking",
-        *(f"lamflow.config{part}" for part in CONFIG_MODULES),
-    }
-)
-"""Modules that code digests leave out, since every stage imports them: a new default, a new environment or another line in
-the provenance file would otherwise invalidate everything. What they decide reaches a stage as values, and these are among
-its params: the settings that it reads, and its environment's entry in the catalogue. Verdicts and warnings of bad references are told
-where models and data are made and change nothing of them; the rules whose tables they decide have their digests among their params."""
+RERUNS_NOTHING = "An artefact is what it was, whatever is written beside it."
+"""A module that says this of itself, and why, is in no other module's code digest: what it decides reaches stages as values, which are
+among their params, or changes none of their results. Rules whose tables it decides have its own digest among their params."""
+_MARK = "RERUNS_NOTHING"
 
 
 @contextmanager
@@ -83,15 +70,34 @@ class _WithoutDocstrings(ast.NodeTransformer):
         self.generic_visit(node)
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            kept = [
-                s
-                for s in body
-                if not (
-                    isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str)
-                )
-            ]
+            kept = [statement for statement in body if not _is_text(statement)]
             node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
         return node
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _formulas_of_settings(tree: ast.Module) -> ast.Module:
+    """What a module of settings computes: its functions, the methods of its classes, and the constants that these name.
+
+    Fields, their defaults, choices and descriptions are no part: a stage gets the values, which are among its params.
+    """
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for group in classes:
+        group.body = [node for node in group.body if isinstance(node, _Function)] or [ast.Pass()]
+    functions = [node for node in tree.body if isinstance(node, _Function)]
+    named = {node.id for part in [*classes, *functions] for node in ast.walk(part) if isinstance(node, ast.Name)}
+    constants = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in named for t in node.targets)
+    ]
+    return ast.Module([*constants, *classes, *functions], [])
 
 
 def _finds_modules_by_name(node: ast.AST) -> bool:
@@ -106,11 +112,12 @@ def _finds_modules_by_name(node: ast.AST) -> bool:
 
 class _Parsed(NamedTuple):
     """``digest`` of a module's syntax tree; ``imported``: the lamflow modules that it imports, also inside functions; ``is_registry``:
-    whether it finds more by name."""
+    whether it finds more by name; ``counts``: whether it is a part of the digests of those that import it."""
 
     digest: str
     imported: tuple[str, ...]
     is_registry: bool
+    counts: bool
 
 
 @cache
@@ -125,10 +132,16 @@ def _parsed(module: str) -> _Parsed:
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
-    ours = tuple(sorted(n for n in imported - UNDIGESTED_MODULES if n.split(".")[0] == "lamflow" and _source_of(n)))
+    ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] == "lamflow" and _source_of(n)))
     is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))
+    counts = not any(
+        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == _MARK
+        for node in tree.body
+    )
+    if path.stem.endswith("settings"):
+        tree = _formulas_of_settings(tree)
     digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return _Parsed(digest, ours, is_registry)
+    return _Parsed(digest, ours, is_registry, counts)
 
 
 Choices = frozenset[tuple[str, str]]
@@ -137,11 +150,11 @@ Choices = frozenset[tuple[str, str]]
 
 @cache
 def code_digest(module: str, choices: Choices = frozenset()) -> str:
-    """Digest of a lamflow module and all lamflow modules it imports, except ``UNDIGESTED_MODULES``.
+    """Digest of a lamflow module and all lamflow modules it imports, except those that say ``RERUNS_NOTHING``.
 
     Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
-    count. It is taken over syntax trees without docstrings: comments and layout do not count. ValueError when there is no such
-    module, SyntaxError when one does not parse.
+    count. Of a module of settings its formulas count, and not its fields. The digest is taken over syntax trees without docstrings:
+    comments and layout do not count. ValueError when there is no such module, SyntaxError when one does not parse.
     """
     if _source_of(module) is None:
         expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
@@ -150,12 +163,13 @@ def code_digest(module: str, choices: Choices = frozenset()) -> str:
     pending = [module]
     while pending:
         name = pending.pop()
-        if name in seen:
+        parsed = _parsed(name)
+        if name in seen or not (parsed.counts or name == module):
             continue
-        seen[name], imported, is_registry = _parsed(name)
+        seen[name] = parsed.digest
         chosen = [found for registry, found in choices if registry == name]
-        assert chosen or not is_registry, f"code digest of {module}: what {name} finds by name is not said"
-        pending.extend([*imported, *chosen])
+        assert chosen or not parsed.is_registry, f"code digest of {module}: what {name} finds by name is not said"
+        pending.extend([*parsed.imported, *chosen])
     joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 

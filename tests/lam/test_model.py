@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
-from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.models.symmetry import rotate_frames
 

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional
 from vector_quantize_pytorch import VectorQuantize
 
-from lamflow.config import QuantizerSettings
+from lamflow.models.quantizer_settings import QuantizerSettings
 from lamflow.models.quantizers import IdentityQuantizer, VectorQuantizerEma, build_quantizer
 
 SHAPES = [(1, 1), (1, 4), (2, 1), (2, 4)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import QuantizerSettings, TrainingSettings
+from lamflow.models.quantizer_settings import QuantizerSettings
 from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.runs.training_lines import last_training_line
 from lamflow.training import precision, progress_lines
@@ -26,6 +26,7 @@ from lamflow.training.loop import Loss, ParameterGroup, Resumable, Watched, lear
 from lamflow.training.meters import TrainingDiverged
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Processor
+from lamflow.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     steps=20,

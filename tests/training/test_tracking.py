@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from wandb_files import offline_runs
 
-from lamflow.config import LoggingSettings
 from lamflow.provenance import Code
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import LONGEST_TAG, TrackedRun, Tracker, folder_id
 
 ON = LoggingSettings(wandb=True)
@@ -53,7 +53,7 @@ def go(script: str, results: Path, **variables: str) -> subprocess.CompletedProc
         import os, signal, sys
         from pathlib import Path
         import psutil
-        from lamflow.config import LoggingSettings
+        from lamflow.training.settings import LoggingSettings
         from lamflow.provenance import Code
         from lamflow.training import tracking
         from lamflow.training.metrics import MetricsLog

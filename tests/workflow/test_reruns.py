@@ -167,7 +167,31 @@ def test_other_families_of_environments_rerun_nothing(finished: Path, planned: C
 
 
 @pytest.mark.slow
-def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
-    for module in ("config.py", "catalogue.py", "provenance.py", "training/tracking.py"):
+def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: Path, planned: Callable) -> None:
+    for module in (
+        "settings.py",
+        "models/settings.py",
+        "experiment/experiment.py",
+        "catalogue.py",
+        "provenance.py",
+        "training/tracking.py",
+    ):
         edit_code(finished, module)
+    path = finished / "src/lamflow/training/settings.py"
+    text = path.read_text()
+    assert "Optimiser steps." in text
+    others = "\n\nclass OtherSettings(Settings):\n    new: int = 1\n"
+    path.write_text(text.replace("Optimiser steps.", "Steps of the optimiser.") + others)
     assert planned(finished, *TINY) == []
+
+
+@pytest.mark.slow
+def test_a_formula_of_settings_reruns_what_uses_it(finished: Path, planned: Callable) -> None:
+    path = finished / "src/lamflow/models/quantizer_settings.py"
+    text = path.read_text()
+    formula = "self.codebooks * self.tokens * self.code_dim"
+    assert formula in text
+    path.write_text(text.replace(formula, "self.code_dim * self.tokens * self.codebooks"))
+    jobs = planned(finished, *TINY)
+    assert sum(job.startswith("Latent action model ") for job in jobs) == 6
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Policy of bc")) for job in jobs)

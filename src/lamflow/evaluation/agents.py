@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LatentMethodSettings, MethodSettings
+from lamflow.methods.settings import MethodSettings
 from lamflow.policies.agents import ActingNetwork, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import file_digest
 from lamflow.rl.online_files import MEMBER, read_online_policy
 from lamflow.training.precision import default_device

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LamSettings
+from lamflow.lam.settings import LamSettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.forward_dynamics import build_forward_dynamics
 from lamflow.models.quantizers import Quantized, build_quantizer

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from lamflow.config import QuantizerSettings
+from lamflow.models.quantizer_settings import QuantizerSettings
 
 
 class Quantized(NamedTuple):

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import EncoderSettings, NetworkSettings, PolicySettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.grids import CategoryEmbedding
+from lamflow.models.settings import EncoderSettings, NetworkSettings
 from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.precision import Precision, precision_of
 
 

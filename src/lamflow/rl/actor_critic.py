@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import ImpalaSettings
 from lamflow.models.impala import ImpalaEncoder
+from lamflow.models.settings import ImpalaSettings
 from lamflow.policies.inputs import PolicyInputs
 
 Encoded = tuple[Tensor, ...]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import CollectionSettings
-from lamflow.config_base import Settings
 from lamflow.envs.interface import Episode, Split
+from lamflow.rl.demonstrator_settings import CollectionSettings
+from lamflow.settings import Settings
 
 if TYPE_CHECKING:  # a plan names these modules, and shall not wait for torch
     from lamflow.training.metrics import MetricsLog

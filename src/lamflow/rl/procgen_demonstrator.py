@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import CollectionSettings, PixelExpertSettings
 from lamflow.envs.interface import SPLITS, Split
 from lamflow.envs.levels import draw_levels
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
+from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
 from lamflow.rl.pixel_experts import (
     PixelExpert,
     load_pixel_expert,

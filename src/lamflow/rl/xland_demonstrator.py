@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import CollectionSettings, ExpertSettings
 from lamflow.envs.interface import SPLITS, Split
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
+from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings
 from lamflow.rl.demonstrators import load_demonstrator, save_expert, with_random_actions
 from lamflow.rl.xland_experts import expert_params, train_xland_expert
 from lamflow.training.metrics import MetricsLog

@@ -11,17 +11,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import (
-    DynamicsSettings,
-    EncoderSettings,
-    FlowSettings,
-    ImpalaSettings,
-    LamSettings,
-    NetworkSettings,
-    PolicySettings,
-    QuantizerSettings,
-    UnetSettings,
-)
+from lamflow.lam.settings import LamSettings
+from lamflow.models.quantizer_settings import QuantizerSettings
+from lamflow.models.settings import DynamicsSettings, EncoderSettings, ImpalaSettings, NetworkSettings, UnetSettings
+from lamflow.policies.settings import FlowSettings, PolicySettings
 
 FLOW_TIME_WIDTH = 8
 """Entries of the embedding of the time of a flow (``lamflow.models.flow``)."""

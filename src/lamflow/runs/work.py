@@ -10,18 +10,16 @@ from functools import cache
 from math import prod
 
 from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, egocentric_twin, environment_spec
-from lamflow.config import (
+from lamflow.data.label_counts import parse_label_count
+from lamflow.models.settings import EncoderSettings, ImpalaSettings
+from lamflow.policies.method_settings import (
     BcMethodSettings,
-    EncoderSettings,
-    ImpalaSettings,
     LatentMethodSettings,
-    OnlineMethodSettings,
-    PpoSettings,
     RandomMethodSettings,
-    TrainingSettings,
     VptMethodSettings,
-    parse_label_count,
 )
+from lamflow.rl.online_settings import OnlineMethodSettings
+from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.runs.network_sizes import (
     NetworkSize,
     dense_macs,
@@ -36,6 +34,7 @@ from lamflow.runs.network_sizes import (
 )
 from lamflow.runs.rates import WorkKind
 from lamflow.runs.scope import Scope, Task, Work
+from lamflow.training.settings import TrainingSettings
 
 VALIDATION_SAMPLES = 4096
 """ASSUME: a validation costs about as much as this many samples of training: it looks at 4,096 or 8,192 without gradients."""

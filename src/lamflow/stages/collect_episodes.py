@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import CollectionSettings
 from lamflow.data.store import EpisodeWriter
 from lamflow.envs.interface import SPLITS
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import file_digest, record_provenance
 from lamflow.rl.demonstrations import demonstrator_of
+from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.code import stage_code
 
 
@@ -23,7 +23,7 @@ def collect_episodes(
 ) -> None:
     """Write ``<split>_episodes`` episodes of the demonstrator on the split's levels to the episode store ``output``.
 
-    ``settings``: ``lamflow.config.CollectionSettings``; ``expert``: the file of ``train_expert``. A random action replaces the
+    ``settings``: ``CollectionSettings``; ``expert``: the file of ``train_expert``. A random action replaces the
     demonstrator's with probability epsilon at each step; in Procgen games the last action is repeated with probability
     ``sticky``. The attributes ``return_expert`` and ``return_random`` are mean raw returns of the noise-free demonstrator and of
     random actions on ``reference_episodes`` test levels, the same in each split, ``return_expert_error`` and ``return_random_error``

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
@@ -21,9 +21,11 @@ from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
+from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
 from lamflow.provenance import record_provenance, write_text
+from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.code import stage_code
 from lamflow.training.precision import default_device
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lamflow.catalogue import ENVIRONMENTS, EnvironmentSpec, environment_spec
-from lamflow.config import LabelCount
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
 from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.goals import describe_goal

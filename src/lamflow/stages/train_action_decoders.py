@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, VptMethodSettings
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.settings import MethodSettings
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
@@ -27,6 +28,7 @@ from lamflow.policies.members import (
     read_policies,
     save_members,
 )
+from lamflow.policies.method_settings import LatentMethodSettings, VptMethodSettings
 from lamflow.provenance import Code, file_digest, record_provenance
 from lamflow.training.precision import Precision, precision_of
 

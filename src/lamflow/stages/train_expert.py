@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LoggingSettings
 from lamflow.provenance import record_provenance, settings_digest
 from lamflow.rl.demonstrations import demonstrator_of
 from lamflow.stages.code import stage_code
 from lamflow.training.checkpoint import remove_checkpoints
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 
@@ -30,7 +30,7 @@ def train_expert(
 ) -> None:
     """Train the PPO expert of ``env`` on train levels and write its weights to ``output`` (safetensors).
 
-    ``settings``: ``lamflow.config.ExpertSettings``, or ``PixelExpertSettings`` for Procgen. ``metrics.csv`` beside the output has
+    ``settings``: ``ExpertSettings``, or ``PixelExpertSettings`` for Procgen. ``metrics.csv`` beside the output has
     return, losses and entropy by training step (environment steps for XLand, optimiser steps for Procgen; see
     docs/metrics.md). A planner needs no training: its file has a name and no weights, and its metrics file only the header.
     Procgen's training goes on from the checkpoint in ``state_dir`` if one of the same settings, seed and code was

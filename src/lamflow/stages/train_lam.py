@@ -10,16 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, LoggingSettings, SupervisionSettings
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
+from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.verdicts import verdict_of
 from lamflow.provenance import Code, record_provenance, settings_digest
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 

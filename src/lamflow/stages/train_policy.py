@@ -14,10 +14,12 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import EncoderSettings, LabelCount, LatentMethodSettings, LoggingSettings, MethodSettings
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.settings import MethodSettings
+from lamflow.models.settings import EncoderSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import (
@@ -38,10 +40,12 @@ from lamflow.policies.members import (
     read_members,
     save_members,
 )
+from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import Code, file_digest, record_provenance, settings_digest
 from lamflow.training.checkpoint import load_weights, remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 

@@ -21,8 +21,10 @@ from typing import Any, Literal
 
 import psutil
 
-from lamflow.config import LoggingSettings
 from lamflow.provenance import Code, origin, settings_digest, write_text
+from lamflow.training.settings import LoggingSettings
+
+RERUNS_NOTHING = "It sends curves elsewhere and changes none."
 
 KEPT_VARIABLES = frozenset(
     f"WANDB_{name}"

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from lamflow.config_base import Switch
-from lamflow.config_yaml import check_extent, read_yaml, written_key
+from lamflow.settings import Switch
+from lamflow.yaml_files import check_extent, read_yaml, written_key
+
+RERUNS_NOTHING = "It says what is wrong with settings."
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
