@@ -24,7 +24,7 @@ def started(path: Path) -> list[str]:
 
 def test_the_search_for_commands_finds_both_kinds() -> None:
     names = {path.stem for path in COMMANDS}
-    assert {"config_docs", "progress", "validate", "lam_training", "table"} <= names
+    assert {"docs", "progress", "validate", "lam_training", "table"} <= names
 
 
 @pytest.mark.parametrize("path", sorted({*COMMANDS} - {*QUICK}), ids=lambda path: path.stem)

@@ -10,8 +10,9 @@ import lamflow
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
     {"caches", "catalogue", "checkout", "settings", "yaml_files"},
-    {"provenance", "settings_errors"},
-    {"envs", "models", "training"},
+    {"components", "provenance"},
+    {"settings_errors"},
+    {"envs", "models", "quantizers", "training"},
     {"data"},
     {"lam", "policies"},
     {"rl"},

@@ -9,8 +9,8 @@ from torch import Tensor
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
-from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.models.symmetry import rotate_frames
+from lamflow.quantizers.vq_ema import VectorQuantizerEma
 
 FULL, EGOCENTRIC = environment_spec("xland-doorkey-5x5-full"), environment_spec("xland-doorkey-5x5")
 QUANTIZERS = {

@@ -187,7 +187,7 @@ def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: P
 
 @pytest.mark.slow
 def test_a_formula_of_settings_reruns_what_uses_it(finished: Path, planned: Callable) -> None:
-    path = finished / "src/lamflow/models/quantizer_settings.py"
+    path = finished / "src/lamflow/quantizers/vq_ema_settings.py"
     text = path.read_text()
     formula = "self.codebooks * self.tokens * self.code_dim"
     assert formula in text

@@ -415,7 +415,7 @@ def final_results(wildcards):
         {"env": env, "lam": lam}
         for env in EXPERIMENT.envs
         for lam in EXPERIMENT.lams_of(env)
-        if EXPERIMENT.lams[lam].quantizer.kind != "none"
+        if EXPERIMENT.lams[lam].quantizer.num_tokens
     ]
     return [
         *paths_of("summary/{table}.csv", [{"table": table} for table in tables]),

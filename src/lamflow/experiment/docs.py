@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from lamflow.components import annotation_of
 from lamflow.experiment.experiment import Experiment
 from lamflow.provenance import write_text
 
@@ -66,7 +67,7 @@ def groups_below(root: type[BaseModel]) -> list[type[BaseModel]]:
     groups = [root]
     for group in groups:
         for field in group.model_fields.values():
-            groups.extend(found for found in _groups_in(field.annotation) if found not in groups)
+            groups.extend(found for found in _groups_in(annotation_of(field)) if found not in groups)
     return groups
 
 
@@ -86,7 +87,7 @@ def _groups_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def _row(name: str, field: FieldInfo) -> str:
     cells = [
         f"`{name}`",
-        _type(field.annotation),
+        _type(annotation_of(field)),
         _default(field),
         _allowed(field),
         field.description or _kind_note(name),
@@ -95,7 +96,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _kind_note(name: str) -> str:
-    return "Says that the method is of this kind." if name == "kind" else ""
+    return "Says which kind this is." if name == "kind" else ""
 
 
 def _type(annotation: Any) -> str:

@@ -107,18 +107,14 @@ class Experiment(Settings):
                         f"methods.{name}.lam: unknown LAM {method.lam!r}; known: {', '.join(self.lams) or 'none'}"
                     )
                 quantizer = self.lams[method.lam].quantizer
-                if (method.target == "codes" or method.decoder.kind == "dictionary") and quantizer.kind == "none":
+                if (method.target == "codes" or method.decoder.kind == "dictionary") and not quantizer.num_tokens:
                     raise ValueError(f"methods.{name}: codes need a quantiser, and LAM {method.lam!r} has none")
                 if method.decoder.kind == "dictionary" and method.target != "codes":
                     raise ValueError(f"methods.{name}: a dictionary decodes codes; set target: codes")
-                if (
-                    method.target == "codes"
-                    and quantizer.codebooks * quantizer.tokens > 1
-                    and method.decoder.kind == "dictionary"
-                ):
+                if method.target == "codes" and quantizer.num_tokens > 1 and method.decoder.kind == "dictionary":
                     raise ValueError(
                         f"methods.{name}: a dictionary needs a LAM with one codebook of one token; {method.lam!r} has "
-                        f"{quantizer.codebooks} x {quantizer.tokens}"
+                        f"{quantizer.num_codebooks} x {quantizer.num_tokens // quantizer.num_codebooks}"
                     )
             elif isinstance(method, OnlineMethodSettings):
                 self._check_online(name, method)

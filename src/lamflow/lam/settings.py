@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from lamflow.models.quantizer_settings import QuantizerSettings
+from lamflow.components import Chosen
 from lamflow.models.settings import SYMMETRY, DynamicsSettings, EncoderSettings, NetworkSettings, Symmetry
+from lamflow.quantizers.settings import QUANTIZERS, QuantizerSettings
+from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, Settings, Width
 from lamflow.training.settings import TrainingSettings
 
@@ -37,7 +41,9 @@ class LamSettings(Settings):
     forward_dynamics: DynamicsSettings = Field(
         default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
     )
-    quantizer: QuantizerSettings = Field(default_factory=QuantizerSettings, description="The quantiser between them.")
+    quantizer: Annotated[QuantizerSettings, Chosen(QUANTIZERS)] = Field(
+        default_factory=VqEmaSettings, description="The quantiser between them."
+    )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
     idm_horizon: int = Field(
         1,

@@ -73,8 +73,8 @@ def make_online_policy(
     return FinetunedPolicy(
         policy,
         spec=spec,
-        num_tokens=quantizer.codebooks * quantizer.tokens if codes and quantizer else 0,
-        num_codes=quantizer.codes if codes and quantizer else 0,
+        num_tokens=quantizer.num_tokens if codes and quantizer else 0,
+        num_codes=quantizer.num_codes if codes and quantizer else 0,
         decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
     )
 

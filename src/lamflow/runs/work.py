@@ -179,7 +179,7 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     size = inverse_dynamics_size(settings, spec)
     rows = scope.rows_of(spec.name, "train") + scope.rows_of(spec.name, "validation")
     quantizer = settings.quantizer
-    tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
+    tokens = quantizer.num_tokens
     latents = rows * (4 * quantizer.latent_dim + tokens)
     return Work(
         (Task("labelling", rows, size.macs),),
@@ -235,7 +235,7 @@ def _labelled_rows(scope: Scope, spec: EnvironmentSpec) -> int:
 def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
     """What a latent method's decoder gets of the policy: a latent, or a distribution over the codes of each token."""
     quantizer = scope.experiment.lams[method.lam].quantizer
-    codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
+    codes = quantizer.num_tokens * quantizer.num_codes
     return codes if method.target == "codes" else quantizer.latent_dim
 
 

@@ -18,7 +18,6 @@ from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
-from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
 from lamflow.provenance import Code, record_provenance
@@ -76,8 +75,8 @@ def start_row(arrays: EpisodeArrays, changes: NDArray[np.int64]) -> int:
 @torch.no_grad()
 def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The next frame uint8 [N, H, W, C] after ``frames`` uint8 [2, H, W, C] under each of ``codes`` int64 [N, K]."""
-    assert isinstance(model.quantizer, VectorQuantizerEma), "a latent store has codes only where the LAM has a codebook"
-    device = model.quantizer.codebook.device
+    assert model.settings.quantizer.num_tokens, "a latent store has codes only where the LAM has codes"
+    device = next(model.parameters()).device
     latents = model.quantizer.decode(torch.from_numpy(codes).to(device))
     repeated = torch.from_numpy(frames).to(device).expand(len(codes), *frames.shape)
     predicted: NDArray[np.uint8] = model.predict(repeated, latents).cpu().numpy()

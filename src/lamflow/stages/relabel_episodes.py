@@ -49,7 +49,7 @@ def relabel_episodes(
     quantizer = network.settings.quantizer
     store = EpisodeStore.open(episodes, env=env)
     data = EpisodeTensors.open(store, window_gib=0)
-    num_tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
+    num_tokens = quantizer.num_tokens
     with (
         LatentWriter(
             output,
@@ -58,7 +58,7 @@ def relabel_episodes(
             seed=seed,
             latent_dim=quantizer.latent_dim,
             num_tokens=num_tokens,
-            codebook_size=quantizer.codes if num_tokens else None,
+            codebook_size=quantizer.num_codes if num_tokens else None,
         ) as writer,
         ThreadPoolExecutor(1) as pool,
     ):

@@ -1,18 +1,20 @@
-"""Settings of quantisers."""
+"""Settings of vector quantisation with moving averages."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lamflow.settings import DEEPEST, SMALLEST, WIDEST, Settings
+from lamflow.quantizers.settings import QuantizerSettings
+from lamflow.settings import DEEPEST, SMALLEST, WIDEST
 
 
-class QuantizerSettings(Settings):
+class VqEmaSettings(QuantizerSettings):
     """Vector quantisation with exponential moving averages (VQ-EMA), as in LAPO."""
 
-    kind: Literal["vq_ema", "none"] = Field("vq_ema", description="vq_ema, or none for a continuous latent.")
+    builds: ClassVar[str] = "lamflow.quantizers.vq_ema:VectorQuantizerEma"
+    kind: Literal["vq_ema"] = "vq_ema"
     codebooks: int = Field(2, gt=0, le=DEEPEST, description="Codebooks.")
     tokens: int = Field(4, gt=0, le=DEEPEST, description="Discrete tokens per codebook.")
     code_dim: int = Field(
@@ -37,8 +39,28 @@ class QuantizerSettings(Settings):
     def latent_dim(self) -> int:
         return self.codebooks * self.tokens * self.code_dim
 
+    @property
+    def num_tokens(self) -> int:
+        return self.codebooks * self.tokens
+
+    @property
+    def num_codes(self) -> int:
+        return self.codes
+
+    @property
+    def num_codebooks(self) -> int:
+        return self.codebooks
+
+    @property
+    def loss_weight(self) -> float:
+        return self.commitment_weight
+
+    @property
+    def multiplications(self) -> int:
+        return self.latent_dim * self.codes
+
     @model_validator(mode="after")
-    def _latents_fit_a_layer(self) -> QuantizerSettings:
+    def _latents_fit_a_layer(self) -> VqEmaSettings:
         if self.latent_dim > WIDEST:
             raise ValueError(
                 f"codebooks x tokens x code_dim: found a latent of {self.latent_dim}, expected at most {WIDEST}"
