@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import secrets
@@ -51,9 +52,14 @@ def write_text(path: Path, text: str) -> None:
 
 @cache
 def _source_of(module: str) -> Path | None:
-    """The file of a lamflow module, found without importing it."""
+    """The file of a module of lamflow, or of a package that has a component of its own, found without importing it."""
+    package, *parts = module.split(".")
     root = Path(__file__).parent
-    parts = module.split(".")[1:]
+    if package != "lamflow":
+        found = importlib.util.find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            return Path(found.origin) if found and found.origin and not parts else None
+        root = Path(found.submodule_search_locations[0])
     for candidate in (
         root.joinpath(*parts).with_suffix(".py") if parts else root,
         root.joinpath(*parts, "__init__.py"),
@@ -132,7 +138,8 @@ def _parsed(module: str) -> _Parsed:
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
-    ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] == "lamflow" and _source_of(n)))
+    packages = {"lamflow", module.split(".")[0]}
+    ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] in packages and _source_of(n)))
     is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))
     counts = not any(
         isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == _MARK
@@ -149,8 +156,9 @@ Choices = frozenset[tuple[str, str]]
 
 
 @cache
-def code_digest(module: str, choices: Choices = frozenset()) -> str:
-    """Digest of a lamflow module and all lamflow modules it imports, except those that say ``RERUNS_NOTHING``.
+def code_digest(module: str, choices: Choices = frozenset(), components: frozenset[str] = frozenset()) -> str:
+    """Digest of a lamflow module, the modules of ``components``, and all that they import of lamflow and of their own package, except
+    modules that say ``RERUNS_NOTHING``.
 
     Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
     count. Of a module of settings its formulas count, and not its fields. The digest is taken over syntax trees without docstrings:
@@ -160,7 +168,7 @@ def code_digest(module: str, choices: Choices = frozenset()) -> str:
         expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
     seen: dict[str, str] = {}
-    pending = [module]
+    pending = [module, *components]
     while pending:
         name = pending.pop()
         parsed = _parsed(name)
@@ -176,15 +184,16 @@ def code_digest(module: str, choices: Choices = frozenset()) -> str:
 
 @dataclass(frozen=True)
 class Code:
-    """The code that a job runs: its stage's module, and what its environment and settings choose."""
+    """The code that a job runs: its stage's module, what its environment chooses, and the modules of the components that it builds."""
 
     stage: str
     choices: Choices = frozenset()
+    components: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
         """See ``code_digest``."""
-        return code_digest(self.stage, self.choices)
+        return code_digest(self.stage, self.choices, self.components)
 
 
 def settings_digest(settings: Any) -> str:

@@ -195,3 +195,19 @@ def test_a_formula_of_settings_reruns_what_uses_it(finished: Path, planned: Call
     jobs = planned(finished, *TINY)
     assert sum(job.startswith("Latent action model ") for job in jobs) == 6
     assert not any(job.startswith(("Demonstrator", "Episodes", "Policy of bc")) for job in jobs)
+
+
+@pytest.mark.slow
+def test_a_quantizer_that_no_lam_has_reruns_nothing(finished: Path, planned: Callable) -> None:
+    """Edited, and added."""
+    edit_code(finished, "quantizers/none.py")
+    edit_code(finished, "quantizers/none_settings.py")
+    for part in ("none.py", "none_settings.py"):
+        text = finished.joinpath("src/lamflow/quantizers", part).read_text()
+        other = text.replace('"none"', '"other"').replace("none", "other")
+        finished.joinpath("src/lamflow/quantizers", part.replace("none", "other")).write_text(other)
+    assert planned(finished, *TINY) == []
+    edit_code(finished, "quantizers/vq_ema.py")
+    jobs = planned(finished, *TINY)
+    assert sum(job.startswith("Latent action model ") for job in jobs) == 6
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Policy of bc")) for job in jobs)

@@ -55,14 +55,20 @@ def environment_facts(wildcards):
 
 
 @cache
-def code_of(stage):
-    """The digest of a job's code as a param: its stage's, and its environment's family's. A process that runs one job digests one stage."""
+def code_of(stage, parts=None):
+    """The digest of a job's code as a param: that of its stage, of its environment's family, and of the components that `parts`, a function
+    of wildcards, gives or names in its settings. A process that runs one job digests one stage."""
 
     def digest(wildcards):
         env = getattr(wildcards, "env", None)
-        return stage_code(stage, environment_spec(env) if env else None).digest
+        return stage_code(stage, environment_spec(env) if env else None, parts(wildcards) if parts else None).digest
 
     return digest
+
+
+def parts_of(group, without=()):
+    """What `settings_of` dumps."""
+    return {name: getattr(group, name) for name in type(group).model_fields if name not in without}
 
 
 @cache
@@ -103,20 +109,45 @@ def collection_settings(wildcards):
     return settings_of(EXPERIMENT.collection, without=unread)
 
 
+def lam_parts(wildcards):
+    return EXPERIMENT.lams[wildcards.lam]
+
+
 def lam_settings(wildcards):
-    return settings_of(EXPERIMENT.lams[wildcards.lam])
+    return settings_of(lam_parts(wildcards))
+
+
+UNREAD_BY_DECODERS = {"policy", "mixture", "flow", "label_draws", "action_selection"}
+UNREAD_BY_POLICIES = {"decoder", "inverse_dynamics", "label_draws", "action_selection"}
+
+
+def decoder_parts(wildcards):
+    """Decoders that see the observation see it by the features of the policy's network."""
+    method = EXPERIMENT.methods[wildcards.method]
+    observing = method.kind == "latent" and method.decoder.observation
+    return parts_of(method, without=UNREAD_BY_DECODERS - ({"policy"} if observing else set()))
 
 
 def decoder_settings(wildcards):
-    return settings_of(
-        EXPERIMENT.methods[wildcards.method], without={"policy", "mixture", "flow", "label_draws", "action_selection"}
-    )
+    return settings_of(EXPERIMENT.methods[wildcards.method], without=UNREAD_BY_DECODERS)
+
+
+def policy_parts(wildcards):
+    """VPT's policies are trained on what its inverse dynamics model labels."""
+    method = EXPERIMENT.methods[wildcards.method]
+    return parts_of(method, without=UNREAD_BY_POLICIES - ({"inverse_dynamics"} if method.kind == "vpt" else set()))
 
 
 def policy_settings(wildcards):
-    return settings_of(
-        EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "label_draws", "action_selection"}
-    )
+    return settings_of(EXPERIMENT.methods[wildcards.method], without=UNREAD_BY_POLICIES)
+
+
+def online_parts(wildcards):
+    """The online method, the one that it tunes, and the LAM that labels."""
+    method = EXPERIMENT.methods[wildcards.method]
+    tuned = EXPERIMENT.methods[method.of]
+    lams = [EXPERIMENT.lams[tuned.lam]] if method.variant == "rl_sl" else []
+    return [method, parts_of(tuned, without={"decoder"}), *lams]
 
 
 def online_settings(wildcards):
@@ -160,6 +191,12 @@ def agent_labels(wildcards):
 
 def agent_label_draws(wildcards):
     return EXPERIMENT.label_draws_of(wildcards.method)
+
+
+def agent_parts(wildcards):
+    """All of the method: an online one's agent is made like the one that it tunes."""
+    method = EXPERIMENT.methods[wildcards.method]
+    return [method, EXPERIMENT.methods[method.of]] if method.kind == "online" else method
 
 
 def agent_settings(wildcards):
@@ -390,6 +427,10 @@ def film_agents(wildcards):
         }
         for name in film_methods(wildcards.env)
     ]
+
+
+def film_parts(wildcards):
+    return [EXPERIMENT.methods[name] for name in film_methods(wildcards.env)]
 
 
 def film_inputs(wildcards):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from lamflow.policies.method_settings import (
     BcMethodSettings,
@@ -24,3 +25,8 @@ MethodSettings = Annotated[
     | RandomMethodSettings,
     Field(discriminator="kind"),
 ]
+
+
+def method_settings(settings: Mapping[str, Any]) -> Any:
+    """The settings group of a method's dumped settings, by their kind; pydantic's ValidationError when they are none."""
+    return TypeAdapter(MethodSettings).validate_python(settings)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lamflow.catalogue import EnvironmentSpec
+from lamflow.components import components_in
 from lamflow.envs.families import module_of
 from lamflow.provenance import Choices, Code
 from lamflow.rl.demonstrations import demonstrator_module
@@ -17,6 +20,8 @@ def choices_of(spec: EnvironmentSpec | None) -> Choices:
     )
 
 
-def stage_code(stage: str, spec: EnvironmentSpec | None = None) -> Code:
-    """The code of a job of the module ``stage`` in an environment."""
-    return Code(stage, choices_of(spec))
+def stage_code(stage: str, spec: EnvironmentSpec | None = None, settings: Any = None) -> Code:
+    """The code of a job of the module ``stage`` in an environment, with the components that ``settings`` name at any depth: a settings
+    group, or a mapping or list of them."""
+    named = frozenset(component.implementation for component in components_in(settings))
+    return Code(stage, choices_of(spec), named)

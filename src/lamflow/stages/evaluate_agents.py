@@ -22,6 +22,7 @@ from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
 from lamflow.provenance import record_provenance, write_text
@@ -57,7 +58,7 @@ def evaluate_agents(
     """
     started = time.monotonic()
     spec = environment_spec(env)
-    code = stage_code(__name__, spec)
+    code = stage_code(__name__, spec, method_settings(settings))
     rollouts = EvaluationSettings.model_validate(evaluation)
     references = reference_returns(EpisodeStore.open(episodes, env=env), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}

@@ -60,10 +60,10 @@ def finetune_online(
     """
     started = time.monotonic()
     spec = environment_spec(env)
-    code = stage_code(__name__, spec)
     typed = OnlineMethodSettings.model_validate(settings)
     tuned = LatentMethodSettings.model_validate(latent)
     played = CollectionSettings.model_validate(collection)
+    code = stage_code(__name__, spec, [typed, tuned])
     given = {"episodes": episodes, "policy": policy, "lam": lam}
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     random, expert = reference_returns(EpisodeStore.open(episodes, env=env), spec)

@@ -21,6 +21,7 @@ from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
+from lamflow.methods.settings import method_settings
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
 from lamflow.policies.members import ALL_LABELS, NO_LABELS, label_members
@@ -93,7 +94,7 @@ def plot_episode_film(
         write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
-        code=stage_code(__name__, environment_spec(env)),
+        code=stage_code(__name__, environment_spec(env), [method_settings(agent["settings"]) for agent in agents]),
         settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
         seed=seed,

@@ -20,7 +20,8 @@ from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
+from lamflow.stages.code import stage_code
 
 
 def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
@@ -57,7 +58,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        code=Code(__name__),
+        code=stage_code(__name__, settings=network.settings),
         settings={"row": row},
         inputs={"model": Path(model), "episodes": Path(episodes), "latents": Path(latents)},
         seed=seed,

@@ -16,7 +16,8 @@ from lamflow.data.tensors import EpisodeTensors, Section
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
+from lamflow.stages.code import stage_code
 from lamflow.training.precision import autocast, precision_of
 
 
@@ -73,7 +74,7 @@ def relabel_episodes(
             future.result()
     record_provenance(
         Path(output),
-        code=Code(__name__),
+        code=stage_code(__name__, settings=network.settings),
         settings={"lam": lam},
         inputs={"model": Path(model), "episodes": Path(episodes)},
         seed=seed,
