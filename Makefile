@@ -65,7 +65,7 @@ bench: $(INSTALLED)
 	@for program in benchmarks/*.py; do $(BIN)/python "$$program"; done
 
 docs: $(INSTALLED)
-	$(BIN)/python -m lamflow.config_docs
+	$(BIN)/python -m lamflow.experiment.docs
 
 environment: $(INSTALLED)
 

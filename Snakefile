@@ -20,8 +20,8 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.g
 if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
-from lamflow.config import load_experiment
-from lamflow.config_yaml import check_files
+from lamflow.experiment.reading import load_experiment
+from lamflow.yaml_files import check_files
 
 DEFAULT = os.path.relpath(Path(workflow.basedir, "config", "config.yaml"))
 

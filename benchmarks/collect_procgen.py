@@ -17,11 +17,11 @@ import torch
 from bench.command import arguments
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import PixelExpertSettings
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.procgen import ProcgenVectorEnvironment
 from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert
 from lamflow.rl.pixel_rollouts import ROLLOUT_BATCH, play_episodes
 from lamflow.training.memory import keep_freed_memory

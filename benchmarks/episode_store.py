@@ -12,11 +12,11 @@ from pathlib import Path
 from bench.command import arguments
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import read_experiment
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
+from lamflow.experiment.reading import read_experiment
 from lamflow.rl.demonstrators import act_randomly
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"

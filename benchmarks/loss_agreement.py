@@ -24,12 +24,12 @@ from bench.plain_training import Optimisation, stacked
 from bench.sizes import Size, read_size
 from torch import nn
 
-from lamflow.config import TrainingSettings
 from lamflow.training.loop import train
 from lamflow.training.memory import keep_freed_memory
 from lamflow.training.meters import TOTAL
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
+from lamflow.training.settings import TrainingSettings
 
 STEPS = 200
 REPORTED = (1, 2, 5, 10, 20, 50, 100, 200)

@@ -20,11 +20,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import PixelExpertSettings, read_experiment
 from lamflow.envs.levels import LevelStream
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.experiment.reading import read_experiment
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
+from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.ppo import ADAM_EPSILON, PpoLearner
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.loop import train

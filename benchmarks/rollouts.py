@@ -21,13 +21,13 @@ from bench.sizes import CONFIG, Size, read_size
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import read_experiment
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rollouts import ROLLOUT_BATCH, rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.evaluation.rollouts import roll_out
+from lamflow.experiment.reading import read_experiment
 from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode

@@ -21,10 +21,10 @@ from bench.library_training import GPU_STEPS, latent_cloning, library_batches, l
 from bench.machine import scaled, wait_for_device
 from bench.sizes import Size, read_size
 
-from lamflow.config import TrainingSettings
 from lamflow.data.store import EpisodeStore
 from lamflow.training.memory import keep_freed_memory
 from lamflow.training.precision import default_device
+from lamflow.training.settings import TrainingSettings
 
 WINDOW_GIB, SHARDS = 0.25, 27
 """A shard is 0.094 GiB of frames."""

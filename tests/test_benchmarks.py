@@ -43,7 +43,7 @@ def test_the_plain_latent_action_model_has_the_librarys_loss_and_gradients(name:
 
 
 def test_the_plain_policy_has_the_librarys_outputs() -> None:
-    from lamflow.policies.network import PolicyInputs
+    from lamflow.policies.inputs import PolicyInputs
 
     size, present = read_size("procgen_laptop"), frames(2, 1)
     nothing = torch.zeros(2, 1, 0, dtype=torch.uint8)

@@ -24,7 +24,7 @@ def started(path: Path) -> list[str]:
 
 def test_the_search_for_commands_finds_both_kinds() -> None:
     names = {path.stem for path in COMMANDS}
-    assert {"config_docs", "progress", "validate", "lam_training", "table"} <= names
+    assert {"docs", "progress", "validate", "lam_training", "table"} <= names
 
 
 @pytest.mark.parametrize("path", sorted({*COMMANDS} - {*QUICK}), ids=lambda path: path.stem)
@@ -52,7 +52,7 @@ def test_a_command_explains_itself_and_writes_nothing(path: Path, tmp_path: Path
 
 
 def test_an_argument_that_a_command_does_not_know_ends_it_before_it_acts(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lamflow.config_docs", "--check"]
+    command = [sys.executable, "-m", "lamflow.experiment.docs", "--check"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 2 and "unrecognized arguments: --check" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -9,14 +9,11 @@ import yaml
 from snakemake.utils import update_config
 
 from lamflow.catalogue import ENVIRONMENTS, environment_spec
-from lamflow.config import (
-    Experiment,
-    LatentMethodSettings,
-    PolicySettings,
-    load_experiment,
-    parse_label_count,
-    read_experiment,
-)
+from lamflow.data.label_counts import parse_label_count
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment, read_experiment
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.policies.settings import PolicySettings
 
 CONFIG = Path(__file__).parents[1] / "config"
 FILES = sorted(path for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})

@@ -10,12 +10,15 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lamflow.config import Experiment, TrainingSettings, load_experiment, parse_label_count
-from lamflow.config_base import LONGEST_NAME
-from lamflow.config_docs import groups_below
-from lamflow.config_errors import explain
+from lamflow.data.label_counts import parse_label_count
 from lamflow.data.sources import DataSources
+from lamflow.experiment.docs import groups_below
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment
 from lamflow.runs.rates import Rates
+from lamflow.settings import LONGEST_NAME
+from lamflow.settings_errors import explain
+from lamflow.training.settings import TrainingSettings
 
 CONFIG = Path(__file__).parents[1] / "config"
 ROOTS = (Experiment, DataSources, Rates)

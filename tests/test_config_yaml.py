@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.config_yaml import check_files, read_yaml
+from lamflow.yaml_files import check_files, read_yaml
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted([*ROOT.glob("config/*.yaml"), *ROOT.glob("config/variants/*.yaml"), *ROOT.glob("slurm/*.yaml")])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from lamflow import config_docs
+from lamflow.experiment import docs as config_docs
 
 ROOT = Path(__file__).parents[1]
 BUILD_DEPENDENT = ("nvidia-", "cuda-", "triton")

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lamflow import provenance
 from lamflow.checkout import this_checkout
 from lamflow.provenance import (
+    Code,
     atomic_path,
     code_digest,
     file_digest,
@@ -26,7 +27,7 @@ from lamflow.training.precision import Precision
 
 STAGE = '''"""A stage."""
 
-from lamflow.config import Settings
+from lamflow.settings import Settings
 from lamflow.room.middle import double
 
 
@@ -34,8 +35,22 @@ def stage(x: int) -> int:
     """Doubles."""
     return double(x)  # with help
 '''
+SETTINGS = """from lamflow.settings import Settings
+
+FACTOR = 2
+WORDS = 'wide'
+
+
+class LeafSettings(Settings):
+    width: int = 3
+    text: str = WORDS
+
+    def area(self):
+        return self.width * FACTOR
+"""
 MIDDLE = """def double(x):
     from lamflow.room import leaf
+    from lamflow.room.leaf_settings import LeafSettings
 
     return leaf.TWO * x
 """
@@ -47,7 +62,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "lamflow"
     files = {
         "provenance.py": "",
-        "config.py": "class Settings: ...\n",
+        "settings.py": "RERUNS_NOTHING = 'why'\nclass Settings: ...\n",
+        "room/leaf_settings.py": SETTINGS,
         "stages/stage.py": STAGE,
         "room/middle.py": MIDDLE,
         "room/leaf.py": "TWO = 2\n",
@@ -95,7 +111,9 @@ def digest_after(root: Path, name: str, old: str, new: str) -> str:
         ("room/middle.py", "leaf.TWO * x", "(leaf.TWO\n        * x)"),
         ("room/leaf.py", "TWO = 2", '# why\nTWO = 2\n"""Documented."""'),
         ("room/other.py", "THREE = 3", "THREE = 4"),
-        ("config.py", "...", "x = 1"),
+        ("settings.py", "...", "x = 1"),
+        ("room/leaf_settings.py", "width: int = 3", "width: float = 4\n    depth: int = 2"),
+        ("room/leaf_settings.py", "WORDS = 'wide'", "WORDS = 'very wide'"),
     ],
     ids=[
         "comment",
@@ -104,7 +122,9 @@ def digest_after(root: Path, name: str, old: str, new: str) -> str:
         "layout",
         "text behind a constant",
         "unused module",
-        "configuration",
+        "what says so",
+        "field",
+        "description",
     ],
 )
 def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, name: str, old: str, new: str) -> None:
@@ -114,8 +134,14 @@ def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, 
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("stages/stage.py", "double(x)", "double(x) + 1"), ("room/middle.py", "* x", "+ x"), ("room/leaf.py", "2", "2.0")],
-    ids=["the stage", "a module that it imports", "a module imported in a function of that"],
+    [
+        ("stages/stage.py", "double(x)", "double(x) + 1"),
+        ("room/middle.py", "* x", "+ x"),
+        ("room/leaf.py", "2", "2.0"),
+        ("room/leaf_settings.py", "* FACTOR", "+ FACTOR"),
+        ("room/leaf_settings.py", "FACTOR = 2", "FACTOR = 3"),
+    ],
+    ids=["the stage", "a module that it imports", "a module imported in a function of that", "formula", "its constant"],
 )
 def test_a_code_edit_anywhere_below_the_stage_changes_its_digest(package: Path, name: str, old: str, new: str) -> None:
     before = code_digest("lamflow.stages.stage")
@@ -159,7 +185,7 @@ def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
         path.write_text("x")
     record_provenance(
         artefact,
-        stage="lamflow.config",
+        code=Code("lamflow.checkout"),
         settings={"steps": 3},
         inputs={"train": source},
         seed=1,
@@ -170,7 +196,7 @@ def test_provenance_says_how_an_artefact_came_to_be(tmp_path: Path) -> None:
     assert (record["settings"], record["seed"], record["device"]) == ({"steps": 3}, 1, "cpu")
     assert record["precision"] == ["bf16 (as set)", "float32 (as set)"]
     assert record["inputs"]["train"] == {"path": str(source), "sha256": file_digest(source)}
-    assert record["code_digest"] == code_digest("lamflow.config")
+    assert record["code_digest"] == code_digest("lamflow.checkout")
     assert record["packages"]["torch"].startswith("2.")
 
 
@@ -178,7 +204,9 @@ def record_of(folder: Path, inputs: dict[str, Path] | None = None) -> dict[str, 
     """What the neighbour of an artefact in ``folder`` says."""
     artefact = folder / "model.safetensors"
     artefact.write_text("x", encoding="utf-8")
-    record_provenance(artefact, stage="lamflow.catalogue", settings={}, inputs=inputs or {}, seed=None, wall_seconds=1)
+    record_provenance(
+        artefact, code=Code("lamflow.catalogue"), settings={}, inputs=inputs or {}, seed=None, wall_seconds=1
+    )
     record: dict[str, Any] = json.loads(artefact.with_suffix(".json").read_text(encoding="utf-8"))
     return record
 
@@ -207,7 +235,7 @@ def test_facts_that_cannot_be_had_are_left_open_and_the_artefact_stands(
 
 
 def test_the_record_is_of_the_sources_that_the_stage_began_with(package: Path) -> None:
-    note_sources("lamflow.stages.stage")
+    note_sources(Code("lamflow.stages.stage"))
     before = code_digest("lamflow.stages.stage")
     package.joinpath("stages", "stage.py").write_text("half an edi(", encoding="utf-8")
     assert code_digest("lamflow.stages.stage") == before

@@ -9,21 +9,19 @@ import lamflow
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
-    {"caches", "catalogue", "checkout"},
-    {"config_base", "config_yaml"},
-    {"config_errors"},
-    {"config_networks", "config_ppo", "config_training"},
-    {"config_demonstrators", "config_online"},
-    {"config_methods"},
-    {"config"},
-    {"provenance"},
-    {"config_docs", "envs", "models", "runs", "training"},
+    {"caches", "catalogue", "checkout", "settings", "yaml_files"},
+    {"components", "provenance"},
+    {"settings_errors"},
+    {"envs", "models", "quantizers", "training"},
     {"data"},
     {"lam", "policies"},
     {"rl"},
+    {"methods"},
     {"evaluation"},
     {"plots"},
     {"stages"},
+    {"experiment"},
+    {"runs"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")

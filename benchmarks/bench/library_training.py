@@ -15,7 +15,6 @@ from torch import nn
 from bench.arms import Figures, Round
 from bench.machine import scaled, wait_for_device
 from bench.sizes import Size
-from lamflow.config import TrainingSettings
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors, RowStream
@@ -26,6 +25,7 @@ from lamflow.training.compilation import COMPILED_STEPS
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import PrecisionSetting
+from lamflow.training.settings import TrainingSettings
 
 BatchT = TypeVar("BatchT")
 UNCOUNTED_STEPS = 200

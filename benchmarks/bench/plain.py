@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import ImpalaSettings, LamSettings, QuantizerSettings, UnetSettings
+from lamflow.lam.settings import LamSettings
+from lamflow.models.settings import ImpalaSettings, UnetSettings
+from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 
 PATCH_SIDE = 4
 
@@ -80,7 +82,7 @@ class Quantizer(nn.Module):
     cluster_size: Tensor
     cluster_sum: Tensor
 
-    def __init__(self, settings: QuantizerSettings) -> None:
+    def __init__(self, settings: VqEmaSettings) -> None:
         super().__init__()
         self.settings = settings
         books, codes, width = settings.codebooks, settings.codes, settings.code_dim

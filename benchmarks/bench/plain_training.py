@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.arms import Figures, Round
 from bench.machine import wait_for_device
-from lamflow.config import TrainingSettings
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import starts_of_rows, transition_rows
 from lamflow.training.loop import learning_rate_at
 from lamflow.training.precision import default_device
+from lamflow.training.settings import TrainingSettings
 
 PLAIN_GPU_STEPS = 200
 """Steps of a round on a GPU."""

@@ -9,8 +9,11 @@ import torch
 
 from bench import plain
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import ImpalaSettings, LamSettings, LatentMethodSettings, read_experiment
+from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
+from lamflow.models.settings import ImpalaSettings
+from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 
 CONFIG = Path(__file__).parents[2] / "config"

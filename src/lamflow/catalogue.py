@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+RERUNS_NOTHING = "An environment's entry is among the params of the stages that it has."
+
 Family = Literal["xland", "procgen"]
 View = Literal["egocentric", "full", "pixels"]
 Demonstrator = Literal["ppo", "planner"]

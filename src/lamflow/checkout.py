@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+RERUNS_NOTHING = "It tells what made an artefact, not what the artefact is."
+
 SOURCES = ("src/lamflow", "workflow", "Snakefile")
 """What of a checkout decides how an artefact comes to be, beside the settings."""
 THIS_FILE = "src/lamflow/checkout.py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import secrets
@@ -12,30 +13,18 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamflow.checkout import this_checkout
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
-CONFIG_MODULES = ("", "_base", "_demonstrators", "_errors", "_methods", "_networks", "_online", "_ppo", "_training")
-UNDIGESTED_MODULES = frozenset(
-    {
-        "lamflow",
-        "lamflow.catalogue",
-        "lamflow.checkout",
-        "lamflow.evaluation.normalisers",
-        "lamflow.lam.verdicts",
-        "lamflow.provenance",
-        "lamflow.training.tracking",
-        *(f"lamflow.config{part}" for part in CONFIG_MODULES),
-    }
-)
-"""Modules that code digests leave out, since every stage imports them: a new default, a new environment or another line in
-the provenance file would otherwise invalidate everything. What they decide reaches a stage as values, and these are among
-its params: the settings that it reads, and its environment's entry in the catalogue. Verdicts and warnings of bad references are told
-where models and data are made and change nothing of them; the rules whose tables they decide have their digests among their params."""
+RERUNS_NOTHING = "An artefact is what it was, whatever is written beside it."
+"""A module that says this of itself, and why, is in no other module's code digest: what it decides reaches stages as values, which are
+among their params, or changes none of their results. Rules whose tables it decides have its own digest among their params."""
+_MARK = "RERUNS_NOTHING"
 
 
 @contextmanager
@@ -63,9 +52,14 @@ def write_text(path: Path, text: str) -> None:
 
 @cache
 def _source_of(module: str) -> Path | None:
-    """The file of a lamflow module, found without importing it."""
+    """The file of a module of lamflow, or of a package that has a component of its own, found without importing it."""
+    package, *parts = module.split(".")
     root = Path(__file__).parent
-    parts = module.split(".")[1:]
+    if package != "lamflow":
+        found = importlib.util.find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            return Path(found.origin) if found and found.origin and not parts else None
+        root = Path(found.submodule_search_locations[0])
     for candidate in (
         root.joinpath(*parts).with_suffix(".py") if parts else root,
         root.joinpath(*parts, "__init__.py"),
@@ -82,20 +76,58 @@ class _WithoutDocstrings(ast.NodeTransformer):
         self.generic_visit(node)
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            kept = [
-                s
-                for s in body
-                if not (
-                    isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) and isinstance(s.value.value, str)
-                )
-            ]
+            kept = [statement for statement in body if not _is_text(statement)]
             node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
         return node
 
 
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _formulas_of_settings(tree: ast.Module) -> ast.Module:
+    """What a module of settings computes: its functions, the methods of its classes, and the constants that these name.
+
+    Fields, their defaults, choices and descriptions are no part: a stage gets the values, which are among its params.
+    """
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for group in classes:
+        group.body = [node for node in group.body if isinstance(node, _Function)] or [ast.Pass()]
+    functions = [node for node in tree.body if isinstance(node, _Function)]
+    named = {node.id for part in [*classes, *functions] for node in ast.walk(part) if isinstance(node, ast.Name)}
+    constants = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in named for t in node.targets)
+    ]
+    return ast.Module([*constants, *classes, *functions], [])
+
+
+def _finds_modules_by_name(node: ast.AST) -> bool:
+    """Whether this is a call of ``import_module`` whose argument is computed."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "import_module"
+        and not isinstance(node.args[0], ast.Constant)
+    )
+
+
+class _Parsed(NamedTuple):
+    """``digest`` of a module's syntax tree; ``imported``: the lamflow modules that it imports, also inside functions; ``is_registry``:
+    whether it finds more by name; ``counts``: whether it is a part of the digests of those that import it."""
+
+    digest: str
+    imported: tuple[str, ...]
+    is_registry: bool
+    counts: bool
+
+
 @cache
-def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module's syntax tree, and the lamflow modules it imports (also inside functions)."""
+def _parsed(module: str) -> _Parsed:
     path = _source_of(module)
     assert path is not None, module
     tree = ast.parse(path.read_bytes())
@@ -106,32 +138,62 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
-    ours = tuple(sorted(n for n in imported - UNDIGESTED_MODULES if n.split(".")[0] == "lamflow" and _source_of(n)))
+    packages = {"lamflow", module.split(".")[0]}
+    ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] in packages and _source_of(n)))
+    is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))
+    counts = not any(
+        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == _MARK
+        for node in tree.body
+    )
+    if path.stem.endswith("settings"):
+        tree = _formulas_of_settings(tree)
     digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return digest, ours
+    return _Parsed(digest, ours, is_registry, counts)
+
+
+Choices = frozenset[tuple[str, str]]
+"""Pairs of a registry, which is a module that finds others by name, and a module that it finds for the job at hand."""
 
 
 @cache
-def code_digest(module: str) -> str:
-    """Digest of a lamflow module and all lamflow modules it imports, except ``UNDIGESTED_MODULES``.
+def code_digest(module: str, choices: Choices = frozenset(), components: frozenset[str] = frozenset()) -> str:
+    """Digest of a lamflow module, the modules of ``components``, and all that they import of lamflow and of their own package, except
+    modules that say ``RERUNS_NOTHING``.
 
-    It is taken over syntax trees without docstrings: comments and layout do not count. ValueError when there is no such
-    module, SyntaxError when one does not parse.
+    Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
+    count. Of a module of settings its formulas count, and not its fields. The digest is taken over syntax trees without docstrings:
+    comments and layout do not count. ValueError when there is no such module, SyntaxError when one does not parse.
     """
     if _source_of(module) is None:
         expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
     seen: dict[str, str] = {}
-    pending = [module]
+    pending = [module, *components]
     while pending:
         name = pending.pop()
-        if name in seen:
+        parsed = _parsed(name)
+        if name in seen or not (parsed.counts or name == module):
             continue
-        digest, imported = _parsed(name)
-        seen[name] = digest
-        pending.extend(imported)
+        seen[name] = parsed.digest
+        chosen = [found for registry, found in choices if registry == name]
+        assert chosen or not parsed.is_registry, f"code digest of {module}: what {name} finds by name is not said"
+        pending.extend([*parsed.imported, *chosen])
     joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that a job runs: its stage's module, what its environment chooses, and the modules of the components that it builds."""
+
+    stage: str
+    choices: Choices = frozenset()
+    components: frozenset[str] = frozenset()
+
+    @property
+    def digest(self) -> str:
+        """See ``code_digest``."""
+        return code_digest(self.stage, self.choices, self.components)
 
 
 def settings_digest(settings: Any) -> str:
@@ -151,11 +213,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def note_sources(stage: str) -> None:
-    """Read now what ``record_provenance`` will say of the sources: they may be edited while ``stage``, a module's name, runs."""
+def note_sources(code: Code) -> None:
+    """Read now what ``record_provenance`` will say of the sources: they may be edited while the job runs."""
     this_checkout()
-    if _source_of(stage):
-        code_digest(stage)
+    if _source_of(code.stage):
+        _ = code.digest
 
 
 # What the neighbour tells is found when the work is done: where a fact cannot be had, it is left open, and the artefact stands.
@@ -197,7 +259,7 @@ def origin() -> dict[str, Any]:
 def record_provenance(
     artefact: Path,
     *,
-    stage: str,
+    code: Code,
     settings: Mapping[str, Any],
     inputs: Mapping[str, Path],
     seed: int | None,
@@ -213,11 +275,11 @@ def record_provenance(
         json.dumps(
             {
                 "artefact": artefact.name,
-                "stage": stage,
+                "stage": code.stage,
                 "settings": dict(settings),
                 "seed": seed,
                 "inputs": {name: _input(path) for name, path in inputs.items()},
-                "code_digest": code_digest(stage),
+                "code_digest": code.digest,
                 **origin(),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),

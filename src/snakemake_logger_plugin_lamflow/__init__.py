@@ -97,7 +97,7 @@ def check_configuration(command_line: list[str]) -> None:
     # As the Snakefile itself does: a copied checkout runs its own code.
     snakefile = resolve_snakefile(given.snakefile, allow_missing=True)
     sys.path.insert(0, str(Path(snakefile or "Snakefile").resolve().parent / "src"))
-    from lamflow.config_yaml import check_files
+    from lamflow.yaml_files import check_files
 
     try:
         check_files(map(Path, given.configfile))

@@ -5,16 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lamflow.envs.levels import (
-    PROCGEN_RANGES,
-    SPLITS,
-    LevelStream,
-    draw_levels,
-    initial_state_digests,
-    split_of_digest,
-)
+from lamflow.envs.interface import SPLITS
+from lamflow.envs.levels import LevelStream, draw_levels
+from lamflow.envs.procgen_family import PROCGEN_RANGES
 from lamflow.envs.rulesets import split_bounds
 from lamflow.envs.xland import make_simulator
+from lamflow.envs.xland_family import initial_state_digests, split_of_digest
 
 DOORKEY = "xland-doorkey-5x5"
 XLAND = "xland-r1-9x9"

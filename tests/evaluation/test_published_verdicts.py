@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lamflow.evaluation.lam_tables import read_lams, told, with_verdicts
-from lamflow.evaluation.verdicts import main
+from lamflow.experiment.verdicts import main
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

@@ -11,7 +11,7 @@ from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.policies.agents import AgentState
-from lamflow.policies.network import PolicyInputs
+from lamflow.policies.inputs import PolicyInputs
 
 
 def seen(count: int) -> Observation:

@@ -17,7 +17,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.policies.agents import AgentState, RandomAgent
-from lamflow.policies.network import PolicyInputs
+from lamflow.policies.inputs import PolicyInputs
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
-from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
-from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.lam.settings import LamSettings
 from lamflow.models.symmetry import rotate_frames
+from lamflow.quantizers.vq_ema import VectorQuantizerEma
 
 FULL, EGOCENTRIC = environment_spec("xland-doorkey-5x5-full"), environment_spec("xland-doorkey-5x5")
 QUANTIZERS = {

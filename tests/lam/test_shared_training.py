@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import learning
 from lamflow.lam.learning import fit_latent_action_model
+from lamflow.lam.settings import LamSettings
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main, launch
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, SupervisionSettings
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.supervision import Labelled, LabelledTransitions, SupervisedLam
 from lamflow.training.metrics import MetricsLog
 

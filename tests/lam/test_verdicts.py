@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.lam.validation import error_of_mean, held_out_metrics
 from lamflow.lam.verdicts import Finding, interval_of_share, judge
-from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.quantizers.vq_ema import VectorQuantizerEma
 from lamflow.training.metrics import MetricsLog
 
 GRID, PIXELS = environment_spec("xland-empty-random-8x8-full"), environment_spec("procgen-bigfish")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import ImpalaSettings, NetworkSettings
 from lamflow.models.encoders import build_encoder
+from lamflow.models.settings import ImpalaSettings, NetworkSettings
 
 PIXELS, GRID = environment_spec("procgen-bigfish"), environment_spec("xland-doorkey-5x5")
 NARROW = ImpalaSettings(stem="patch", channels=(8, 8), hidden_width=16)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import AGENT_TILE
-from lamflow.config import NetworkSettings
 from lamflow.models.forward_dynamics import GridForwardDynamics
 from lamflow.models.grids import CategoryEmbedding, GridEncoder, GridTrunk, one_hot_grid
 from lamflow.models.perceptron import mlp
+from lamflow.models.settings import NetworkSettings
 
 SIZES = (17, 12)
 SMALL = NetworkSettings(width=8, layers=3, embedding_dim=4, hidden_width=16)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import ImpalaSettings
 from lamflow.models.impala import ImpalaEncoder, ResidualBlock
 from lamflow.models.pixels import row_planes
+from lamflow.models.settings import ImpalaSettings
 
 
 def make_network(stem: str, num_frames: int = 3) -> ImpalaEncoder:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, PolicySettings, SupervisionSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.supervision import Labelled, SupervisedLam
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 
 SPEC = environment_spec("procgen-bigfish")
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import NetworkSettings, UnetSettings
 from lamflow.models.forward_dynamics import build_forward_dynamics
 from lamflow.models.impala import ResidualBlock
 from lamflow.models.pixels import LEVELS
+from lamflow.models.settings import NetworkSettings, UnetSettings
 from lamflow.models.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
 
 SPEC = environment_spec("procgen-bigfish")

@@ -13,11 +13,11 @@ import pytest
 
 from lamflow import plots
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.stages.plot_code_actions import plot_code_actions
 from lamflow.stages.plot_film_strip import plot_film_strip, start_row
 from lamflow.stages.plot_label_curve import plot_label_curve

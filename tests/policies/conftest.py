@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec
 from lamflow.data.store import EpisodeArrays
-from lamflow.policies.network import PolicyInputs
+from lamflow.policies.inputs import PolicyInputs
 
 MakeInputs = Callable[..., PolicyInputs]
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.envs.interface import Observation
 from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode
 from lamflow.policies.latent_heads import build_head
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.precision import default_device
 
 SPEC = environment_spec("xland-doorkey-5x5")

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
@@ -20,6 +19,7 @@ from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
 from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.metrics import MetricsLog
 
 WORLD = environment_spec("xland-empty-random-8x8-full")

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import PolicySettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.interface import Observation
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.dataset import policy_inputs
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 
 SPEC = environment_spec("xland-r1-9x9")
 

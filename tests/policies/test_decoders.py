@@ -10,24 +10,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import (
-    DecoderSettings,
-    ImpalaSettings,
-    NetworkSettings,
-    PolicySettings,
-    Symmetry,
-    TrainingSettings,
-)
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.models.perceptron import mlp
+from lamflow.models.settings import ImpalaSettings, NetworkSettings, Symmetry
 from lamflow.models.symmetry import rotate_frames
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import DecoderSettings, PolicySettings
+from lamflow.training.settings import TrainingSettings
 
 WORLD = environment_spec("xland-empty-random-8x8-full")
 

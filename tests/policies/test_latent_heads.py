@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from lamflow.config import FlowSettings, MixtureSettings
 from lamflow.policies.latent_heads import MIN_DEVIATION, FlowHead, LatentHead, MixtureHead, build_head
 from lamflow.policies.learning import latent_objective
+from lamflow.policies.settings import FlowSettings, MixtureSettings
 
 HEADS: list[MixtureSettings | FlowSettings] = [
     MixtureSettings(components=3),

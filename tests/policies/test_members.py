@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.data.store import EpisodeArrays
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.members import (
@@ -23,6 +22,7 @@ from lamflow.policies.members import (
     save_members,
 )
 from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 
 ENV = "xland-doorkey-5x5"
 SETTINGS = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 8}})

@@ -10,15 +10,10 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import PolicySettings
 from lamflow.models.symmetry import rotate_frames
-from lamflow.policies.network import (
-    PolicyInputs,
-    PolicyNetwork,
-    carried_matches,
-    inference_precision,
-    match_planes,
-)
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork, carried_matches, inference_precision, match_planes
+from lamflow.policies.settings import PolicySettings
 from lamflow.training import precision
 from lamflow.training.precision import autocast
 

@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 
-from lamflow.config import (
-    Experiment,
-    FlowSettings,
-    LatentMethodSettings,
-    MixtureSettings,
-    PolicySettings,
-    load_experiment,
-)
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 
 FULL, EGOCENTRIC = "xland-doorkey-5x5-full", "xland-doorkey-5x5"
 ROTATED = {"symmetry": "rotation"}

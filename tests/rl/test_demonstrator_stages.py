@@ -13,12 +13,13 @@ import torch
 from safetensors.numpy import save_file
 
 from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
-from lamflow.config import PixelExpertSettings
 from lamflow.data.store import EpisodeStore
-from lamflow.envs.levels import PROCGEN_RANGES, draw_levels
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.procgen_family import PROCGEN_RANGES
 from lamflow.envs.xland import Timesteps
 from lamflow.provenance import file_digest
 from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.demonstrators import load_demonstrator, save_expert
 from lamflow.rl.pixel_experts import save_pixel_expert
 from lamflow.stages.collect_episodes import collect_episodes

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, LatentMethodSettings, OnlineMethodSettings, PolicySettings
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.policies.contexts import ContextMemory
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import build_head
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.online import (
     DecoderRefits,
@@ -25,6 +28,7 @@ from lamflow.rl.online import (
 )
 from lamflow.rl.online_files import read_online_policy, save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
+from lamflow.rl.online_settings import OnlineMethodSettings
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training import precision
 from lamflow.training.checkpoint import seed_everything

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.config import PixelExpertSettings
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
+from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import train_pixel_expert
 from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss

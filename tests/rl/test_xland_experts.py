@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import ExpertSettings
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.envs.xland_vector import XlandVectorEnvironment
 from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import GridActorCritic
+from lamflow.rl.demonstrator_settings import ExpertSettings
 from lamflow.rl.experience import CurvePoint, reached
 from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.xland_actor_critic import features, policy_and_value, sample_action

@@ -11,11 +11,16 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import Experiment, ImpalaSettings, LamSettings, PolicySettings, load_experiment, read_experiment
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.models.perceptron import mlp
+from lamflow.models.settings import ImpalaSettings
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import build_head
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.actor_critic import GridActorCritic, PixelActorCritic
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
 from lamflow.runs.network_sizes import (

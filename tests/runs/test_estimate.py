@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.config import read_experiment
+from lamflow.experiment.reading import read_experiment
 from lamflow.runs.costs import expected_seconds
 from lamflow.runs.estimate import PlannedJob, costs_by_rule, estimate_table
 from lamflow.runs.rates import read_rates

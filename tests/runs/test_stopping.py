@@ -40,7 +40,7 @@ from lamflow.stages.entry import run_stage
 
 def train(output):
     import torch
-    from lamflow.config import TrainingSettings
+    from lamflow.training.settings import TrainingSettings
     from lamflow.training.loop import Loss, train
     from lamflow.training.metrics import MetricsLog
 

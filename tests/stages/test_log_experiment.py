@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from wandb_files import OfflineRun, offline_runs
 
-from lamflow.config import LoggingSettings
+from lamflow.provenance import Code
 from lamflow.stages.log_experiment import has_curves, log_experiment
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun, Tracker
 
 AGGREGATE = "env,method,labels,mean,iqm,success_rate\nmaze,lapo,64,0.5,0.25,1\nmaze,bc,null,0.125,,0\n"
@@ -65,7 +66,7 @@ def train(folder: Path, name: str, *, parts: int = 1, finished: int = 1, wandb: 
             "policy",
             name,
             "settings",
-            "lamflow.stages.train_policy",
+            Code("lamflow.stages.train_policy"),
             {},
             part=(part, parts),
             part_name=str(part),

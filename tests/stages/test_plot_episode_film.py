@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import BcMethodSettings, LatentMethodSettings
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
@@ -22,6 +21,7 @@ from lamflow.evaluation.recording import record_agent
 from lamflow.policies.agents import RandomAgent
 from lamflow.policies.decoders import code_action_table
 from lamflow.policies.members import ALL_LABELS, Member, label_members, save_members
+from lamflow.policies.method_settings import BcMethodSettings, LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.stages import plot_episode_film as film_stage

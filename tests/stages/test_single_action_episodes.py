@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.stages.plot_code_actions import plot_code_actions
 from lamflow.stages.plot_film_strip import plot_film_strip

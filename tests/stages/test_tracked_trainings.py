@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from wandb_files import OfflineRun, offline_runs
 
-from lamflow.config import LamSettings
 from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.metrics import read_runs
+from lamflow.lam.settings import LamSettings
 from lamflow.stages.log_experiment import has_curves
 from lamflow.stages.train_expert import train_expert
 from lamflow.stages.train_policy import train_policy

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import ExpertSettings, LamSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.rl.actor_critic import GridActorCritic
+from lamflow.rl.demonstrator_settings import ExpertSettings
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training import loop
 from lamflow.training.checkpoint import seed_everything

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import QuantizerSettings, TrainingSettings
-from lamflow.models.quantizers import VectorQuantizerEma
+from lamflow.quantizers.vq_ema import VectorQuantizerEma
+from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.runs.training_lines import last_training_line
 from lamflow.training import precision, progress_lines
 from lamflow.training.checkpoint import load_checkpoint, seed_everything
@@ -26,6 +26,7 @@ from lamflow.training.loop import Loss, ParameterGroup, Resumable, Watched, lear
 from lamflow.training.meters import TrainingDiverged
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Processor
+from lamflow.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     steps=20,
@@ -53,7 +54,7 @@ class Learner(nn.Module):
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 8))
         self.quantizer = VectorQuantizerEma(
-            QuantizerSettings(codebooks=1, tokens=2, code_dim=4, codes=5, decay=0.8, revive_below=0.5)
+            VqEmaSettings(codebooks=1, tokens=2, code_dim=4, codes=5, decay=0.8, revive_below=0.5)
         )
         self.decoder = nn.Linear(8, 6)
 

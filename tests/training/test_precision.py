@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import read_experiment
+from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.perceptron import mlp
 from lamflow.policies.network import PolicyNetwork

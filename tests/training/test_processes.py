@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from lamflow.catalogue import AGENT_TILE, environment_spec
-from lamflow.config import LamSettings
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
 from lamflow.training.loop import Loss, train

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from wandb_files import offline_runs
 
-from lamflow.config import LoggingSettings
+from lamflow.provenance import Code
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import LONGEST_TAG, TrackedRun, Tracker, folder_id
 
 ON = LoggingSettings(wandb=True)
@@ -29,7 +30,7 @@ def tracked(results: Path, **changes: Any) -> TrackedRun:
         kind="lam",
         name="lam/maze/lapo/seed3",
         identity="these settings",
-        stage="lamflow.stages.train_lam",
+        code=Code("lamflow.stages.train_lam"),
         settings={"training": {"steps": 9}},
         inputs={"train": "a digest"},
         env="maze",
@@ -52,11 +53,12 @@ def go(script: str, results: Path, **variables: str) -> subprocess.CompletedProc
         import os, signal, sys
         from pathlib import Path
         import psutil
-        from lamflow.config import LoggingSettings
+        from lamflow.training.settings import LoggingSettings
+        from lamflow.provenance import Code
         from lamflow.training import tracking
         from lamflow.training.metrics import MetricsLog
         run = tracking.TrackedRun(Path({str(results)!r}), "lam", "lam/maze/lapo/seed3", "these settings",
-            "lamflow.stages.train_lam", {{}}, env="maze", lam="lapo", seed=3)
+            Code("lamflow.stages.train_lam"), {{}}, env="maze", lam="lapo", seed=3)
         def kill(number):
             for process in psutil.Process().children():
                 if process.name().startswith("wandb-core"):

@@ -114,7 +114,7 @@ def test_a_checkout_runs_where_lamflow_is_not_installed(checkout: Path) -> None:
 def test_a_copied_checkout_is_run_by_its_own_code(
     checkout: Path, snakemake: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    with checkout.joinpath("src/lamflow/config_yaml.py").open("a") as module:
+    with checkout.joinpath("src/lamflow/yaml_files.py").open("a") as module:
         module.write("\n\ndef check_files(paths):\n    raise ValueError(f'checked by {__file__}')\n")
     result = snakemake(checkout, "--dry-run", "--configfile=config/tiny.yaml")
     assert result.returncode == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lamflow.config import load_experiment, read_experiment
+from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.training.checkpoint import read_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import read_experiment
+from lamflow.experiment.reading import read_experiment
 
 CONFIG = Path(__file__).parents[2] / "config"
 CONFIGURATIONS = sorted(path.name for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})

@@ -146,7 +146,68 @@ def test_an_edit_reruns_its_stage_and_spares_those_before_it(
 
 
 @pytest.mark.slow
-def test_the_configuration_model_and_the_catalogue_are_in_no_digest(finished: Path, planned: Callable) -> None:
-    for module in ("config.py", "catalogue.py", "provenance.py", "training/tracking.py"):
-        edit_code(finished, module)
+def test_a_policys_head_spares_demonstrators_episodes_and_latent_action_models(
+    finished: Path, planned: Callable
+) -> None:
+    edit_code(finished, "policies/latent_heads.py")
+    jobs = planned(finished, *TINY)
+    assert any(job.startswith("Policy of") for job in jobs)
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Latent")) for job in jobs)
+
+
+@pytest.mark.slow
+def test_other_families_of_environments_rerun_nothing(finished: Path, planned: Callable) -> None:
+    """One that is new, and one that the experiment does not play."""
+    for part in ("envs/{}_family.py", "rl/{}_demonstrator.py"):
+        code = finished.joinpath("src/lamflow", part.format("xland")).read_text()
+        finished.joinpath("src/lamflow", part.format("robots")).write_text(code)
+        edit_code(finished, part.format("procgen"))
+    edit_code(finished, "envs/procgen.py")
     assert planned(finished, *TINY) == []
+
+
+@pytest.mark.slow
+def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: Path, planned: Callable) -> None:
+    for module in (
+        "settings.py",
+        "models/settings.py",
+        "experiment/experiment.py",
+        "catalogue.py",
+        "provenance.py",
+        "training/tracking.py",
+    ):
+        edit_code(finished, module)
+    path = finished / "src/lamflow/training/settings.py"
+    text = path.read_text()
+    assert "Optimiser steps." in text
+    others = "\n\nclass OtherSettings(Settings):\n    new: int = 1\n"
+    path.write_text(text.replace("Optimiser steps.", "Steps of the optimiser.") + others)
+    assert planned(finished, *TINY) == []
+
+
+@pytest.mark.slow
+def test_a_formula_of_settings_reruns_what_uses_it(finished: Path, planned: Callable) -> None:
+    path = finished / "src/lamflow/quantizers/vq_ema_settings.py"
+    text = path.read_text()
+    formula = "self.codebooks * self.tokens * self.code_dim"
+    assert formula in text
+    path.write_text(text.replace(formula, "self.code_dim * self.tokens * self.codebooks"))
+    jobs = planned(finished, *TINY)
+    assert sum(job.startswith("Latent action model ") for job in jobs) == 6
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Policy of bc")) for job in jobs)
+
+
+@pytest.mark.slow
+def test_a_quantizer_that_no_lam_has_reruns_nothing(finished: Path, planned: Callable) -> None:
+    """Edited, and added."""
+    edit_code(finished, "quantizers/none.py")
+    edit_code(finished, "quantizers/none_settings.py")
+    for part in ("none.py", "none_settings.py"):
+        text = finished.joinpath("src/lamflow/quantizers", part).read_text()
+        other = text.replace('"none"', '"other"').replace("none", "other")
+        finished.joinpath("src/lamflow/quantizers", part.replace("none", "other")).write_text(other)
+    assert planned(finished, *TINY) == []
+    edit_code(finished, "quantizers/vq_ema.py")
+    jobs = planned(finished, *TINY)
+    assert sum(job.startswith("Latent action model ") for job in jobs) == 6
+    assert not any(job.startswith(("Demonstrator", "Episodes", "Policy of bc")) for job in jobs)

@@ -26,6 +26,13 @@ DISTRIBUTIONS = {
     "umap": "umap-learn",
     "yaml": "pyyaml",
 }
+FOUND_BY_NAME = {
+    registry: [f"lamflow.{room}.{path.stem}" for path in sorted(ROOT.joinpath("src/lamflow", room).glob(pattern))]
+    for registry, room, pattern in (
+        ("lamflow.envs.families", "envs", "*_family.py"),
+        ("lamflow.rl.demonstrations", "rl", "*_demonstrator.py"),
+    )
+}
 DIRECTIVES = ["output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "script"]
 
 
@@ -74,7 +81,7 @@ def test_a_rule_says_everything_that_a_cluster_and_a_reader_need(name: str) -> N
 @pytest.mark.parametrize("name", RULES)
 def test_a_rules_code_digest_is_that_of_the_stage_it_runs(name: str) -> None:
     script = re.search(r'"\.\./scripts/(\w+\.py)"', RULES[name])
-    digest = re.search(r'code=code_of\("([\w.]+)"\)', RULES[name])
+    digest = re.search(r'code=code_of\("([\w.]+)"(?:, \w+_parts)?\)', RULES[name])
     assert script and digest
     assert digest[1] == stage_of(ROOT / "workflow" / "scripts" / script[1])[0]
 
@@ -86,7 +93,7 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 def third_party_imports(module: str) -> set[str]:
     """Distributions that a lamflow module and the lamflow modules below it import."""
-    pending, seen, found = [module, "lamflow.config", "lamflow.provenance"], set(), set()
+    pending, seen, found = [module, "lamflow.experiment.reading", "lamflow.provenance"], set(), set()
     while pending:
         name = pending.pop()
         if name in seen:
@@ -99,9 +106,9 @@ def third_party_imports(module: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-                if provenance._source_of(node.module):  # modules that digests leave out import as well
+                if node.module.startswith("lamflow.") and provenance._source_of(node.module):  # modules that digests leave out import as well
                     pending.append(node.module)
-        pending.extend(provenance._parsed(name)[1])
+        pending.extend([*provenance._parsed(name).imported, *FOUND_BY_NAME.get(name, [])])
     found -= {"lamflow", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in found}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.config import read_experiment
+from lamflow.experiment.reading import read_experiment
 
 TINY = "config/tiny.yaml"
 TABLE = "results/tiny/summary/lams.csv"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.config import read_experiment
+from lamflow.experiment.reading import read_experiment
 from lamflow.runs.report import left_out
 
 TINY = ("--configfile=config/tiny.yaml",)

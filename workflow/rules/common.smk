@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from lamflow.catalogue import environment_spec
-from lamflow.provenance import code_digest
 from lamflow.runs.report import left_out
+from lamflow.stages.code import stage_code
 
 DATA_SEED = 0
 """Seed of the demonstrator and its episodes, which all seeds of the learners share."""
@@ -55,9 +55,20 @@ def environment_facts(wildcards):
 
 
 @cache
-def code_of(stage):
-    """A stage's code digest as a param: a process that runs one job digests one stage."""
-    return lambda wildcards: code_digest(stage)
+def code_of(stage, parts=None):
+    """The digest of a job's code as a param: that of its stage, of its environment's family, and of the components that `parts`, a function
+    of wildcards, gives or names in its settings. A process that runs one job digests one stage."""
+
+    def digest(wildcards):
+        env = getattr(wildcards, "env", None)
+        return stage_code(stage, environment_spec(env) if env else None, parts(wildcards) if parts else None).digest
+
+    return digest
+
+
+def parts_of(group, without=()):
+    """What `settings_of` dumps."""
+    return {name: getattr(group, name) for name in type(group).model_fields if name not in without}
 
 
 @cache
@@ -98,20 +109,45 @@ def collection_settings(wildcards):
     return settings_of(EXPERIMENT.collection, without=unread)
 
 
+def lam_parts(wildcards):
+    return EXPERIMENT.lams[wildcards.lam]
+
+
 def lam_settings(wildcards):
-    return settings_of(EXPERIMENT.lams[wildcards.lam])
+    return settings_of(lam_parts(wildcards))
+
+
+UNREAD_BY_DECODERS = {"policy", "mixture", "flow", "label_draws", "action_selection"}
+UNREAD_BY_POLICIES = {"decoder", "inverse_dynamics", "label_draws", "action_selection"}
+
+
+def decoder_parts(wildcards):
+    """Decoders that see the observation see it by the features of the policy's network."""
+    method = EXPERIMENT.methods[wildcards.method]
+    observing = method.kind == "latent" and method.decoder.observation
+    return parts_of(method, without=UNREAD_BY_DECODERS - ({"policy"} if observing else set()))
 
 
 def decoder_settings(wildcards):
-    return settings_of(
-        EXPERIMENT.methods[wildcards.method], without={"policy", "mixture", "flow", "label_draws", "action_selection"}
-    )
+    return settings_of(EXPERIMENT.methods[wildcards.method], without=UNREAD_BY_DECODERS)
+
+
+def policy_parts(wildcards):
+    """VPT's policies are trained on what its inverse dynamics model labels."""
+    method = EXPERIMENT.methods[wildcards.method]
+    return parts_of(method, without=UNREAD_BY_POLICIES - ({"inverse_dynamics"} if method.kind == "vpt" else set()))
 
 
 def policy_settings(wildcards):
-    return settings_of(
-        EXPERIMENT.methods[wildcards.method], without={"decoder", "inverse_dynamics", "label_draws", "action_selection"}
-    )
+    return settings_of(EXPERIMENT.methods[wildcards.method], without=UNREAD_BY_POLICIES)
+
+
+def online_parts(wildcards):
+    """The online method, the one that it tunes, and the LAM that labels."""
+    method = EXPERIMENT.methods[wildcards.method]
+    tuned = EXPERIMENT.methods[method.of]
+    lams = [EXPERIMENT.lams[tuned.lam]] if method.variant == "rl_sl" else []
+    return [method, parts_of(tuned, without={"decoder"}), *lams]
 
 
 def online_settings(wildcards):
@@ -155,6 +191,12 @@ def agent_labels(wildcards):
 
 def agent_label_draws(wildcards):
     return EXPERIMENT.label_draws_of(wildcards.method)
+
+
+def agent_parts(wildcards):
+    """All of the method: an online one's agent is made like the one that it tunes."""
+    method = EXPERIMENT.methods[wildcards.method]
+    return [method, EXPERIMENT.methods[method.of]] if method.kind == "online" else method
 
 
 def agent_settings(wildcards):
@@ -387,6 +429,10 @@ def film_agents(wildcards):
     ]
 
 
+def film_parts(wildcards):
+    return [EXPERIMENT.methods[name] for name in film_methods(wildcards.env)]
+
+
 def film_inputs(wildcards):
     """The demonstrator's test episodes, and the agents' files in the order of `film_agents`; the first seed stands for all."""
     runs = [{"env": wildcards.env, "method": name, "seed": EXPERIMENT.seeds[0]} for name in film_methods(wildcards.env)]
@@ -410,7 +456,7 @@ def final_results(wildcards):
         {"env": env, "lam": lam}
         for env in EXPERIMENT.envs
         for lam in EXPERIMENT.lams_of(env)
-        if EXPERIMENT.lams[lam].quantizer.kind != "none"
+        if EXPERIMENT.lams[lam].quantizer.num_tokens
     ]
     return [
         *paths_of("summary/{table}.csv", [{"table": table} for table in tables]),

@@ -24,7 +24,7 @@ rule evaluate_agents:
         labels=agent_labels,
         label_draws=agent_label_draws,
         environment=environment_facts,
-        code=code_of("lamflow.stages.evaluate_agents"),
+        code=code_of("lamflow.stages.evaluate_agents", agent_parts),
     message:
         "Rollouts of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -23,7 +23,7 @@ rule train_lam:
         settings=lam_settings,
         state_dir="results/{experiment}/state/lam/{env}/{lam}/seed{seed}",
         environment=environment_facts,
-        code=code_of("lamflow.stages.train_lam"),
+        code=code_of("lamflow.stages.train_lam", lam_parts),
     message:
         "Latent action model {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -51,7 +51,7 @@ rule relabel_episodes:
         gpu=1,
     params:
         environment=environment_facts,
-        code=code_of("lamflow.stages.relabel_episodes"),
+        code=code_of("lamflow.stages.relabel_episodes", lam_parts),
     message:
         "Latent actions by {wildcards.lam} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -24,7 +24,7 @@ rule train_action_decoders:
         labels=agent_labels,
         label_draws=agent_label_draws,
         environment=environment_facts,
-        code=code_of("lamflow.stages.train_action_decoders"),
+        code=code_of("lamflow.stages.train_action_decoders", decoder_parts),
     message:
         "Action decoders of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -56,7 +56,7 @@ rule train_policy:
         label_draws=policy_label_draws,
         state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
         environment=environment_facts,
-        code=code_of("lamflow.stages.train_policy"),
+        code=code_of("lamflow.stages.train_policy", policy_parts),
     message:
         "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -89,7 +89,7 @@ rule finetune_online:
         collection=level_settings,
         state_dir="results/{experiment}/state/online/{env}/{method}/seed{seed}",
         environment=environment_facts,
-        code=code_of("lamflow.stages.finetune_online"),
+        code=code_of("lamflow.stages.finetune_online", online_parts),
     message:
         "Online training of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

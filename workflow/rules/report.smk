@@ -516,7 +516,7 @@ rule plot_film_strip:
         runtime=job_minutes,
     params:
         environment=environment_facts,
-        code=code_of("lamflow.stages.plot_film_strip"),
+        code=code_of("lamflow.stages.plot_film_strip", lam_parts),
     message:
         "Plot of the predictions of {wildcards.lam} under each code on {wildcards.env}"
     script:
@@ -549,7 +549,7 @@ rule plot_episode_film:
         action_selection=EXPERIMENT.evaluation.action_selection,
         seed=EXPERIMENT.seeds[0],
         environment=environment_facts,
-        code=code_of("lamflow.stages.plot_episode_film"),
+        code=code_of("lamflow.stages.plot_episode_film", film_parts),
     message:
         "Film of demonstrator and agents on {wildcards.env}"
     script:

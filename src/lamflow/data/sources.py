@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import Settings
-from lamflow.config_errors import read_settings
+from lamflow.settings import Settings
+from lamflow.settings_errors import read_settings
 
 EpisodeMarks = Literal["auto", "last", "first"]
 SourceName = Literal["lapo", "dgrl"]

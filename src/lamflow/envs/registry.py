@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from lamflow.catalogue import environment_spec
+from lamflow.envs.families import DEFAULT_NUM_RULESETS, Backend, family_of
 from lamflow.envs.interface import VectorEnvironment
-from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
-
-Backend = Literal["procgen", "envpool"]
 
 
 def make_vector_environment(
@@ -35,17 +32,12 @@ def make_vector_environment(
             f"{name}: found backend {backend!r}, levels {levels} and {'a' if level_stream else 'no'} level stream, expected levels with "
             "the backend envpool, which takes no stream, and no levels with the others"
         )
-    if spec.family == "procgen":
-        if levels is not None:
-            from lamflow.envs.envpool_vector import EnvPoolVectorEnvironment
-
-            return EnvPoolVectorEnvironment(spec, num_envs, levels=levels, num_threads=num_threads)
-        from lamflow.envs.procgen import ProcgenVectorEnvironment
-
-        return ProcgenVectorEnvironment(spec, num_envs, level_stream, num_threads=num_threads)
-    if levels is not None:
-        raise ValueError(f"{name}: found the backend envpool, which simulates Procgen only; leave the backend out")
-    from lamflow.envs.xland import make_simulator
-    from lamflow.envs.xland_vector import XlandVectorEnvironment
-
-    return XlandVectorEnvironment(make_simulator(name, num_rulesets), num_envs, level_stream)
+    return family_of(spec).make_vector_environment(
+        spec,
+        num_envs,
+        num_rulesets=num_rulesets,
+        level_stream=level_stream,
+        num_threads=num_threads,
+        backend=backend,
+        levels=levels,
+    )

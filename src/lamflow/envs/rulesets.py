@@ -23,7 +23,6 @@ OBJECT_TILES = (3, 4, 5, 7, 11, 12)
 OBJECT_COLORS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 11)
 """All colours but empty and black, which is the floor's."""
 MAX_OBJECTS = 5
-DEFAULT_NUM_RULESETS = 1000
 RULE_LENGTH = 7
 GENERATOR_SEED = 2024
 _BLOCK = 1024

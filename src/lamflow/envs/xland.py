@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
+from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.jax_setup import configure_jax
-from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS, Rulesets, generate_rulesets
+from lamflow.envs.rulesets import Rulesets, generate_rulesets
 
 Timesteps = Any
 """xminigrid.types.TimeStep, which has no stubs."""

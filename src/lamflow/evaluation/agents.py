@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LatentMethodSettings, MethodSettings
+from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import ActingNetwork, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import file_digest
 from lamflow.rl.online_files import MEMBER, read_online_policy
 from lamflow.training.precision import default_device
@@ -33,7 +32,7 @@ def load_agent(
 
     ``action_selection`` is for methods that do not say it themselves.
     """
-    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
+    typed: Any = method_settings(settings)
     if typed.kind == "random":
         return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
     if policy is None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+RERUNS_NOTHING = "It warns where data are made; tables of normalised numbers have its digest among their params."
+
 log = logging.getLogger(__name__)
 
 LEAST_SHARE = 1e-3

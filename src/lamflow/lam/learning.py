@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LamSettings
 from lamflow.data.tensors import EpisodeTensors, RowStream
 from lamflow.data.windows import frames_ahead, frames_left
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
 from lamflow.lam.supervision import LabelledTransitions, SupervisedLam
 from lamflow.lam.validation import held_out_metrics
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import LamSettings
+from lamflow.lam.settings import LamSettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.forward_dynamics import build_forward_dynamics
-from lamflow.models.quantizers import Quantized, build_quantizer
 from lamflow.models.symmetry import agent_direction, face_up, rotate_each
+from lamflow.quantizers.interface import Quantized
 from lamflow.training.loop import Loss
 
 
@@ -41,7 +41,7 @@ class LatentActionModel(nn.Module):
         self.spec = spec
         latent_dim = settings.quantizer.latent_dim
         self.inverse_dynamics = build_encoder(settings.inverse_dynamics, num_frames=3, spec=spec, output_dim=latent_dim)
-        self.quantizer = build_quantizer(settings.quantizer)
+        self.quantizer = settings.quantizer.build()
         self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
 
     def loss(self, windows_BKHWC: Tensor) -> Loss:
@@ -52,7 +52,7 @@ class LatentActionModel(nn.Module):
         windows_BKHWC = self.canonical(windows_BKHWC)
         quantized: Quantized = self.quantizer(self.inverse_dynamics(_seen_by_idm(windows_BKHWC)))
         reconstruction = self._prediction_loss(windows_BKHWC, quantized.latents).mean()
-        commitment = self.settings.quantizer.commitment_weight * quantized.commitment_loss
+        commitment = self.settings.quantizer.loss_weight * quantized.commitment_loss
         return Loss(
             total=reconstruction + commitment,
             terms={"loss/reconstruction": reconstruction.detach(), "loss/commitment": commitment.detach()},

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.config import TrainingSettings
 from lamflow.models.perceptron import mlp
 from lamflow.training.checkpoint import random_states, restore_random_states, seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
+from lamflow.training.settings import TrainingSettings
 
 PROBE_WIDTHS = {"linear": (), "mlp": (128, 128)}
 """Hidden layers; the MLP is LAPO's probe."""

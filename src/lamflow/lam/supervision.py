@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import SupervisionSettings
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
 from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import SupervisionSettings
 from lamflow.models.perceptron import mlp
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import Loss

@@ -133,7 +133,7 @@ def held_out_metrics(
     return {
         **forward_metrics(model, test, test_rows, tested.quantized),
         **latent_metrics(tested),
-        **codebook_metrics(tested.codes, codes_each=quantizer.codes, codebooks=quantizer.codebooks),
+        **codebook_metrics(tested.codes, codes_each=quantizer.num_codes, codebooks=quantizer.num_codebooks),
         "probe/fitted_transitions": len(fit_rows),
         "probe/judged_transitions": len(test_rows),
         **probe_accuracy(

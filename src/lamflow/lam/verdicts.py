@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+RERUNS_NOTHING = "It warns where models are made; the table of verdicts has its digest among its params."
+
 FEWEST_CODES = 1.5
 """Effective codes below which a codebook has collapsed: as if one code stood for 86% of the transitions."""
 LEAST_DEVIATION = 2.0**-8

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import EncoderSettings, ImpalaSettings, NetworkSettings
 from lamflow.models.grids import GridEncoder
 from lamflow.models.impala import ImpalaEncoder
+from lamflow.models.settings import EncoderSettings, ImpalaSettings, NetworkSettings
 
 
 class PixelEncoder(nn.Module):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import DynamicsSettings, NetworkSettings
 from lamflow.models.encoders import check_kind
 from lamflow.models.grids import GridTrunk, one_hot_grid
+from lamflow.models.settings import DynamicsSettings, NetworkSettings
 from lamflow.models.unet import UnetForwardDynamics
 
 

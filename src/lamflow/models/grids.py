@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import NetworkSettings
+from lamflow.models.settings import NetworkSettings
 
 
 class CategoryEmbedding(nn.Module):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import UnetSettings
 from lamflow.models.impala import ResidualBlock
 from lamflow.models.pixels import LEVELS, PATCH_SIDE, about_grey, network_dtype, patch_planes, pixel_planes
+from lamflow.models.settings import UnetSettings
 
 
 class LatentConv2d(nn.Conv2d):

@@ -13,10 +13,11 @@ from typing import Literal, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from lamflow.config import PolicySettings
 from lamflow.envs.interface import Observation
 from lamflow.policies.contexts import first_inputs, next_inputs
-from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_precision
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork, inference_precision
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.precision import autocast
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import Observation
-from lamflow.policies.network import PolicyInputs
+from lamflow.policies.inputs import PolicyInputs
 
 
 def first_inputs(observation: Observation, context: int, device: torch.device) -> PolicyInputs:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lamflow.config import PolicySettings
 from lamflow.data.row_memory import take_rows
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.data.windows import context_rows
-from lamflow.policies.network import PolicyInputs, PolicyNetwork, inference_precision
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork, inference_precision
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.precision import autocast
 
 HELD_ROWS = 4096

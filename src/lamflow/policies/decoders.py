@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import DecoderSettings
 from lamflow.data.windows import TransitionStream
 from lamflow.models.perceptron import mlp
+from lamflow.policies.settings import DecoderSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import EncoderSettings, Symmetry, TrainingSettings
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.models.encoders import build_encoder
+from lamflow.models.settings import EncoderSettings, Symmetry
 from lamflow.models.symmetry import face_up
 from lamflow.policies.network import inference_precision
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import autocast, default_device
+from lamflow.training.settings import TrainingSettings
 
 
 class ActionLabeller(nn.Module):

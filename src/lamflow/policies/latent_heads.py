@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import FlowSettings, MixtureSettings
 from lamflow.models.flow import FlowNetwork, integrate, noisy
+from lamflow.policies.settings import FlowSettings, MixtureSettings
 
 MIN_DEVIATION = 0.1
 """Of a mixture's components, in deviations of the data: latents that lie close together would raise the likelihood without bound."""

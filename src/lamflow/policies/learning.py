@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import PolicySettings
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, Watched, train
 from lamflow.training.metrics import MetricsLog

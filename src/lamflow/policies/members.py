@@ -13,11 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import FlowSettings, LabelCount, MixtureSettings, PolicySettings, parse_label_count
+from lamflow.data.label_counts import LabelCount, parse_label_count
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 from lamflow.training.precision import default_device
 

@@ -6,28 +6,19 @@ Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import EncoderSettings, NetworkSettings, PolicySettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.grids import CategoryEmbedding
+from lamflow.models.settings import EncoderSettings, NetworkSettings
 from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.precision import Precision, precision_of
-
-
-class PolicyInputs(NamedTuple):
-    """``frames`` uint8 [B, K, *frame_shape] and ``proprioception`` uint8 [B, K, P], the last one the present; ``begun`` bool
-    [B, K], False where the episode had not begun (frame and proprioception then repeat the first); ``task`` uint8 [B, G]."""
-
-    frames: Tensor
-    begun: Tensor
-    proprioception: Tensor
-    task: Tensor
 
 
 def match_planes(frames_BHW2: Tensor, task_BG: Tensor) -> Tensor:

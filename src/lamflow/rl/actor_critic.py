@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import ImpalaSettings
 from lamflow.models.impala import ImpalaEncoder
-from lamflow.policies.network import PolicyInputs
+from lamflow.models.settings import ImpalaSettings
+from lamflow.policies.inputs import PolicyInputs
 
 Encoded = tuple[Tensor, ...]
 """What a rollout keeps of B inputs, each [B, ...]."""

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.config import PpoSettings
 from lamflow.rl.actor_critic import Encoded
+from lamflow.rl.ppo_settings import PpoSettings
 
 
 class CurvePoint(NamedTuple):

@@ -14,27 +14,27 @@ import torch
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import (
-    DecoderSettings,
-    DelayedRateSettings,
-    LatentMethodSettings,
-    OnlineDecoderSettings,
-    OnlineMethodSettings,
-    OnlinePpoSettings,
-    TrainingSettings,
-)
 from lamflow.data.tensors import inference_batches
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
+from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import DecoderSettings
 from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.label_buffer import LabelBuffer
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
+from lamflow.rl.online_settings import (
+    DelayedRateSettings,
+    OnlineDecoderSettings,
+    OnlineMethodSettings,
+    OnlinePpoSettings,
+)
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import ParameterGroup
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import PrecisionName, autocast, precision_of
+from lamflow.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def make_online_policy(
     return FinetunedPolicy(
         policy,
         spec=spec,
-        num_tokens=quantizer.codebooks * quantizer.tokens if codes and quantizer else 0,
-        num_codes=quantizer.codes if codes and quantizer else 0,
+        num_tokens=quantizer.num_tokens if codes and quantizer else 0,
+        num_codes=quantizer.num_codes if codes and quantizer else 0,
         decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
     )
 

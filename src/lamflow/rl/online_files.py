@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import PolicySettings
 from lamflow.policies.members import ONLINE_LABELS, Member, build_policy, policy_header
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import PolicySettings
 from lamflow.models.perceptron import mlp
 from lamflow.policies.decoders import code_one_hot
-from lamflow.policies.network import PolicyInputs, PolicyNetwork
+from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.actor_critic import ActorCritic, Encoded, initialise_head
 
 

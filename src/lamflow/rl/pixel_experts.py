@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import PixelExpertSettings
 from lamflow.envs.levels import draw_levels
 from lamflow.rl.actor_critic import PixelActorCritic
+from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import load_weights, read_model, save_model, seed_everything

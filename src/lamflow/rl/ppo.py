@@ -18,18 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.config import PpoSettings, TrainingSettings
+from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.interface import StepResult
 from lamflow.envs.levels import LevelStream
 from lamflow.envs.registry import make_vector_environment
-from lamflow.envs.rulesets import DEFAULT_NUM_RULESETS
 from lamflow.policies.contexts import ContextMemory
 from lamflow.rl.actor_critic import ActorCritic, Encoded
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.experience import CurvePoint, EpisodesBegun, Experience, Rollout
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
+from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.training.loop import Loss, Resumable, train
 from lamflow.training.precision import autocast, precision_of
+from lamflow.training.settings import TrainingSettings
 
 NUM_GROUPS = 2
 ADAM_EPSILON = 1e-5

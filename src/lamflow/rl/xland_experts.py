@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec, egocentric_twin
-from lamflow.config import ExpertSettings
 from lamflow.rl.actor_critic import GridActorCritic
+from lamflow.rl.demonstrator_settings import ExpertSettings
 from lamflow.rl.experience import reached
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training.checkpoint import seed_everything

@@ -11,17 +11,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.config import (
-    DynamicsSettings,
-    EncoderSettings,
-    FlowSettings,
-    ImpalaSettings,
-    LamSettings,
-    NetworkSettings,
-    PolicySettings,
-    QuantizerSettings,
-    UnetSettings,
-)
+from lamflow.lam.settings import LamSettings
+from lamflow.models.settings import DynamicsSettings, EncoderSettings, ImpalaSettings, NetworkSettings, UnetSettings
+from lamflow.policies.settings import FlowSettings, PolicySettings
+from lamflow.quantizers.settings import QuantizerSettings
 
 FLOW_TIME_WIDTH = 8
 """Entries of the embedding of the time of a flow (``lamflow.models.flow``)."""
@@ -170,7 +163,7 @@ def _residual(channels: int, inner: int, places: int) -> NetworkSize:
 
 def _codebooks(settings: QuantizerSettings) -> NetworkSize:
     """The comparison of each token with each code; codebooks are moving averages, no parameters."""
-    return NetworkSize(settings.latent_dim * settings.codes if settings.kind == "vq_ema" else 0, 0)
+    return NetworkSize(settings.multiplications, 0)
 
 
 def _grid_trunk(settings: NetworkSettings, spec: EnvironmentSpec, num_frames: int, planes: int) -> NetworkSize:

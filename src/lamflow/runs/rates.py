@@ -9,8 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lamflow.config_base import Settings
-from lamflow.config_errors import read_settings
+from lamflow.settings import Settings
+from lamflow.settings_errors import read_settings
 
 Device = Literal["cpu", "gpu"]
 Frames = Literal["grid", "pixels"]

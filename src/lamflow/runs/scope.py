@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import Experiment
+from lamflow.experiment.experiment import Experiment
 from lamflow.runs.rates import FrameFacts, Frames, Rates, WorkKind
 
 

@@ -10,18 +10,16 @@ from functools import cache
 from math import prod
 
 from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, egocentric_twin, environment_spec
-from lamflow.config import (
+from lamflow.data.label_counts import parse_label_count
+from lamflow.models.settings import EncoderSettings, ImpalaSettings
+from lamflow.policies.method_settings import (
     BcMethodSettings,
-    EncoderSettings,
-    ImpalaSettings,
     LatentMethodSettings,
-    OnlineMethodSettings,
-    PpoSettings,
     RandomMethodSettings,
-    TrainingSettings,
     VptMethodSettings,
-    parse_label_count,
 )
+from lamflow.rl.online_settings import OnlineMethodSettings
+from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.runs.network_sizes import (
     NetworkSize,
     dense_macs,
@@ -36,6 +34,7 @@ from lamflow.runs.network_sizes import (
 )
 from lamflow.runs.rates import WorkKind
 from lamflow.runs.scope import Scope, Task, Work
+from lamflow.training.settings import TrainingSettings
 
 VALIDATION_SAMPLES = 4096
 """ASSUME: a validation costs about as much as this many samples of training: it looks at 4,096 or 8,192 without gradients."""
@@ -180,7 +179,7 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     size = inverse_dynamics_size(settings, spec)
     rows = scope.rows_of(spec.name, "train") + scope.rows_of(spec.name, "validation")
     quantizer = settings.quantizer
-    tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
+    tokens = quantizer.num_tokens
     latents = rows * (4 * quantizer.latent_dim + tokens)
     return Work(
         (Task("labelling", rows, size.macs),),
@@ -236,7 +235,7 @@ def _labelled_rows(scope: Scope, spec: EnvironmentSpec) -> int:
 def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
     """What a latent method's decoder gets of the policy: a latent, or a distribution over the codes of each token."""
     quantizer = scope.experiment.lams[method.lam].quantizer
-    codes = quantizer.codebooks * quantizer.tokens * quantizer.codes
+    codes = quantizer.num_tokens * quantizer.num_codes
     return codes if method.target == "codes" else quantizer.latent_dim
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lamflow.provenance import note_sources
+from lamflow.provenance import Code, note_sources
 from lamflow.training.interruption import RETRY_EXIT_CODE, StageInterrupted, TrainingInterrupted, stage_signals
 from lamflow.training.memory import keep_freed_memory
 
@@ -50,14 +50,15 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
         with _output_to(log), _warnings_to(terminal if log else None, stage):
             try:
                 with stage_signals():
-                    note_sources(f"lamflow.stages.{module}")
+                    code = _code_of(f"lamflow.stages.{module}", arguments.get("env"))
+                    note_sources(code)
                     call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
                     if processes == 1:
                         call(**arguments)
                     else:
                         from lamflow.training.processes import launch
 
-                        launch(call, arguments, processes=processes)
+                        launch(call, arguments, processes=processes, code=code)
             except (Exception, StageInterrupted) as error:
                 stopped = isinstance(error, StageInterrupted | TrainingInterrupted)
                 print(error) if stopped else traceback.print_exc()
@@ -66,6 +67,14 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
                 sys.exit(RETRY_EXIT_CODE if stopped else 1)
     finally:
         os.close(terminal)
+
+
+def _code_of(stage: str, env: str | None) -> Code:
+    """Imported here, as numpy reads the number of threads when it is."""
+    from lamflow.catalogue import ENVIRONMENTS
+    from lamflow.stages.code import stage_code
+
+    return stage_code(stage, ENVIRONMENTS.get(env) if env else None)
 
 
 def _message(error: BaseException) -> str:

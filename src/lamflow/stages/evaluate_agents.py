@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import CollectionSettings, EvaluationSettings, LabelCount
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
@@ -21,9 +21,13 @@ from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
+from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
 from lamflow.provenance import record_provenance, write_text
+from lamflow.rl.demonstrator_settings import CollectionSettings
+from lamflow.stages.code import stage_code
 from lamflow.training.precision import default_device
 
 GRID_SLOTS = 4096
@@ -54,6 +58,7 @@ def evaluate_agents(
     """
     started = time.monotonic()
     spec = environment_spec(env)
+    code = stage_code(__name__, spec, method_settings(settings))
     rollouts = EvaluationSettings.model_validate(evaluation)
     references = reference_returns(EpisodeStore.open(episodes, env=env), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}
@@ -73,7 +78,7 @@ def evaluate_agents(
     write_text(Path(output), _table(result, members, [env, method, seed], references))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=code,
         settings={"method": dict(settings), "evaluation": rollouts.model_dump(mode="json")},
         inputs={name: Path(path) for name, path in given.items() if path is not None},
         seed=seed,

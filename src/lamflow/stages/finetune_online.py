@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import CollectionSettings, LatentMethodSettings, LoggingSettings, OnlineMethodSettings
 from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import read_policies
-from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest, write_text
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.provenance import file_digest, record_provenance, settings_digest, write_text
+from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.rl.experience import EpisodesBegun
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_files import save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy
+from lamflow.rl.online_settings import OnlineMethodSettings
+from lamflow.stages.code import stage_code
 from lamflow.training.checkpoint import remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 
@@ -48,7 +52,7 @@ def finetune_online(
 ) -> None:
     """Train the policy of ``method`` with rewards on train levels.
 
-    ``settings``: ``lamflow.config.OnlineMethodSettings``; ``latent``: those of the latent method that it is ``of``. ``policy``: that
+    ``settings``: ``OnlineMethodSettings``; ``latent``: those of the latent method that it is ``of``. ``policy``: that
     method's policy file (not for scratch); ``lam``: its latent action model (rl_sl only); ``episodes``: a store of the environment, for
     the returns of random and demonstrator. ``curve`` (columns ``columns.CURVE_COLUMNS``) has a row a rollout. Resumes from
     ``state_dir``. With ``logging.wandb`` the run's files lie in ``experiment_dir`` (the output's folder if None).
@@ -59,6 +63,7 @@ def finetune_online(
     typed = OnlineMethodSettings.model_validate(settings)
     tuned = LatentMethodSettings.model_validate(latent)
     played = CollectionSettings.model_validate(collection)
+    code = stage_code(__name__, spec, [typed, tuned])
     given = {"episodes": episodes, "policy": policy, "lam": lam}
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     random, expert = reference_returns(EpisodeStore.open(episodes, env=env), spec)
@@ -70,7 +75,7 @@ def finetune_online(
         asdict(levels),
         seed,
         digests,
-        code_digest(__name__),
+        code.digest,
     ]
     seed_everything(seed)
     latent_policy = None
@@ -97,7 +102,7 @@ def finetune_online(
             kind="online",
             name=f"online/{env}/{method}/seed{seed}",
             identity=identity,
-            stage=__name__,
+            code=code,
             settings=settings_given,
             inputs=digests,
             env=env,
@@ -124,7 +129,7 @@ def finetune_online(
     for path in (Path(output), Path(curve)):
         record_provenance(
             path,
-            stage=__name__,
+            code=code,
             settings=settings_given,
             inputs=inputs,
             seed=seed,

@@ -15,7 +15,7 @@ from lamflow.data.sources import DgrlSource
 from lamflow.data.store import SPLITS, EpisodeWriter
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 ADVICE = "Correct return_random and return_expert in config/datasets.yaml."
 
@@ -46,7 +46,7 @@ def import_dgrl(
     for split in SPLITS:
         record_provenance(
             Path(outputs[split]),
-            stage=__name__,
+            code=Code(__name__),
             settings=settings,
             inputs={"archive": archive},
             seed=None,

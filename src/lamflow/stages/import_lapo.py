@@ -24,7 +24,7 @@ from lamflow.data.lapo_chunks import (
 )
 from lamflow.data.sources import LapoSource
 from lamflow.data.store import EpisodeWriter
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def import_lapo(*, env: str, split: str, settings: Mapping[str, Any], archive: Path | str, output: Path | str) -> None:
@@ -52,7 +52,7 @@ def import_lapo(*, env: str, split: str, settings: Mapping[str, Any], archive: P
             _convert(opened, names, split, source, spec, output)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings=settings,
         inputs={"archive": archive},
         seed=None,

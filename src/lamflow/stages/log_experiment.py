@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lamflow.config import LoggingSettings
-from lamflow.provenance import file_digest, write_text
+from lamflow.provenance import Code, file_digest, write_text
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun, Tracker
 
 AGGREGATE = "summary/aggregate"
@@ -42,7 +42,7 @@ def log_experiment(
         kind="experiment",
         name="experiment",
         identity=experiment,
-        stage=__name__,
+        code=Code(__name__),
         settings=settings,
         inputs={key: file_digest(path) for key, path in shown.items()},
         part_facts={"trainings_without_curves": without},

@@ -16,6 +16,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.evaluation.statistics import Estimate, estimate, normalized_return, resample, stratified_mean
 from lamflow.provenance import record_provenance, write_text
 from lamflow.rl.pixel_experts import PixelExpert, play_episodes, read_pixel_expert
+from lamflow.stages.code import stage_code
 
 CARD_STREAM = 9_000_011
 """Offset of the seed of a card's levels, so that they are not those on which agents are measured."""
@@ -36,6 +37,7 @@ def measure_expert(
     """
     started = time.monotonic()
     spec = environment_spec(env)
+    code = stage_code(__name__, spec)
     network, metadata = read_pixel_expert(Path(expert), spec)
     levels = draw_levels(env, "test", episodes, seed + CARD_STREAM)
     players = {
@@ -48,7 +50,7 @@ def measure_expert(
     write_text(Path(output), _page(card))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=code,
         settings={"episodes": episodes},
         inputs={"expert": Path(expert)},
         seed=seed,

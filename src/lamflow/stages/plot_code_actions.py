@@ -12,7 +12,7 @@ from lamflow.data.windows import effectful
 from lamflow.evaluation.codes import count_codes, name_classes
 from lamflow.plots.code_actions import draw_code_actions
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
@@ -33,7 +33,7 @@ def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path
     save_figure(draw_code_actions(table, names, title=f"{store.env}, {lam}, seed {seed}"), Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={},
         inputs={"episodes": Path(episodes), "latents": Path(latents)},
         seed=int(seed),

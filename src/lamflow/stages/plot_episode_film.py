@@ -10,20 +10,23 @@ from typing import Any, Literal
 import numpy as np
 
 from lamflow.catalogue import ENVIRONMENTS, EnvironmentSpec, environment_spec
-from lamflow.config import LabelCount
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
+from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.goals import describe_goal
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.procgen_video import render_video
-from lamflow.envs.registry import DEFAULT_NUM_RULESETS, make_vector_environment
+from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
+from lamflow.methods.settings import method_settings
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
 from lamflow.policies.members import ALL_LABELS, NO_LABELS, label_members
 from lamflow.provenance import record_provenance
+from lamflow.stages.code import stage_code
 
 MOST_STEPS = 100
 """Steps that are shown of an episode: agents that are lost wander on up to the step limit."""
@@ -91,7 +94,7 @@ def plot_episode_film(
         write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, environment_spec(env), [method_settings(agent["settings"]) for agent in agents]),
         settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
         seed=seed,

@@ -18,10 +18,10 @@ from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
-from lamflow.models.quantizers import VectorQuantizerEma
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
+from lamflow.stages.code import stage_code
 
 
 def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
@@ -58,7 +58,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, settings=network.settings),
         settings={"row": row},
         inputs={"model": Path(model), "episodes": Path(episodes), "latents": Path(latents)},
         seed=seed,
@@ -76,8 +76,8 @@ def start_row(arrays: EpisodeArrays, changes: NDArray[np.int64]) -> int:
 @torch.no_grad()
 def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The next frame uint8 [N, H, W, C] after ``frames`` uint8 [2, H, W, C] under each of ``codes`` int64 [N, K]."""
-    assert isinstance(model.quantizer, VectorQuantizerEma), "a latent store has codes only where the LAM has a codebook"
-    device = model.quantizer.codebook.device
+    assert model.settings.quantizer.num_tokens, "a latent store has codes only where the LAM has codes"
+    device = next(model.parameters()).device
     latents = model.quantizer.decode(torch.from_numpy(codes).to(device))
     repeated = torch.from_numpy(frames).to(device).expand(len(codes), *frames.shape)
     predicted: NDArray[np.uint8] = model.predict(repeated, latents).cpu().numpy()

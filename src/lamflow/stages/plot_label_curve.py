@@ -14,7 +14,7 @@ from lamflow.evaluation.published import read_published
 from lamflow.evaluation.results import EVERY_ENV, read_aggregate
 from lamflow.plots.label_curve import draw_label_curve
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_label_curve(
@@ -49,7 +49,7 @@ def plot_label_curve(
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"statistic": statistic, "trajectory_lengths": lengths},
         inputs={"aggregate": Path(aggregate)} | ({"published": Path(published)} if published else {}),
         seed=None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from lamflow.plots.latent_panels import read_latent_panels
 from lamflow.plots.latent_space import draw_latent_space
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_latent_space(*, episodes: Path | str, latents: Sequence[Path | str], output: Path | str) -> None:
@@ -19,7 +19,7 @@ def plot_latent_space(*, episodes: Path | str, latents: Sequence[Path | str], ou
     save_figure(draw_latent_space(panels, names), Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={},
         inputs={"episodes": Path(episodes)}
         | {f"latents {panel.title}": Path(p) for panel, p in zip(panels, latents, strict=True)},

@@ -8,7 +8,7 @@ from pathlib import Path
 from lamflow.evaluation.results import read_aggregate
 from lamflow.plots.method_comparison import draw_method_comparison
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_method_comparison(*, aggregate: Path | str, labels: str | int, output: Path | str) -> None:
@@ -17,7 +17,7 @@ def plot_method_comparison(*, aggregate: Path | str, labels: str | int, output: 
     save_figure(draw_method_comparison(read_aggregate(Path(aggregate)), labels=str(labels)), Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"labels": str(labels)},
         inputs={"aggregate": Path(aggregate)},
         seed=None,

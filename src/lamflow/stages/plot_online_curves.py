@@ -11,7 +11,7 @@ from lamflow.evaluation.published import read_published
 from lamflow.evaluation.references import reference_errors
 from lamflow.plots.online_curves import NO_EPISODES, draw_online_curves
 from lamflow.plots.style import NOTHING_NORMALISED, save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_online_curves(
@@ -38,7 +38,7 @@ def plot_online_curves(
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"bootstrap_samples": bootstrap_samples},
         inputs={str(path): path for path in paths} | ({"published": Path(published)} if published else {}),
         seed=None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from lamflow.evaluation.results import read_profile
 from lamflow.plots.performance_profile import draw_performance_profile
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_performance_profile(*, profile: Path | str, output: Path | str) -> None:
@@ -17,7 +17,7 @@ def plot_performance_profile(*, profile: Path | str, output: Path | str) -> None
     save_figure(draw_performance_profile(read_profile(Path(profile))), Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={},
         inputs={"profile": Path(profile)},
         seed=None,

@@ -10,7 +10,7 @@ from typing import Any
 from lamflow.evaluation.metrics import named_inputs, read_runs
 from lamflow.plots.policy_curves import draw_policy_curves
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_policy_curves(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, Any]], output: Path | str) -> None:
@@ -21,7 +21,7 @@ def plot_policy_curves(*, metrics: Sequence[Path | str], runs: Sequence[dict[str
     save_figure(draw_policy_curves(read_runs(paths, named)), Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={},
         inputs=named_inputs(paths, named),
         seed=None,

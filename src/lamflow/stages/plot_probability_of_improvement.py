@@ -9,7 +9,7 @@ from pathlib import Path
 from lamflow.evaluation.results import read_improvement
 from lamflow.plots.probability_of_improvement import draw_probability_of_improvement
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import Code, record_provenance
 
 
 def plot_probability_of_improvement(
@@ -22,7 +22,7 @@ def plot_probability_of_improvement(
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={"labels": str(labels), "baselines": list(baselines)},
         inputs={"improvement": Path(improvement)},
         seed=None,

@@ -17,6 +17,7 @@ from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
 from lamflow.provenance import record_provenance
+from lamflow.stages.code import stage_code
 from lamflow.training.precision import autocast, precision_of
 
 
@@ -49,7 +50,7 @@ def relabel_episodes(
     quantizer = network.settings.quantizer
     store = EpisodeStore.open(episodes, env=env)
     data = EpisodeTensors.open(store, window_gib=0)
-    num_tokens = quantizer.codebooks * quantizer.tokens if quantizer.kind == "vq_ema" else 0
+    num_tokens = quantizer.num_tokens
     with (
         LatentWriter(
             output,
@@ -58,7 +59,7 @@ def relabel_episodes(
             seed=seed,
             latent_dim=quantizer.latent_dim,
             num_tokens=num_tokens,
-            codebook_size=quantizer.codes if num_tokens else None,
+            codebook_size=quantizer.num_codes if num_tokens else None,
         ) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -73,7 +74,7 @@ def relabel_episodes(
             future.result()
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, settings=network.settings),
         settings={"lam": lam},
         inputs={"model": Path(model), "episodes": Path(episodes)},
         seed=seed,

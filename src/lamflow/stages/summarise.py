@@ -32,7 +32,7 @@ from lamflow.evaluation.summaries import (
     unnormalised,
 )
 from lamflow.evaluation.tables import returns_table, to_csv, to_latex, to_markdown
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import Code, record_provenance, write_text
 
 TABLE_FORMATS = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
 
@@ -116,7 +116,7 @@ def _references(episodes: pd.DataFrame) -> dict[str, tuple[float, float]]:
 def _record(output: Path, returns: Sequence[Path], settings: Mapping[str, Any], started: float) -> None:
     record_provenance(
         output,
-        stage=__name__,
+        code=Code(__name__),
         settings=settings,
         inputs={str(path): path for path in returns},
         seed=None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from lamflow.evaluation.lam_tables import RUN_COLUMNS, told, with_verdicts
 from lamflow.evaluation.metrics import named_inputs, read_runs
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import Code, record_provenance, write_text
 
 
 def summarise_lams(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, Any]], output: Path | str) -> None:
@@ -34,7 +34,7 @@ def summarise_lams(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, An
     write_text(Path(output), judged.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=Code(__name__),
         settings={},
         inputs=named_inputs(paths, named),
         seed=None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lamflow.evaluation.online import curve_estimates, read_online_curves, sample_efficiency
 from lamflow.evaluation.references import reference_errors
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import Code, record_provenance, write_text
 
 
 def summarise_online(
@@ -30,7 +30,7 @@ def summarise_online(
         write_text(output, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
         record_provenance(
             output,
-            stage=__name__,
+            code=Code(__name__),
             settings={"bootstrap_samples": bootstrap_samples},
             inputs={str(path): path for path in paths},
             seed=None,

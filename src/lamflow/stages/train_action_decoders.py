@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import LabelCount, LatentMethodSettings, MethodSettings, VptMethodSettings
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.settings import method_settings
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
@@ -27,7 +27,9 @@ from lamflow.policies.members import (
     read_policies,
     save_members,
 )
+from lamflow.policies.method_settings import LatentMethodSettings, VptMethodSettings
 from lamflow.provenance import file_digest, record_provenance
+from lamflow.stages.code import stage_code
 from lamflow.training.precision import Precision, precision_of
 
 
@@ -51,7 +53,7 @@ def train_action_decoders(
     """
     started = time.monotonic()
     spec = environment_spec(env)
-    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
+    typed: Any = method_settings(settings)
     store = EpisodeStore.open(train, env=env)
     store.check_transitions()
     arrays = store.load(frames=False)
@@ -105,7 +107,7 @@ def train_action_decoders(
     save_members(Path(output), members, weights, metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, settings=typed),
         settings={**settings, "labels": list(labels), "label_draws": label_draws},
         inputs=inputs,
         seed=seed,

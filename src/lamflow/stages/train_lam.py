@@ -10,16 +10,18 @@ from typing import Any
 from torch import Tensor
 
 from lamflow.catalogue import environment_spec
-from lamflow.config import LamSettings, LoggingSettings, SupervisionSettings
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.lam.learning import fit_latent_action_model
+from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.verdicts import verdict_of
-from lamflow.provenance import code_digest, record_provenance, settings_digest
+from lamflow.provenance import record_provenance, settings_digest
+from lamflow.stages.code import stage_code
 from lamflow.training.checkpoint import remove_checkpoints, save_model
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 
@@ -51,7 +53,13 @@ def train_lam(
     for store in (train_store, validation_store):
         store.check_transitions()
     identity = settings_digest(
-        [typed.model_dump(mode="json"), seed, train_store.digest, validation_store.digest, code_digest(__name__)]
+        [
+            typed.model_dump(mode="json"),
+            seed,
+            train_store.digest,
+            validation_store.digest,
+            stage_code(__name__, settings=typed).digest,
+        ]
     )
     title = f"{lam} on {env}, seed {seed}"
     log = MetricsLog(
@@ -61,7 +69,7 @@ def train_lam(
             kind="lam",
             name=f"lam/{env}/{lam}/seed{seed}",
             identity=identity,
-            stage=__name__,
+            code=stage_code(__name__, settings=typed),
             settings=typed.model_dump(mode="json"),
             inputs={"train": train_store.digest, "validation": validation_store.digest},
             env=env,
@@ -95,7 +103,7 @@ def train_lam(
     save_model(Path(output), model.state_dict(), metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, settings=typed),
         settings=metadata["settings"],
         inputs={"train": Path(train), "validation": Path(validation)},
         seed=seed,

@@ -14,10 +14,12 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.catalogue import EnvironmentSpec, environment_spec
-from lamflow.config import EncoderSettings, LabelCount, LatentMethodSettings, LoggingSettings, MethodSettings
+from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.settings import method_settings
+from lamflow.models.settings import EncoderSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import (
@@ -38,10 +40,13 @@ from lamflow.policies.members import (
     read_members,
     save_members,
 )
-from lamflow.provenance import code_digest, file_digest, record_provenance, settings_digest
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.provenance import file_digest, record_provenance, settings_digest
+from lamflow.stages.code import stage_code
 from lamflow.training.checkpoint import load_weights, remove_checkpoints, seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
 
 
@@ -84,7 +89,7 @@ def train_policy(
     """
     started = time.monotonic()
     spec = environment_spec(env)
-    typed: Any = TypeAdapter(MethodSettings).validate_python(settings)
+    typed: Any = method_settings(settings)
     stores = {"train": EpisodeStore.open(train, env=env), "validation": EpisodeStore.open(validation, env=env)}
     given = {"train": train, "validation": validation, "latents": latents, "validation_latents": validation_latents}
     given["decoders"] = decoders
@@ -93,7 +98,7 @@ def train_policy(
     learnt: list[Any] = [typed.policy.model_dump(mode="json"), typed.kind]
     if isinstance(typed, LatentMethodSettings):
         learnt += [typed.target, typed.head.model_dump(mode="json") if typed.head else None]
-    identity = settings_digest([*learnt, seed, digests, code_digest(__name__)])
+    identity = settings_digest([*learnt, seed, digests, stage_code(__name__, settings=typed).digest])
     if isinstance(typed, LatentMethodSettings):
         tasks = _latent_tasks(typed, stores, inputs, seed)
     else:
@@ -104,7 +109,7 @@ def train_policy(
         kind="policy",
         name=f"policies/{env}/{method}/seed{seed}",
         identity=identity,
-        stage=__name__,
+        code=stage_code(__name__, settings=typed),
         settings=settings,
         inputs=digests,
         env=env,
@@ -141,7 +146,7 @@ def train_policy(
     save_members(Path(output), [task.member for task in tasks], weights, metadata)
     record_provenance(
         Path(output),
-        stage=__name__,
+        code=stage_code(__name__, settings=typed),
         settings=settings,
         inputs=inputs,
         seed=seed,

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lamflow.config import TrainingSettings
 from lamflow.training.checkpoint import CheckpointFolder, random_states, restore_random_states
 from lamflow.training.compilation import compiled, compiles
 from lamflow.training.interruption import Request, TrainingInterrupted, stop_requests
@@ -31,6 +30,7 @@ from lamflow.training.processes import (
     wait_for_all,
 )
 from lamflow.training.progress_lines import ProgressLines
+from lamflow.training.settings import TrainingSettings
 
 BatchT = TypeVar("BatchT")
 

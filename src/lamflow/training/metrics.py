@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from lamflow.config import LoggingSettings
 from lamflow.provenance import write_text
 from lamflow.training.precision import Precision
 from lamflow.training.processes import is_main
+from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun, Tracker
 
 Row = tuple[int, str, str, float]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lamflow.provenance import note_sources
+from lamflow.provenance import Code, note_sources
 from lamflow.training.interruption import (
     RETRY_EXIT_CODE,
     SIGNALS,
@@ -36,7 +36,9 @@ _host_group: torch.distributed.ProcessGroup | None = None
 """The same processes, for numbers on the host: they need not wait for a GPU."""
 
 
-def launch(function: Callable[..., None], arguments: Mapping[str, Any], *, processes: int) -> None:
+def launch(
+    function: Callable[..., None], arguments: Mapping[str, Any], *, processes: int, code: Code | None = None
+) -> None:
     """Call ``function`` with ``arguments`` in so many new processes.
 
     Each process has a GPU of its own, or, on a machine without, a share of the CPU's threads. ``function`` must be one of a module.
@@ -53,7 +55,7 @@ def launch(function: Callable[..., None], arguments: Mapping[str, Any], *, proce
     fabric = Fabric(accelerator="cuda" if gpus else "cpu", devices=processes, strategy=strategy)
     with stop_requests(_ask_children_to_stop) as request:
         try:
-            fabric.launch(_Work(function, dict(arguments)))
+            fabric.launch(_Work(function, dict(arguments), code))
         except torch.multiprocessing.ProcessExitedException as error:
             if request.signal is None and error.exit_code != RETRY_EXIT_CODE:
                 raise
@@ -76,6 +78,7 @@ class _Work:
 
     function: Callable[..., None]
     arguments: dict[str, Any]
+    code: Code | None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Runs first of all in the new process. Until the work begins a KeyboardInterrupt would be swallowed by
@@ -90,7 +93,8 @@ class _Work:
         _fabric = fabric
         try:
             with stage_signals():
-                note_sources(self.function.__module__)
+                if self.code:
+                    note_sources(self.code)
                 _host_group = torch.distributed.new_group(backend="gloo")
                 keep_freed_memory()
                 self.function(**self.arguments)

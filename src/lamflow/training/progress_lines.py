@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from lamflow.config import TrainingSettings
 from lamflow.training.meters import NORM
 from lamflow.training.precision import Precision
+from lamflow.training.settings import TrainingSettings
 
 SECONDS_BETWEEN_LINES = 5.0
 

@@ -21,8 +21,10 @@ from typing import Any, Literal
 
 import psutil
 
-from lamflow.config import LoggingSettings
-from lamflow.provenance import code_digest, origin, settings_digest, write_text
+from lamflow.provenance import Code, origin, settings_digest, write_text
+from lamflow.training.settings import LoggingSettings
+
+RERUNS_NOTHING = "It sends curves elsewhere and changes none."
 
 KEPT_VARIABLES = frozenset(
     f"WANDB_{name}"
@@ -63,7 +65,7 @@ class TrackedRun:
     kind: Literal["lam", "policy", "expert", "online", "experiment"]
     name: str
     identity: str
-    stage: str
+    code: Code
     settings: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     env: str | None = None
@@ -105,8 +107,8 @@ class TrackedRun:
             **self.part_facts,
             "settings": dict(self.settings),
             "inputs": dict(self.inputs),
-            "stage": self.stage,
-            "code_digest": code_digest(self.stage),
+            "stage": self.code.stage,
+            "code_digest": self.code.digest,
             **origin(),
             "command": typed_command(),
         }

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from lamflow.config_base import DEEPEST, MOST, SMALLEST, WIDEST, Settings
-from lamflow.config_networks import ImpalaSettings
-from lamflow.config_ppo import PpoSettings
+from lamflow.models.settings import ImpalaSettings
+from lamflow.rl.ppo_settings import PpoSettings
+from lamflow.settings import DEEPEST, MOST, SMALLEST, WIDEST, Settings
 
 
 class ExpertSettings(PpoSettings):

@@ -1,144 +1,42 @@
 """The typed configuration: one pydantic model is the source of the YAML's validation, the JSON schema and the docs table.
 
-The settings groups stand in the ``config_*`` modules beside this one, from which they are imported here for everybody.
+The settings groups stand beside what they describe.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lamflow.catalogue import environment_spec
-from lamflow.config_base import LARGEST_BATCH, LONGEST_NAME, MOST, Name, Settings
-from lamflow.config_demonstrators import CollectionSettings, ExpertSettings, PixelExpertSettings
-from lamflow.config_errors import explain, settings_from, short_repr
-from lamflow.config_methods import (
-    ActionSelection,
-    BcMethodSettings,
-    DecoderSettings,
-    FlowSettings,
-    LamSettings,
+from lamflow.data.label_counts import LabelCount, parse_label_count
+from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.experiment.trial import TrialSettings
+from lamflow.lam.settings import LamSettings, SupervisionSettings
+from lamflow.methods.settings import MethodSettings
+from lamflow.policies.method_settings import (
     LatentMethodSettings,
-    MethodSettings,
-    MixtureSettings,
     OracleMethodSettings,
-    PolicySettings,
     RandomMethodSettings,
-    SupervisionSettings,
     VptMethodSettings,
 )
-from lamflow.config_networks import (
-    DynamicsSettings,
-    EncoderSettings,
-    ImpalaSettings,
-    NetworkSettings,
-    QuantizerSettings,
-    Symmetry,
-    UnetSettings,
-)
-from lamflow.config_online import (
-    DelayedRateSettings,
-    OnlineDecoderSettings,
+from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings, PixelExpertSettings
+from lamflow.rl.online_settings import (
     OnlineMethodSettings,
-    OnlinePpoSettings,
 )
-from lamflow.config_ppo import PpoSettings
-from lamflow.config_training import LoggingSettings, TrainingSettings
-from lamflow.config_yaml import read_yaml
-
-__all__ = [
-    "ActionSelection",
-    "BcMethodSettings",
-    "CollectionSettings",
-    "DecoderSettings",
-    "DelayedRateSettings",
-    "DynamicsSettings",
-    "EncoderSettings",
-    "EvaluationSettings",
-    "Experiment",
-    "ExpertSettings",
-    "FlowSettings",
-    "ImpalaSettings",
-    "LabelCount",
-    "LamSettings",
-    "LatentMethodSettings",
-    "LoggingSettings",
-    "MethodSettings",
-    "MixtureSettings",
-    "Name",
-    "NetworkSettings",
-    "OnlineDecoderSettings",
-    "OnlineMethodSettings",
-    "OnlinePpoSettings",
-    "OracleMethodSettings",
-    "PixelExpertSettings",
-    "PolicySettings",
-    "PpoSettings",
-    "QuantizerSettings",
-    "RandomMethodSettings",
-    "Settings",
-    "SupervisionSettings",
-    "Symmetry",
-    "TrainingSettings",
-    "TrialSettings",
-    "UnetSettings",
-    "VptMethodSettings",
-    "cut_to_trial",
-    "load_experiment",
-    "parse_label_count",
-    "read_experiment",
-]
+from lamflow.settings import Name, Settings
+from lamflow.settings_errors import short_repr
+from lamflow.training.settings import LoggingSettings
 
 T = TypeVar("T")
 
 
-class EvaluationSettings(Settings):
-    """Rollouts of the agents on test levels."""
-
-    episodes: int = Field(100, gt=0, le=MOST, description="Episodes an agent (label count and draw).")
-    action_selection: ActionSelection = Field(
-        "sample", description="How an action is taken from its distribution, by methods that do not say it themselves."
-    )
-    bootstrap_samples: int = Field(
-        2000, gt=0, le=1_000_000, description="Resamples of the stratified bootstrap intervals."
-    )
-
-
-class TrialSettings(Settings):
-    """A trial run of an experiment at its full network sizes: nothing that it trains is of use, but every stage has run.
-
-    Its results lie in `results/<experiment>-trial/`: those of the experiment itself are not touched.
-    For example `snakemake all --configfile config/paper.yaml --config "envs=[procgen-chaser]" "seeds=[0]" "trial={steps: 50}"`.
-    Label budgets that the few episodes may not hold are left out, there is one label draw, and episodes come from the
-    simulator.
-    """
-
-    steps: int = Field(50, gt=0, description="Optimiser steps of every training, at most.")
-    batch_size: int = Field(8, gt=0, le=LARGEST_BATCH, description="Batch size of every training, at most.")
-    episodes: int = Field(4, gt=0, le=MOST, description="Episodes a split and of every evaluation, at most.")
-    labels: int = Field(64, gt=0, le=MOST, description="Largest label budget, in transitions.")
-
-
 LARGEST_SEED = 2**32 - 1
 """NumPy's generators take no larger one; two seeds that are equal in 32 bits would give equal repetitions."""
-LabelCount = int | str
-_LABELS = re.compile(r"([0-9]{1,9})( trajectories)?")
-
-
-def parse_label_count(labels: LabelCount) -> tuple[int, Literal["transitions", "trajectories"]]:
-    """``64`` -> (64, 'transitions'); ``'500 trajectories'`` -> (500, 'trajectories'); ValueError otherwise."""
-    if isinstance(labels, int) and 0 < labels <= MOST:
-        return labels, "transitions"
-    if isinstance(labels, str) and (match := _LABELS.fullmatch(labels)) and int(match[1]) > 0:
-        return int(match[1]), "trajectories" if match[2] else "transitions"
-    raise ValueError(
-        f"label count {short_repr(labels)}: expected a positive integer or '<n> trajectories', below {MOST:,}"
-    )
 
 
 class Experiment(Settings):
@@ -209,18 +107,14 @@ class Experiment(Settings):
                         f"methods.{name}.lam: unknown LAM {method.lam!r}; known: {', '.join(self.lams) or 'none'}"
                     )
                 quantizer = self.lams[method.lam].quantizer
-                if (method.target == "codes" or method.decoder.kind == "dictionary") and quantizer.kind == "none":
+                if (method.target == "codes" or method.decoder.kind == "dictionary") and not quantizer.num_tokens:
                     raise ValueError(f"methods.{name}: codes need a quantiser, and LAM {method.lam!r} has none")
                 if method.decoder.kind == "dictionary" and method.target != "codes":
                     raise ValueError(f"methods.{name}: a dictionary decodes codes; set target: codes")
-                if (
-                    method.target == "codes"
-                    and quantizer.codebooks * quantizer.tokens > 1
-                    and method.decoder.kind == "dictionary"
-                ):
+                if method.target == "codes" and quantizer.num_tokens > 1 and method.decoder.kind == "dictionary":
                     raise ValueError(
                         f"methods.{name}: a dictionary needs a LAM with one codebook of one token; {method.lam!r} has "
-                        f"{quantizer.codebooks} x {quantizer.tokens}"
+                        f"{quantizer.num_codebooks} x {quantizer.num_tokens // quantizer.num_codebooks}"
                     )
             elif isinstance(method, OnlineMethodSettings):
                 self._check_online(name, method)
@@ -376,64 +270,7 @@ def _holding(labels: Sequence[LabelCount], supervision: SupervisionSettings) -> 
     return tuple(count for count in labels if isinstance(count, int) and count >= supervision.labels)
 
 
-def cut_to_trial(experiment: Experiment) -> Experiment:
-    """The experiment with every number at most what its ``trial`` says, under a name of its own, which keeps it out of the real results.
-
-    ValueError when no label budget is left.
-    """
-    trial = experiment.trial
-    assert trial is not None
-    labels = [count for count in experiment.labels if isinstance(count, int) and count <= trial.labels]
-    if not labels:
-        raise ValueError(f"trial.labels: no label budget is at most {trial.labels}; found {list(experiment.labels)}")
-    rollout = {"num_envs": 2, "num_steps": 64, "minibatches": 1}
-    limits: dict[type, Mapping[str, int]] = {
-        TrainingSettings: {"steps": trial.steps, "batch_size": trial.batch_size},
-        CollectionSettings: dict.fromkeys(
-            ("train_episodes", "validation_episodes", "test_episodes", "reference_episodes"), trial.episodes
-        ),
-        EvaluationSettings: {"episodes": trial.episodes},
-        SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
-        PixelExpertSettings: {**rollout, "total_steps": 2 * 256, "validation_episodes": 2},
-        OnlinePpoSettings: {**rollout, "total_steps": 4 * 128},
-        OnlineDecoderSettings: {"first_fit": 128, "each_until": 512, "last_fit": 512},
-        DelayedRateSettings: {"starts_at": 128, "full_at": 256},
-    }
-    cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
-    cut["collection"] |= {"source": "expert"}
-    ending = "-trial"
-    name = experiment.experiment[: LONGEST_NAME - len(ending)] + ending
-    return Experiment.model_validate(cut | {"experiment": name, "labels": labels, "label_draws": 1})
-
-
-def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]]) -> Any:
-    """``dumped``, which was made of ``settings``, with the numbers of each settings group within its limits."""
-    if isinstance(settings, Mapping):
-        return {name: _limited(dumped[name], value, limits) for name, value in settings.items()}
-    if not isinstance(settings, BaseModel):
-        return dumped
-    cut = {name: _limited(dumped[name], getattr(settings, name), limits) for name in type(settings).model_fields}
-    cut |= {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
-    if isinstance(settings, TrainingSettings):  # each device has an equal part of the batch
-        cut["batch_size"] += -cut["batch_size"] % settings.devices
-    return cut
-
-
 def _unique(values: Sequence[T], what: str) -> None:
     for value, count in Counter(values).items():
         if count > 1:
             raise ValueError(f"{what} {value!r} is listed twice")
-
-
-def load_experiment(raw: Any, source: str = "configuration") -> Experiment:
-    """Validate a parsed configuration; ValueError lists each bad key with its value and what is allowed."""
-    experiment = settings_from(raw, Experiment, source)
-    try:
-        return cut_to_trial(experiment) if experiment.trial else experiment
-    except ValidationError as error:
-        raise ValueError(explain(error, Experiment, source)) from None
-
-
-def read_experiment(path: Path) -> Experiment:
-    """Read and validate a YAML file; ValueError when it is not there, is no YAML or does not validate."""
-    return load_experiment(read_yaml(path), source=str(path))

@@ -11,8 +11,10 @@ from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional
 from vector_quantize_pytorch import VectorQuantize
 
-from lamflow.config import QuantizerSettings
-from lamflow.models.quantizers import IdentityQuantizer, VectorQuantizerEma, build_quantizer
+from lamflow.quantizers.none import IdentityQuantizer
+from lamflow.quantizers.none_settings import NoneSettings
+from lamflow.quantizers.vq_ema import VectorQuantizerEma
+from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 
 SHAPES = [(1, 1), (1, 4), (2, 1), (2, 4)]
 """Codebooks and tokens a codebook."""
@@ -21,7 +23,7 @@ WIDTH = 8
 
 def make_quantizer(codebooks: int, tokens: int, *, codes: int = 6, **changes: Any) -> VectorQuantizerEma:
     torch.manual_seed(0)
-    settings = QuantizerSettings(codebooks=codebooks, tokens=tokens, code_dim=WIDTH, codes=codes, **changes)
+    settings = VqEmaSettings(codebooks=codebooks, tokens=tokens, code_dim=WIDTH, codes=codes, **changes)
     return VectorQuantizerEma(settings)
 
 
@@ -45,7 +47,7 @@ def make_reference(ours: VectorQuantizerEma) -> VectorQuantize:
     return reference
 
 
-def by_token(latents_BD: Tensor, settings: QuantizerSettings) -> Tensor:
+def by_token(latents_BD: Tensor, settings: VqEmaSettings) -> Tensor:
     """Our latents [B, G * T * W] as the library takes them: [B, T, G * W]."""
     latents = latents_BD.unflatten(1, (settings.codebooks, settings.tokens, settings.code_dim))
     return latents.transpose(1, 2).flatten(2)
@@ -293,7 +295,7 @@ def test_bfloat16_latents_are_quantised_in_float32() -> None:
 
 
 def test_without_a_quantiser_the_latent_passes_as_it_is() -> None:
-    quantizer = build_quantizer(QuantizerSettings(kind="none"))
+    quantizer = NoneSettings().build()
     latents = torch.randn(5, 3)
     quantized = quantizer(latents)
     assert isinstance(quantizer, IdentityQuantizer)

@@ -1,6 +1,6 @@
 """Verdicts on the latent action models of a run, on the terminal or beside what their agents earned.
 
-``python -m lamflow.evaluation.verdicts results/quickstart/summary/lams.csv`` judges the table of any version of lamflow.
+``python -m lamflow.experiment.verdicts results/quickstart/summary/lams.csv`` judges the table of any version of lamflow.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamflow.config import Experiment, LatentMethodSettings, load_experiment
-from lamflow.config_yaml import read_yaml
 from lamflow.evaluation.lam_tables import counted, read_lams, told
 from lamflow.evaluation.results import read_aggregate
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment
+from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.yaml_files import read_yaml
 
 
 def beside_returns(table: pd.DataFrame, aggregate: pd.DataFrame, experiment: Experiment) -> str:
@@ -44,7 +46,7 @@ def _line(cells: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command; ``--help`` explains it."""
     parser = argparse.ArgumentParser(
-        prog="python -m lamflow.evaluation.verdicts",
+        prog="python -m lamflow.experiment.verdicts",
         description="Say of each latent action model of a run whether it can be trusted, and what to try where it cannot.",
     )
     parser.add_argument("lams", type=Path, help="the run's summary/lams.csv")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lamflow.config_base import DEEPEST, MOST, SMALLEST, WIDEST, Settings
+from lamflow.settings import DEEPEST, MOST, SMALLEST, WIDEST, Settings
 
 
 class PpoSettings(Settings):

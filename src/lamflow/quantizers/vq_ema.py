@@ -5,30 +5,12 @@ Shapes: B batch, G codebooks, T tokens a codebook, C codes a codebook, W code wi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.config import QuantizerSettings
-
-
-class Quantized(NamedTuple):
-    """``latents`` [B, D] with the straight-through gradient; ``codes`` int64 [B, G * T]; ``commitment_loss`` scalar (unweighted)."""
-
-    latents: Tensor
-    codes: Tensor
-    commitment_loss: Tensor
-
-
-class IdentityQuantizer(nn.Module):
-    """No quantiser: a continuous latent, with no codes (int64 [B, 0])."""
-
-    def forward(self, latents_BD: Tensor) -> Quantized:
-        return Quantized(
-            latents_BD, latents_BD.new_zeros(len(latents_BD), 0, dtype=torch.long), latents_BD.new_zeros(())
-        )
+from lamflow.quantizers.interface import Quantized, of_first_process, summed_over_processes
+from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 
 
 class VectorQuantizerEma(nn.Module):
@@ -50,7 +32,7 @@ class VectorQuantizerEma(nn.Module):
     cluster_size: Tensor
     cluster_sum: Tensor
 
-    def __init__(self, settings: QuantizerSettings) -> None:
+    def __init__(self, settings: VqEmaSettings) -> None:
         super().__init__()
         self.settings = settings
         shape = (settings.codebooks, settings.codes, settings.code_dim)
@@ -100,7 +82,7 @@ class VectorQuantizerEma(nn.Module):
     def _update(self, vectors_GNW: Tensor, one_hot_GNC: Tensor) -> None:
         settings = self.settings
         sums_GCW = torch.bmm(one_hot_GNC.transpose(1, 2), vectors_GNW)
-        statistics = _summed_over_processes(torch.cat([sums_GCW, one_hot_GNC.sum(1)[..., None]], dim=-1))
+        statistics = summed_over_processes(torch.cat([sums_GCW, one_hot_GNC.sum(1)[..., None]], dim=-1))
         self.cluster_size.lerp_(statistics[..., -1], 1 - settings.decay)
         self.cluster_sum.lerp_(statistics[..., :-1], 1 - settings.decay)
         total = self.cluster_size.sum(-1, keepdim=True)
@@ -120,29 +102,8 @@ class VectorQuantizerEma(nn.Module):
         dead_GC = self.cluster_size < self.settings.revive_below
         picks = torch.randint(vectors_GNW.shape[1], dead_GC.shape, device=vectors_GNW.device)
         drawn = torch.gather(vectors_GNW, 1, picks[..., None].expand(-1, -1, vectors_GNW.shape[-1]))
-        drawn = _of_first_process(drawn)
+        drawn = of_first_process(drawn)
         self.codebook.copy_(torch.where(dead_GC[..., None], drawn, self.codebook))
         size = torch.full_like(self.cluster_size, self.settings.revive_below)
         self.cluster_size.copy_(torch.where(dead_GC, size, self.cluster_size))
         self.cluster_sum.copy_(torch.where(dead_GC[..., None], drawn * size[..., None], self.cluster_sum))
-
-
-def _several_processes() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def _summed_over_processes(tensor: Tensor) -> Tensor:
-    if _several_processes():
-        distributed.all_reduce(tensor)
-    return tensor
-
-
-def _of_first_process(tensor: Tensor) -> Tensor:
-    if _several_processes():
-        distributed.broadcast(tensor, src=0)
-    return tensor
-
-
-def build_quantizer(settings: QuantizerSettings) -> VectorQuantizerEma | IdentityQuantizer:
-    """The quantiser that the settings name."""
-    return VectorQuantizerEma(settings) if settings.kind == "vq_ema" else IdentityQuantizer()

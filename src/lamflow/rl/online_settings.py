@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lamflow.config_base import DEEPEST, LARGEST_BATCH, MOST, WIDEST, Name, Settings, Width
-from lamflow.config_ppo import PpoSettings
+from lamflow.rl.ppo_settings import PpoSettings
+from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, WIDEST, Name, Settings, Width
 
 
 class DelayedRateSettings(Settings):

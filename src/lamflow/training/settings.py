@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lamflow.config_base import DEEPEST, LARGEST_BATCH, SMALLEST, WIDEST, Settings
+from lamflow.settings import DEEPEST, LARGEST_BATCH, SMALLEST, WIDEST, Settings
 
 
 class TrainingSettings(Settings):

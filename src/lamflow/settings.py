@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+RERUNS_NOTHING = "What settings are read as reaches a stage as values."
+
 LONGEST_NAME = 100
 """File systems allow 255 bytes for the name of a file or folder, of which lamflow's own words need a part."""
 MOST = 10**9

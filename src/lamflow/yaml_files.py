@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+RERUNS_NOTHING = "What is read reaches a stage as values."
+
 T = TypeVar("T")
 
 MOST_BYTES = 4_000_000

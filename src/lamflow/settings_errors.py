@@ -12,8 +12,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from lamflow.config_base import Switch
-from lamflow.config_yaml import check_extent, read_yaml, written_key
+from lamflow.components import annotation_of
+from lamflow.settings import Switch
+from lamflow.yaml_files import check_extent, read_yaml, written_key
+
+RERUNS_NOTHING = "It says what is wrong with settings."
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -126,8 +129,7 @@ def _inside(annotation: Any, part: str | int) -> Any:
         field: FieldInfo | None = annotation.model_fields.get(str(part))
         if field is None:
             return None
-        # Pydantic moves the discriminator from the annotation to the field.
-        return Annotated[field.annotation, field] if field.discriminator else field.annotation
+        return annotation_of(field)
     inner = get_args(annotation)
     if get_origin(annotation) is dict:
         return inner[1]

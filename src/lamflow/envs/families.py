@@ -1,0 +1,62 @@
+"""What a family of environments does in its own way: a module each, ``lamflow.envs.<family>_family``, found by name.
+
+It is imported when one of its environments is used, so another family is one more file, and code digests of a job hold the family that
+the job plays, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.interface import Split, VectorEnvironment
+
+Backend = Literal["procgen", "envpool"]
+DEFAULT_NUM_RULESETS = 1000
+"""XLand's, over all splits."""
+
+
+class Family(Protocol):
+    """The functions of a family's module."""
+
+    def draw_levels(
+        self,
+        spec: EnvironmentSpec,
+        split: Split,
+        count: int,
+        generator: np.random.Generator,
+        *,
+        num_rulesets: int,
+        all_levels: bool,
+    ) -> NDArray[np.int64]:
+        """``count`` level ids int64 of a split; see ``lamflow.envs.levels.draw_levels``."""
+        ...
+
+    def make_vector_environment(
+        self,
+        spec: EnvironmentSpec,
+        num_envs: int,
+        *,
+        num_rulesets: int,
+        level_stream: Iterator[int] | None,
+        num_threads: int,
+        backend: Backend,
+        levels: range | None,
+    ) -> VectorEnvironment:
+        """``num_envs`` copies of an environment; see ``lamflow.envs.registry.make_vector_environment``."""
+        ...
+
+
+def module_of(spec: EnvironmentSpec) -> str:
+    """The name of the module of an environment's family."""
+    return f"lamflow.envs.{spec.family}_family"
+
+
+def family_of(spec: EnvironmentSpec) -> Family:
+    """The module of an environment's family, imported."""
+    return cast(Family, import_module(module_of(spec)))

@@ -1,0 +1,45 @@
+"""What every quantiser's settings say. A quantiser is two files of this room: ``<name>.py`` and ``<name>_settings.py``."""
+
+from __future__ import annotations
+
+from lamflow.components import Component, Registry
+
+
+class QuantizerSettings(Component):
+    """What lies between the inverse and the forward dynamics model.
+
+    It builds a module that maps latents float [B, latent_dim] to ``lamflow.quantizers.interface.Quantized``.
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of the latent."""
+        raise NotImplementedError
+
+    @property
+    def num_tokens(self) -> int:
+        """Codes of a latent; 0 where it is continuous."""
+        return 0
+
+    @property
+    def num_codes(self) -> int:
+        """Codes that a token may take, the same for all tokens; 0 without tokens."""
+        return 0
+
+    @property
+    def num_codebooks(self) -> int:
+        """Into how many equal parts the tokens fall whose codes mean the same within a part; 0 without tokens."""
+        return min(1, self.num_tokens)
+
+    @property
+    def loss_weight(self) -> float:
+        """Weight of the quantiser's own loss in that of the model."""
+        return 0.0
+
+    @property
+    def multiplications(self) -> int:
+        """Of one latent, for estimates of what a training costs."""
+        return 0
+
+
+QUANTIZERS: Registry[QuantizerSettings] = Registry("lamflow.quantizers", QuantizerSettings)

@@ -1,0 +1,27 @@
+"""The code that a job runs: what a stage imports, and the families and components that its environment and settings choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamflow.catalogue import EnvironmentSpec
+from lamflow.components import components_in
+from lamflow.envs.families import module_of
+from lamflow.provenance import Choices, Code
+from lamflow.rl.demonstrations import demonstrator_module
+
+
+def choices_of(spec: EnvironmentSpec | None) -> Choices:
+    """What an environment chooses, whether a stage comes to it or not."""
+    if spec is None:
+        return frozenset()
+    return frozenset(
+        {("lamflow.envs.families", module_of(spec)), ("lamflow.rl.demonstrations", demonstrator_module(spec))}
+    )
+
+
+def stage_code(stage: str, spec: EnvironmentSpec | None = None, settings: Any = None) -> Code:
+    """The code of a job of the module ``stage`` in an environment, with the components that ``settings`` name at any depth: a settings
+    group, or a mapping or list of them."""
+    named = frozenset(component.implementation for component in components_in(settings))
+    return Code(stage, choices_of(spec), named)
