@@ -106,7 +106,9 @@ def third_party_imports(module: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-                if node.module.startswith("lamflow.") and provenance._source_of(node.module):  # modules that digests leave out import as well
+                if node.module.startswith("lamflow.") and provenance._source_of(
+                    node.module
+                ):  # modules that digests leave out import as well
                     pending.append(node.module)
         pending.extend([*provenance._parsed(name).imported, *FOUND_BY_NAME.get(name, [])])
     found -= {"lamflow", *sys.stdlib_module_names}
