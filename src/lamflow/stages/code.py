@@ -10,6 +10,8 @@ from lamflow.envs.families import module_of
 from lamflow.provenance import Choices, Code
 from lamflow.rl.demonstrations import demonstrator_module
 
+RERUNS_NOTHING = "It names the code that a digest is of."
+
 
 def choices_of(spec: EnvironmentSpec | None) -> Choices:
     """What an environment chooses, whether a stage comes to it or not."""
