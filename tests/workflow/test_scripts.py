@@ -91,8 +91,20 @@ def test_every_script_belongs_to_a_rule() -> None:
     assert used == {path.stem for path in SCRIPTS}
 
 
+def digested_modules(module: str) -> set[str]:
+    """Those that count in a stage's digest: what they find by name is imported."""
+    pending, seen = [module], set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in seen and (name == module or provenance._parsed(name).counts):
+            seen.add(name)
+            pending.extend(provenance._parsed(name).imported)
+    return seen
+
+
 def third_party_imports(module: str) -> set[str]:
     """Distributions that a lamflow module and the lamflow modules below it import."""
+    digested = digested_modules(module)
     pending, seen, found = [module, "lamflow.experiment.reading", "lamflow.provenance"], set(), set()
     while pending:
         name = pending.pop()
@@ -106,11 +118,10 @@ def third_party_imports(module: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-                if node.module.startswith("lamflow.") and provenance._source_of(
-                    node.module
-                ):  # modules that digests leave out import as well
-                    pending.append(node.module)
-        pending.extend([*provenance._parsed(name).imported, *FOUND_BY_NAME.get(name, [])])
+                if node.module.startswith("lamflow.") and provenance._source_of(node.module):
+                    pending.append(node.module)  # modules that digests leave out import as well
+        pending.extend(provenance._parsed(name).imported)
+        pending.extend(FOUND_BY_NAME.get(name, []) if name in digested else [])
     found -= {"lamflow", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in found}
 
