@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.catalogue import EnvironmentSpec
+from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
 from lamflow.models.encoders import build_encoder
 from lamflow.models.forward_dynamics import build_forward_dynamics
@@ -41,6 +42,7 @@ class LatentActionModel(nn.Module):
         self.spec = spec
         latent_dim = settings.quantizer.latent_dim
         self.inverse_dynamics = build_encoder(settings.inverse_dynamics, num_frames=3, spec=spec, output_dim=latent_dim)
+        self.normalisation = LatentNorm(latent_dim) if settings.normalise else nn.Identity()
         self.quantizer = settings.quantizer.build()
         self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
 
@@ -50,7 +52,7 @@ class LatentActionModel(nn.Module):
         Of windows [B, 4, H, W, C] the IDM sees the fourth frame, o_{t+k}, in the place of the third; it is not told k (LAOM).
         """
         windows_BKHWC = self.canonical(windows_BKHWC)
-        quantized: Quantized = self.quantizer(self.inverse_dynamics(_seen_by_idm(windows_BKHWC)))
+        quantized: Quantized = self.quantizer(self._latents(_seen_by_idm(windows_BKHWC)))
         reconstruction = self._prediction_loss(windows_BKHWC, quantized.latents).mean()
         commitment = self.settings.quantizer.loss_weight * quantized.commitment_loss
         return Loss(
@@ -63,8 +65,11 @@ class LatentActionModel(nn.Module):
         return face_up(windows_BKHWC, present=1) if self.settings.symmetry == "rotation" else windows_BKHWC
 
     def encode(self, windows_B3HWC: Tensor) -> Tensor:
-        """The latents of windows uint8 [B, 3, H, W, C] before quantisation, float [B, D]."""
-        latents: Tensor = self.inverse_dynamics(self.canonical(windows_B3HWC))
+        """The latents of windows uint8 [B, 3, H, W, C] before quantisation, normalised if they are, float [B, D]."""
+        return self._latents(self.canonical(windows_B3HWC))
+
+    def _latents(self, windows_B3HWC: Tensor) -> Tensor:
+        latents: Tensor = self.normalisation(self.inverse_dynamics(windows_B3HWC))
         return latents
 
     def _prediction_loss(self, windows_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:

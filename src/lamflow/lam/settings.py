@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lamflow.components import Chosen
 from lamflow.models.settings import SYMMETRY, DynamicsSettings, EncoderSettings, NetworkSettings, Symmetry
@@ -44,6 +44,11 @@ class LamSettings(Settings):
     quantizer: Annotated[QuantizerSettings, Chosen(QUANTIZERS)] = Field(
         default_factory=VqEmaSettings, description="The quantiser between them."
     )
+    normalise: bool = Field(
+        False,
+        description="Batch normalisation of the IDM's output, before the quantiser. Its statistics are those of the batch in training, of "
+        "all processes that share it, and moving averages that stay as they are when latents are computed for others.",
+    )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
     idm_horizon: int = Field(
         1,
@@ -54,3 +59,13 @@ class LamSettings(Settings):
     )
     supervision: SupervisionSettings | None = Field(None, description="Few action labels in its training; null: none.")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+    @model_validator(mode="after")
+    def _quantizer_gets_what_it_needs(self) -> LamSettings:
+        if self.quantizer.needs_normalised and not self.normalise:
+            raise ValueError(f"quantizer: {self.quantizer.needs_normalised}; set normalise: true")
+        if self.normalise and self.training.batch_size == self.training.devices:
+            raise ValueError(
+                "normalise: true needs batches of more than one transition per device; raise training.batch_size"
+            )
+        return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from lamflow.components import Component, Registry
 
 
@@ -10,6 +12,9 @@ class QuantizerSettings(Component):
 
     It builds a module that maps latents float [B, latent_dim] to ``lamflow.quantizers.interface.Quantized``.
     """
+
+    needs_normalised: ClassVar[str] = ""
+    """Why this quantiser is of no use without ``normalise: true``, where that is so."""
 
     @property
     def latent_dim(self) -> int:
