@@ -88,14 +88,24 @@ def _is_text(node: ast.stmt) -> bool:
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _formulas_of_settings(tree: ast.Module) -> ast.Module:
-    """What a module of settings computes: its functions, the methods of its classes, and the constants that these name.
+def _is_formula(node: ast.stmt) -> bool:
+    """Whether a statement of a settings group is a method that computes with its values, or a constant that is no field."""
+    if isinstance(node, _Function):
+        return not any("validator" in ast.unparse(decorator) for decorator in node.decorator_list)
+    return isinstance(node, ast.Assign) or (
+        isinstance(node, ast.AnnAssign) and "ClassVar" in ast.unparse(node.annotation)
+    )
 
-    Fields, their defaults, choices and descriptions are no part: a stage gets the values, which are among its params.
+
+def _formulas_of_settings(tree: ast.Module) -> ast.Module:
+    """What a module of settings computes: its functions, the methods and constants of its classes, and the constants that these name.
+
+    Fields, their defaults, choices and descriptions are no part, nor are validators: a stage gets the values, which are among its params.
     """
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     for group in classes:
-        group.body = [node for node in group.body if isinstance(node, _Function)] or [ast.Pass()]
+        group.body = [node for node in group.body if _is_formula(node)]
+    classes = [group for group in classes if group.body]
     functions = [node for node in tree.body if isinstance(node, _Function)]
     named = {node.id for part in [*classes, *functions] for node in ast.walk(part) if isinstance(node, ast.Name)}
     constants = [
@@ -151,8 +161,8 @@ def _parsed(module: str) -> _Parsed:
     return _Parsed(digest, ours, is_registry, counts)
 
 
-Choices = frozenset[tuple[str, str]]
-"""Pairs of a registry, which is a module that finds others by name, and a module that it finds for the job at hand."""
+Choices = frozenset[tuple[str, str | None]]
+"""Pairs of a registry, which is a module that finds others by name, and a module that it finds for the job at hand, None for nothing."""
 
 
 @cache
@@ -177,7 +187,7 @@ def code_digest(module: str, choices: Choices = frozenset(), components: frozens
         seen[name] = parsed.digest
         chosen = [found for registry, found in choices if registry == name]
         assert chosen or not parsed.is_registry, f"code digest of {module}: what {name} finds by name is not said"
-        pending.extend([*parsed.imported, *chosen])
+        pending.extend([*parsed.imported, *filter(None, chosen)])
     joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 

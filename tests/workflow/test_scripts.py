@@ -30,6 +30,7 @@ FOUND_BY_NAME = {
     registry: [f"lamflow.{room}.{path.stem}" for path in sorted(ROOT.joinpath("src/lamflow", room).glob(pattern))]
     for registry, room, pattern in (
         ("lamflow.envs.families", "envs", "*_family.py"),
+        ("lamflow.envs.videos", "envs", "*_video.py"),
         ("lamflow.rl.demonstrations", "rl", "*_demonstrator.py"),
     )
 }

@@ -7,6 +7,7 @@ from typing import Any
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.components import components_in
 from lamflow.envs.families import module_of
+from lamflow.envs.videos import video_module
 from lamflow.provenance import Choices, Code
 from lamflow.rl.demonstrations import demonstrator_module
 
@@ -18,7 +19,11 @@ def choices_of(spec: EnvironmentSpec | None) -> Choices:
     if spec is None:
         return frozenset()
     return frozenset(
-        {("lamflow.envs.families", module_of(spec)), ("lamflow.rl.demonstrations", demonstrator_module(spec))}
+        {
+            ("lamflow.envs.families", module_of(spec)),
+            ("lamflow.envs.videos", video_module(spec)),
+            ("lamflow.rl.demonstrations", demonstrator_module(spec)),
+        }
     )
 
 

@@ -16,9 +16,9 @@ from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.goals import describe_goal
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
-from lamflow.envs.procgen_video import render_video
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
+from lamflow.envs.videos import render_video
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.methods.settings import method_settings
