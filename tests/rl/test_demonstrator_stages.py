@@ -108,7 +108,7 @@ def test_references_that_cannot_normalise_are_said_where_the_data_are_made(
     store = EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / "a.zarr", train_episodes=2))
     assert store.attributes["return_random_error"] > 0
     assert caplog.text == ""
-    monkeypatch.setattr("lamflow.rl.demonstrators.load_demonstrator", lambda *_: (put_down, None))
+    monkeypatch.setattr("lamflow.rl.xland_demonstrator.load_demonstrator", lambda *_: (put_down, None))
     single = {"train_episodes": 2, "reference_episodes": 1}
     store = EpisodeStore.open(collect(folder, "planned", PLANNED, tmp_path / "b.zarr", **single))
     assert store.attributes["return_expert_error"] is None
