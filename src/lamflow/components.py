@@ -37,8 +37,13 @@ class Component(Settings):
 
     def build(self, **context: Any) -> Any:
         """``Name(settings=self, **context)``."""
-        module, _, name = self.builds.partition(":")
-        return getattr(import_module(module), name)(settings=self, **context)
+        name = self.builds.partition(":")[2]
+        return getattr(import_module(self.implementation), name)(settings=self, **context)
+
+
+def kind_of(group: type[BaseModel]) -> str | None:
+    """The ``kind`` by which a settings group is told apart from its like, None where it has none."""
+    return str(group.model_fields["kind"].default) if "kind" in group.model_fields else None
 
 
 C = TypeVar("C", bound=Component)
@@ -66,9 +71,9 @@ def _choices(room: str, base: type[C]) -> dict[str, type[C]]:
         for found in vars(module).values():
             if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__):
                 continue
-            if "kind" not in found.model_fields:
+            kind = kind_of(found)
+            if kind is None:
                 continue
-            kind = str(found.model_fields["kind"].default)
             if kind in choices:
                 first = choices[kind].__module__
                 raise ValueError(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from lamflow.components import annotation_of
+from lamflow.components import annotation_of, kind_of
 from lamflow.settings import Switch
 from lamflow.yaml_files import check_extent, read_yaml, written_key
 
@@ -161,7 +161,7 @@ def _members(union: Any) -> dict[str, type[BaseModel]]:
     groups = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
     if len(groups) < 2 or len(groups) < len(members):
         return {}
-    return {str(group.model_fields["kind"].default): group for group in groups if "kind" in group.model_fields}
+    return {kind: group for group in groups if (kind := kind_of(group)) is not None}
 
 
 def short_repr(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Split, VectorEnvironment
 
-Backend = Literal["procgen", "envpool"]
 DEFAULT_NUM_RULESETS = 1000
 """XLand's, over all splits."""
 
@@ -45,10 +44,10 @@ class Family(Protocol):
         num_rulesets: int,
         level_stream: Iterator[int] | None,
         num_threads: int,
-        backend: Backend,
         levels: range | None,
     ) -> VectorEnvironment:
-        """``num_envs`` copies of an environment; see ``lamflow.envs.registry.make_vector_environment``."""
+        """``num_envs`` copies of an environment, of the backend that takes ``levels`` where there are some; see
+        ``lamflow.envs.registry.make_vector_environment``."""
         ...
 
 

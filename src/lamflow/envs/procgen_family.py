@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.envs.families import Backend
 from lamflow.envs.interface import Split, VectorEnvironment
-from lamflow.envs.procgen import NUM_LEVELS
+from lamflow.envs.procgen import NUM_LEVELS, ProcgenVectorEnvironment
 
 PROCGEN_RANGES: dict[Split, range] = {
     "train": range(0, 1_717_986_918),
@@ -41,7 +40,6 @@ def make_vector_environment(
     num_rulesets: int,
     level_stream: Iterator[int] | None,
     num_threads: int,
-    backend: Backend,
     levels: range | None,
 ) -> VectorEnvironment:
     """``levels`` come with the backend envpool, and with no other."""
@@ -49,6 +47,4 @@ def make_vector_environment(
         from lamflow.envs.envpool_vector import EnvPoolVectorEnvironment
 
         return EnvPoolVectorEnvironment(spec, num_envs, levels=levels, num_threads=num_threads)
-    from lamflow.envs.procgen import ProcgenVectorEnvironment
-
     return ProcgenVectorEnvironment(spec, num_envs, level_stream, num_threads=num_threads)

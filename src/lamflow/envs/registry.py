@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from lamflow.catalogue import environment_spec
-from lamflow.envs.families import DEFAULT_NUM_RULESETS, Backend, family_of
+from lamflow.envs.families import DEFAULT_NUM_RULESETS, family_of
 from lamflow.envs.interface import VectorEnvironment
+
+Backend = Literal["procgen", "envpool"]
 
 
 def make_vector_environment(
@@ -38,6 +41,5 @@ def make_vector_environment(
         num_rulesets=num_rulesets,
         level_stream=level_stream,
         num_threads=num_threads,
-        backend=backend,
         levels=levels,
     )

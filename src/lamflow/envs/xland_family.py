@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.catalogue import EnvironmentSpec
-from lamflow.envs.families import Backend
 from lamflow.envs.interface import Split, VectorEnvironment
 from lamflow.envs.rulesets import split_bounds
 from lamflow.envs.xland import SEED_BITS, XlandSimulator, make_simulator
@@ -71,7 +70,6 @@ def make_vector_environment(
     num_rulesets: int,
     level_stream: Iterator[int] | None,
     num_threads: int,
-    backend: Backend,
     levels: range | None,
 ) -> VectorEnvironment:
     """Stepped by JAX, whose threads are the process's; ValueError for the backend envpool, which has no XLand."""

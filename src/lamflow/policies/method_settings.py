@@ -1,4 +1,4 @@
-"""Settings of latent action models and of the methods that are compared."""
+"""Settings of the methods that are compared, but for those that learn online."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ class FsqSettings(QuantizerSettings):
     2023, arXiv 2309.15505). It needs `normalise: true` of its LAM."""
 
     builds: ClassVar[str] = "lamflow.quantizers.fsq:FiniteScalarQuantizer"
+    width: ClassVar[str] = "tokens x length of levels"
     needs_normalised: ClassVar[str] = "fsq takes one code for everything where latents begin near 0, as they do"
     kind: Literal["fsq"] = "fsq"
     levels: tuple[Annotated[int, Field(ge=2, le=WIDEST)], ...] = Field(
@@ -40,8 +41,6 @@ class FsqSettings(QuantizerSettings):
 
     @model_validator(mode="after")
     def _codes_fit_a_layer(self) -> FsqSettings:
-        if max(self.num_codes, self.latent_dim) > WIDEST:
-            raise ValueError(
-                f"levels: found {self.num_codes} codes and a latent of {self.latent_dim}, expected at most {WIDEST} of each"
-            )
+        if self.num_codes > WIDEST:
+            raise ValueError(f"levels: found {self.num_codes} codes, expected at most {WIDEST}")
         return self

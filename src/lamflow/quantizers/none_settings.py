@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lamflow.quantizers.settings import QuantizerSettings
 from lamflow.settings import DEEPEST, WIDEST
@@ -14,6 +14,7 @@ class NoneSettings(QuantizerSettings):
     """No quantiser: a continuous latent, as wide as that of `vq_ema` with the same numbers."""
 
     builds: ClassVar[str] = "lamflow.quantizers.none:IdentityQuantizer"
+    width: ClassVar[str] = "codebooks x tokens x code_dim"
     kind: Literal["none"] = "none"
     codebooks: int = Field(2, gt=0, le=DEEPEST, description="A factor of the latent's width.")
     tokens: int = Field(4, gt=0, le=DEEPEST, description="A factor of the latent's width.")
@@ -22,11 +23,3 @@ class NoneSettings(QuantizerSettings):
     @property
     def latent_dim(self) -> int:
         return self.codebooks * self.tokens * self.code_dim
-
-    @model_validator(mode="after")
-    def _latents_fit_a_layer(self) -> NoneSettings:
-        if self.latent_dim > WIDEST:
-            raise ValueError(
-                f"codebooks x tokens x code_dim: found a latent of {self.latent_dim}, expected at most {WIDEST}"
-            )
-        return self

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from pydantic import model_validator
 
 from lamflow.components import Component, Registry
+from lamflow.settings import WIDEST
 
 
 class QuantizerSettings(Component):
@@ -13,6 +16,8 @@ class QuantizerSettings(Component):
     It builds a module that maps latents float [B, latent_dim] to ``lamflow.quantizers.interface.Quantized``.
     """
 
+    width: ClassVar[str] = "latent"
+    """Of which keys the latent's width is made, for messages."""
     needs_normalised: ClassVar[str] = ""
     """Why this quantiser is of no use without ``normalise: true``, where that is so."""
 
@@ -45,6 +50,12 @@ class QuantizerSettings(Component):
     def multiplications(self) -> int:
         """Of one latent, for estimates of what a training costs."""
         return 0
+
+    @model_validator(mode="after")
+    def _latents_fit_a_layer(self) -> Self:
+        if self.latent_dim > WIDEST:
+            raise ValueError(f"{self.width}: found a latent of {self.latent_dim}, expected at most {WIDEST}")
+        return self
 
 
 QUANTIZERS: Registry[QuantizerSettings] = Registry("lamflow.quantizers", QuantizerSettings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lamflow.quantizers.settings import QuantizerSettings
 from lamflow.settings import DEEPEST, SMALLEST, WIDEST
@@ -14,6 +14,7 @@ class VqEmaSettings(QuantizerSettings):
     """Vector quantisation with exponential moving averages (VQ-EMA), as in LAPO."""
 
     builds: ClassVar[str] = "lamflow.quantizers.vq_ema:VectorQuantizerEma"
+    width: ClassVar[str] = "codebooks x tokens x code_dim"
     kind: Literal["vq_ema"] = "vq_ema"
     codebooks: int = Field(2, gt=0, le=DEEPEST, description="Codebooks.")
     tokens: int = Field(4, gt=0, le=DEEPEST, description="Discrete tokens per codebook.")
@@ -58,11 +59,3 @@ class VqEmaSettings(QuantizerSettings):
     @property
     def multiplications(self) -> int:
         return self.latent_dim * self.codes
-
-    @model_validator(mode="after")
-    def _latents_fit_a_layer(self) -> VqEmaSettings:
-        if self.latent_dim > WIDEST:
-            raise ValueError(
-                f"codebooks x tokens x code_dim: found a latent of {self.latent_dim}, expected at most {WIDEST}"
-            )
-        return self

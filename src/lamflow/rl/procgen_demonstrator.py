@@ -56,7 +56,7 @@ def make_expert(
 
 
 def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, seed: int, expert: Path) -> Collection:
-
+    """An episode per level, in the order in which they end."""
     if settings.source != "expert":
         raise ValueError(
             f"collection.source: found {settings.source!r}, expected 'expert': published data are imported, not collected "

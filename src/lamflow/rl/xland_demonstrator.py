@@ -51,7 +51,7 @@ def make_expert(
 
 
 def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, seed: int, expert: Path) -> Collection:
-
+    """An episode per level, in the order of the levels."""
     if settings.sticky > 0:
         raise ValueError(
             f"collection.sticky: found {settings.sticky} for {spec.name}, expected 0: it is for Procgen games"

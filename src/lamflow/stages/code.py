@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from lamflow.catalogue import EnvironmentSpec
@@ -14,6 +15,7 @@ from lamflow.rl.demonstrations import demonstrator_module
 RERUNS_NOTHING = "It names the code that a digest is of."
 
 
+@cache
 def choices_of(spec: EnvironmentSpec | None) -> Choices:
     """What an environment chooses, whether a stage comes to it or not."""
     if spec is None:
