@@ -155,6 +155,28 @@ def test_the_digest_of_a_missing_module_names_the_expected_file() -> None:
         code_digest("lamflow.stages.nothing")
 
 
+def test_relative_imports_of_a_components_package_are_followed(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = tmp_path / "acme"
+    acme.mkdir()
+    for name, text in {
+        "__init__": "",
+        "impl": "from .helper import f\nfrom . import other\n",
+        "helper": "f = 1\n",
+        "other": "",
+    }.items():
+        acme.joinpath(f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = set()
+    for edited in ("", "helper", "other"):
+        if edited:
+            acme.joinpath(f"{edited}.py").write_text("f = 2\n")
+        forget()
+        digests.add(code_digest("lamflow.stages.stage", frozenset(), frozenset({"acme.impl"})))
+    assert len(digests) == 3
+
+
 def test_settings_digests_ignore_the_order_of_keys() -> None:
     assert settings_digest({"a": 1, "b": [2]}) == settings_digest({"b": [2], "a": 1})
     assert settings_digest({"a": 1}) != settings_digest({"a": 2})

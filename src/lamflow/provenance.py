@@ -145,9 +145,11 @@ def _parsed(module: str) -> _Parsed:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported.add(node.module)
-            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            imported.add(source)
+            imported.update(f"{source}.{alias.name}" for alias in node.names)
     packages = {"lamflow", module.split(".")[0]}
     ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] in packages and _source_of(n)))
     is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))

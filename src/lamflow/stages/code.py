@@ -32,5 +32,6 @@ def choices_of(spec: EnvironmentSpec | None) -> Choices:
 def stage_code(stage: str, spec: EnvironmentSpec | None = None, settings: Any = None) -> Code:
     """The code of a job of the module ``stage`` in an environment, with the components that ``settings`` name at any depth: a settings
     group, or a mapping or list of them."""
-    named = frozenset(component.implementation for component in components_in(settings))
-    return Code(stage, choices_of(spec), named)
+    found = list(components_in(settings))
+    named = {component.implementation for component in found} | {type(component).__module__ for component in found}
+    return Code(stage, choices_of(spec), frozenset(named))

@@ -63,7 +63,6 @@ def finetune_online(
     typed = OnlineMethodSettings.model_validate(settings)
     tuned = LatentMethodSettings.model_validate(latent)
     played = CollectionSettings.model_validate(collection)
-    code = stage_code(__name__, spec, [typed, tuned])
     given = {"episodes": episodes, "policy": policy, "lam": lam}
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     random, expert = reference_returns(EpisodeStore.open(episodes, env=env), spec)
@@ -75,7 +74,6 @@ def finetune_online(
         asdict(levels),
         seed,
         digests,
-        code.digest,
     ]
     seed_everything(seed)
     latent_policy = None
@@ -93,7 +91,8 @@ def finetune_online(
     if model is not None:
         assert isinstance(agent, FinetunedPolicy)
         refits = DecoderRefits(agent, model, typed.decoder, steps_a_rollout=typed.ppo.steps_a_rollout, seed=seed)
-    identity = settings_digest(described)
+    code = stage_code(__name__, spec, [typed, tuned, *([model.settings] if model else [])])
+    identity = settings_digest([*described, code.digest])
     settings_given = {"method": settings, "latent": latent, "collection": collection}
     log = MetricsLog(
         LoggingSettings.model_validate(logging),

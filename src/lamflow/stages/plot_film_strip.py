@@ -20,7 +20,7 @@ from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import save_figure
-from lamflow.provenance import record_provenance
+from lamflow.provenance import note_sources, record_provenance
 from lamflow.stages.code import stage_code
 
 
@@ -44,6 +44,8 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     row = start_row(arrays, changes)
     start_frames = arrays.observations[[max(row - 1, _episode_start(arrays, row)), row]]
     network = load_latent_action_model(Path(model), spec=spec)
+    code = stage_code(__name__, settings=network.settings)
+    note_sources(code)
     figure = draw_film_strip(
         start_frame=arrays.observations[row],
         true_next=arrays.observations[row + 1],
@@ -58,7 +60,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     save_figure(figure, Path(output))
     record_provenance(
         Path(output),
-        code=stage_code(__name__, settings=network.settings),
+        code=code,
         settings={"row": row},
         inputs={"model": Path(model), "episodes": Path(episodes), "latents": Path(latents)},
         seed=seed,

@@ -16,7 +16,7 @@ from lamflow.data.tensors import EpisodeTensors, Section
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
-from lamflow.provenance import record_provenance
+from lamflow.provenance import note_sources, record_provenance
 from lamflow.stages.code import stage_code
 from lamflow.training.precision import autocast, precision_of
 
@@ -45,6 +45,8 @@ def relabel_episodes(
     """
     started = time.monotonic()
     network = load_latent_action_model(Path(model), spec=environment_spec(env), lam=lam, seed=seed)
+    code = stage_code(__name__, settings=network.settings)
+    note_sources(code)
     precision = precision_of(network.settings.training.precision, network.parameters())
     print(f"relabelling of {episodes} by {lam} of {env}, seed {seed}: precision {precision}")
     quantizer = network.settings.quantizer
@@ -74,7 +76,7 @@ def relabel_episodes(
             future.result()
     record_provenance(
         Path(output),
-        code=stage_code(__name__, settings=network.settings),
+        code=code,
         settings={"lam": lam},
         inputs={"model": Path(model), "episodes": Path(episodes)},
         seed=seed,

@@ -1,0 +1,13 @@
+"""Which code a job's digest is of."""
+
+from lamflow.lam.settings import LamSettings
+from lamflow.quantizers.fsq_settings import FsqSettings
+from lamflow.stages.code import stage_code
+
+
+def test_a_component_counts_with_its_settings_and_no_other_does() -> None:
+    lam = LamSettings(quantizer=FsqSettings(), normalise=True)
+    code = stage_code("lamflow.stages.train_lam", settings=lam)
+    assert code.components == {"lamflow.quantizers.fsq", "lamflow.quantizers.fsq_settings"}
+    assert stage_code("lamflow.stages.train_lam", settings=[{"lam": lam}, None]) == code
+    assert stage_code("lamflow.stages.train_lam", settings=LamSettings()).digest != code.digest
