@@ -47,7 +47,9 @@ def draw_code_actions(table: CodeTable, action_names: Sequence[str], *, title: s
 
 def _subtitle(table: CodeTable, order: NDArray[np.int64]) -> str:
     part = (
-        "" if len(order) == len(table.codes) else f"; the {len(order)} shown cover {table.frequencies[order].sum():.0%}"
+        ""
+        if len(order) == len(table.codes)
+        else f"; the {len(order)} shown cover {style.percent(table.frequencies[order].sum())}"
     )
     return f"{len(table.codes):,} codes occur{part}. Best code-to-action table: {table.purity:.1%} right."
 

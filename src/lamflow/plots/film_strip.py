@@ -21,7 +21,10 @@ MOST_PREDICTIONS = 16
 _COLUMNS = 6
 _CHANGED = "#33D6FF"
 """A colour that no tile has."""
-_NOTE = "Over each prediction: the code and its share of all steps; the action it goes with most, and how often."
+_NOTE = (
+    "Over each prediction: the code and its share of the steps that change the frame;\n"
+    "of these steps, the action it goes with most, and how often. Codes of none of these steps are left out."
+)
 _STRONG = 96
 """Difference of a colour channel, of 255, from which on it is drawn in full colour."""
 _BRIGHTER, _DARKER = style.VERMILLION, style.BLUE
@@ -101,7 +104,8 @@ def _panels(count: int, *, with_differences: bool) -> tuple[list[Axes], list[Axe
 
 
 def _draw_image(panel: Axes, image: Frame, *, strong: bool) -> None:
-    panel.imshow(image, interpolation="nearest")
+    # Nearest would drop lines one pixel wide, such as a grid's, where the picture is drawn smaller than it is.
+    panel.imshow(image, interpolation="antialiased")
     panel.grid(visible=False)
     panel.set_xticks([])
     panel.set_yticks([])

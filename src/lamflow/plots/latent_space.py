@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lamflow.plots.latent_panels import Floats, LatentPanel, Plane, draw_planes
+from lamflow.plots.style import percent
 
 MOST_POINTS = 4000
 """Points of a panel; more of them are thinned out at random."""
@@ -33,7 +34,10 @@ def draw_latent_space(panels: Sequence[LatentPanel], action_names: Sequence[str]
     def project(panel: LatentPanel) -> Plane:
         chosen = np.random.default_rng(seed).permutation(len(panel.actions))[:MOST_POINTS]
         coordinates, explained = principal_plane(panel.latents)
-        x_label, y_label = f"component 1 ({explained[0]:.0%} of variance)", f"component 2 ({explained[1]:.0%})"
+        x_label, y_label = (
+            f"component 1 ({percent(explained[0])} of variance)",
+            f"component 2 ({percent(explained[1])})",
+        )
         return Plane(coordinates[chosen], panel.actions[chosen], x_label, y_label)
 
     return draw_planes(panels, action_names, project)

@@ -226,6 +226,15 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
         axis.set_axis_off()
 
 
+def percent(share: float) -> str:
+    """A share in [0, 1] as a whole percentage; one that is not none of it never reads 0%, nor one that is not all 100%."""
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share:.0%}"
+
+
 def thousands(axis: Axes) -> None:
     """Few step ticks with a thousands separator on the x axis."""
     axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], integer=True))

@@ -19,7 +19,7 @@ from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, na
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
-from lamflow.plots.style import save_figure
+from lamflow.plots.style import percent, save_figure
 from lamflow.provenance import note_sources, record_provenance
 from lamflow.stages.code import stage_code
 
@@ -91,9 +91,9 @@ def _episode_start(arrays: EpisodeArrays, row: int) -> int:
 
 
 def _caption(table: CodeTable, code: int, action_names: tuple[str, ...]) -> str:
-    """Code and its share of the transitions; the true action it goes with most, and how often it does."""
+    """Code and its share of the effectful transitions; the true action it goes with most, and how often it does."""
     counts = table.counts[code]
     return (
-        f"if code {table.labels[code]} ({table.frequencies[code]:.0%})\n"
-        f"{action_names[counts.argmax()]} {counts.max() / counts.sum():.0%}"
+        f"if code {table.labels[code]} ({percent(table.frequencies[code])})\n"
+        f"{action_names[counts.argmax()]} {percent(counts.max() / counts.sum())}"
     )
