@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import lamflow
+from lamflow.training.settings import TrainingSettings
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
@@ -80,3 +81,21 @@ def test_only_the_room_of_environments_imports_simulators() -> None:
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             found = {module.split(".")[0] for module in modules} & simulators
             assert not found or room_of(path) == "envs", f"{path} imports {found}; only lamflow.envs may"
+
+
+CHANGE_NO_RESULT = {"compile", "devices", "window_gib", "log_every", "validate_every", "checkpoint_every"}
+"""Fields whose default a module may leave to a settings group that it fills itself."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_that_fills_a_settings_group_says_what_changes_its_result(path: Path) -> None:
+    """Defaults are in no digest: an edited one would leave what was computed with the old one as if it were new."""
+    if path.stem.endswith("settings"):
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "TrainingSettings":
+            said = {keyword.arg for keyword in node.keywords}
+            missing = set(TrainingSettings.model_fields) - CHANGE_NO_RESULT - said
+            assert not missing, (
+                f"{path.name}, line {node.lineno}: TrainingSettings without {', '.join(sorted(missing))}"
+            )

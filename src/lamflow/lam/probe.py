@@ -14,7 +14,18 @@ from lamflow.training.settings import TrainingSettings
 
 PROBE_WIDTHS = {"linear": (), "mlp": (128, 128)}
 """Hidden layers; the MLP is LAPO's probe."""
-PROBE_TRAINING = TrainingSettings(steps=400, batch_size=512, learning_rate=3e-3, weight_decay=0.01, precision="float32")
+PROBE_TRAINING = TrainingSettings(
+    steps=400,
+    batch_size=512,
+    learning_rate=3e-3,
+    warmup_steps=50,
+    initial_learning_rate_fraction=0.1,
+    final_learning_rate_fraction=0.01,
+    adam_epsilon=1e-8,
+    weight_decay=0.01,
+    clip_norm=2.0,
+    precision="float32",
+)
 
 
 def probe_accuracy(

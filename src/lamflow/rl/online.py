@@ -128,6 +128,8 @@ class DecoderRefits:
         inputs = code_one_hot(latents, self.policy.num_codes) if self.policy.num_tokens else latents
         steps = max(1, settings.epochs * count // min(settings.batch_size, count))
         fitting = DecoderSettings(
+            kind="mlp",
+            observation=False,
             hidden_widths=settings.hidden_widths,
             label_smoothing=settings.label_smoothing,
             training=TrainingSettings(
@@ -135,6 +137,11 @@ class DecoderRefits:
                 batch_size=min(settings.batch_size, count),
                 learning_rate=settings.learning_rate,
                 warmup_steps=0,
+                initial_learning_rate_fraction=1.0,
+                final_learning_rate_fraction=0.01,
+                adam_epsilon=1e-8,
+                weight_decay=0.0,
+                clip_norm=2.0,
                 log_every=steps,
                 precision=self.precision["refits"].name,
                 compile="off",
