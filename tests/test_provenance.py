@@ -36,17 +36,41 @@ def stage(x: int) -> int:
     return double(x)  # with help
 '''
 SETTINGS = """from lamflow.settings import Settings
+from lamflow.room.chosen_settings import ChosenSettings
+from lamflow.room.default_settings import DefaultSettings
 
 FACTOR = 2
+BASE = 5
+OFFSET, SCALE = BASE - 5, 1
+POWER: int = 1
 WORDS = 'wide'
+if SCALE > 1:
+    raise AssertionError
+
+
+class Table:
+    rows: int = 7
 
 
 class LeafSettings(Settings):
     width: int = 3
     text: str = WORDS
+    chosen: ChosenSettings = Field(default_factory=DefaultSettings)
 
     def area(self):
-        return self.width * FACTOR
+        return (self.width * FACTOR) ** POWER + OFFSET
+"""
+CHOSEN = """from lamflow.settings import Settings
+
+class ChosenSettings(Settings):
+    def size(self):
+        return 1
+"""
+DEFAULT = """from lamflow.room.chosen_settings import ChosenSettings
+
+class DefaultSettings(ChosenSettings):
+    def size(self):
+        return 2
 """
 MIDDLE = """def double(x):
     from lamflow.room import leaf
@@ -68,6 +92,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "room/middle.py": MIDDLE,
         "room/leaf.py": "TWO = 2\n",
         "room/other.py": "THREE = 3\n",
+        "room/chosen_settings.py": CHOSEN,
+        "room/default_settings.py": DEFAULT,
     }
     for name, text in files.items():
         root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +140,7 @@ def digest_after(root: Path, name: str, old: str, new: str) -> str:
         ("settings.py", "...", "x = 1"),
         ("room/leaf_settings.py", "width: int = 3", "width: float = 4\n    depth: int = 2"),
         ("room/leaf_settings.py", "WORDS = 'wide'", "WORDS = 'very wide'"),
+        ("room/default_settings.py", "return 2", "return 3"),
     ],
     ids=[
         "comment",
@@ -125,6 +152,7 @@ def digest_after(root: Path, name: str, old: str, new: str) -> str:
         "what says so",
         "field",
         "description",
+        "a component that is a default",
     ],
 )
 def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, name: str, old: str, new: str) -> None:
@@ -140,8 +168,26 @@ def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, 
         ("room/leaf.py", "2", "2.0"),
         ("room/leaf_settings.py", "* FACTOR", "+ FACTOR"),
         ("room/leaf_settings.py", "FACTOR = 2", "FACTOR = 3"),
+        ("room/leaf_settings.py", "POWER: int = 1", "POWER: int = 2"),
+        ("room/leaf_settings.py", "BASE - 5", "BASE - 4"),
+        ("room/leaf_settings.py", "BASE = 5", "BASE = 6"),
+        ("room/leaf_settings.py", "SCALE > 1", "SCALE > 2"),
+        ("room/leaf_settings.py", "rows: int = 7", "rows: int = 8"),
+        ("room/chosen_settings.py", "return 1", "return 3"),
     ],
-    ids=["the stage", "a module that it imports", "a module imported in a function of that", "formula", "its constant"],
+    ids=[
+        "the stage",
+        "a module that it imports",
+        "a module imported in a function of that",
+        "formula",
+        "its constant",
+        "a constant with a type",
+        "one of two constants",
+        "a constant behind a constant",
+        "a condition",
+        "a class that is no settings group",
+        "the formula of a group that a field holds",
+    ],
 )
 def test_a_code_edit_anywhere_below_the_stage_changes_its_digest(package: Path, name: str, old: str, new: str) -> None:
     before = code_digest("lamflow.stages.stage")

@@ -6,13 +6,15 @@ So another choice is two more files in the room, and no edit of another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from operator import or_
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
@@ -38,7 +40,12 @@ class Component(Settings):
     def build(self, **context: Any) -> Any:
         """``Name(settings=self, **context)``."""
         name = self.builds.partition(":")[2]
-        return getattr(import_module(self.implementation), name)(settings=self, **context)
+        module = import_module(self.implementation)
+        if not hasattr(module, name):
+            raise ValueError(
+                f"{type(self).__module__}.{type(self).__name__}.builds: found no {name} in {module.__name__}"
+            )
+        return getattr(module, name)(settings=self, **context)
 
 
 def kind_of(group: type[BaseModel]) -> str | None:
@@ -65,22 +72,48 @@ class Registry(Generic[C]):
 def _choices(room: str, base: type[C]) -> dict[str, type[C]]:
     names = sorted(found.name for found in iter_modules(import_module(room).__path__))
     modules = [import_module(f"{room}.{name}") for name in names if name.endswith("_settings")]
-    modules += [point.load() for point in entry_points(group=room)]
+    found = [group for module in modules for group in _groups_of(module, base)]
+    for point in entry_points(group=room):
+        found += _groups_at(point, base)
     choices: dict[str, type[C]] = {}
-    for module in modules:
-        for found in vars(module).values():
-            if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__):
-                continue
-            kind = kind_of(found)
-            if kind is None:
-                continue
-            if kind in choices:
-                first = choices[kind].__module__
-                raise ValueError(
-                    f"{room}: found the kind {kind!r} in {first} and in {module.__name__}, expected it once"
-                )
-            choices[kind] = found
+    for group in found:
+        kind = kind_of(group)
+        assert kind is not None
+        if kind in choices:
+            first = choices[kind].__module__
+            raise ValueError(f"{room}: found the kind {kind!r} in {first} and in {group.__module__}, expected it once")
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", str(getattr(group, "builds", ""))):
+            raise ValueError(
+                f"{group.__module__}.{group.__name__}.builds: found {getattr(group, 'builds', None)!r}, expected 'package.module:Name'"
+            )
+        choices[kind] = group
     return choices
+
+
+def _groups_of(module: Any, base: type[C]) -> list[type[C]]:
+    """The settings of a module that have a kind."""
+    groups = [group for group in vars(module).values() if isinstance(group, type) and issubclass(group, base)]
+    return [group for group in groups if group.__module__ == module.__name__ and kind_of(group) is not None]
+
+
+def _groups_at(point: EntryPoint, base: type[C]) -> list[type[C]]:
+    """The settings that another package's entry point leads to: those of a module, or a class. ValueError says which package to mend."""
+    package = point.dist.name if point.dist else "a package"
+    source = f"{package}, entry point {point.name!r} of {point.group} ({point.value})"
+    try:
+        loaded = point.load()
+    except Exception as error:  # whatever a foreign module does when it is imported
+        raise ValueError(
+            f"{source}: could not be imported: {type(error).__name__}: {error}; mend or uninstall it"
+        ) from error
+    groups = _groups_of(loaded, base) if isinstance(loaded, ModuleType) else [loaded]
+    if not groups or not all(
+        isinstance(group, type) and issubclass(group, base) and kind_of(group) for group in groups
+    ):
+        raise ValueError(
+            f"{source}: found no settings class, expected a module with subclasses of {base.__name__} that have a kind, or one of them"
+        )
+    return groups
 
 
 @dataclass(frozen=True)

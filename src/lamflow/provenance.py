@@ -54,18 +54,19 @@ def write_text(path: Path, text: str) -> None:
 def _source_of(module: str) -> Path | None:
     """The file of a module of lamflow, or of a package that has a component of its own, found without importing it."""
     package, *parts = module.split(".")
-    root = Path(__file__).parent
+    roots = [Path(__file__).parent]
     if package != "lamflow":
         found = importlib.util.find_spec(package)
         if found is None or not found.submodule_search_locations:
             return Path(found.origin) if found and found.origin and not parts else None
-        root = Path(found.submodule_search_locations[0])
-    for candidate in (
-        root.joinpath(*parts).with_suffix(".py") if parts else root,
-        root.joinpath(*parts, "__init__.py"),
-    ):
-        if candidate.is_file():
-            return candidate
+        roots = list(map(Path, found.submodule_search_locations))  # a namespace package has several
+    for root in roots:
+        for candidate in (
+            root.joinpath(*parts).with_suffix(".py") if parts else root,
+            root.joinpath(*parts, "__init__.py"),
+        ):
+            if candidate.is_file():
+                return candidate
     return None
 
 
@@ -88,32 +89,60 @@ def _is_text(node: ast.stmt) -> bool:
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _is_formula(node: ast.stmt) -> bool:
-    """Whether a statement of a settings group is a method that computes with its values, or a constant that is no field."""
+def _is_field(node: ast.stmt) -> bool:
+    """Whether a statement of a settings group is a field or a validator, not a method that computes with its values, nor a constant."""
     if isinstance(node, _Function):
-        return not any("validator" in ast.unparse(decorator) for decorator in node.decorator_list)
-    return isinstance(node, ast.Assign) or (
-        isinstance(node, ast.AnnAssign) and "ClassVar" in ast.unparse(node.annotation)
-    )
+        return any("validator" in ast.unparse(decorator) for decorator in node.decorator_list)
+    return isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
+
+
+def _is_group(node: ast.ClassDef) -> bool:
+    """Whether a class is a settings group, by the names of its bases; any other class computes."""
+    bases = [ast.unparse(base).split("[")[0].rpartition(".")[2] for base in node.bases]
+    return any(base.endswith("Settings") or base in ("Component", "BaseModel") for base in bases)
+
+
+def _names_in(nodes: Iterable[ast.AST]) -> set[str]:
+    return {node.id for part in nodes for node in ast.walk(part) if isinstance(node, ast.Name)}
+
+
+def _set_by(node: ast.stmt) -> set[str]:
+    """The names that an assignment gives values to."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return _names_in(targets)
+
+
+def _names_but_defaults(tree: ast.Module) -> set[str]:
+    """The names in a module of settings, without those that stand in its fields' defaults and descriptions alone."""
+    groups = [node for node in tree.body if isinstance(node, ast.ClassDef) and _is_group(node)]
+    fields = [part for group in groups for part in group.body if isinstance(part, ast.AnnAssign) and _is_field(part)]
+    skipped = {name for field in fields if field.value for name in ast.walk(field.value)}
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in skipped}
 
 
 def _formulas_of_settings(tree: ast.Module) -> ast.Module:
-    """What a module of settings computes: its functions, the methods and constants of its classes, and the constants that these name.
+    """What a module of settings computes: its functions, the methods and constants of its groups, its other classes and statements, and
+    the constants that any of these come to.
 
     Fields, their defaults, choices and descriptions are no part, nor are validators: a stage gets the values, which are among its params.
     """
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    for group in classes:
-        group.body = [node for node in group.body if _is_formula(node)]
-    classes = [group for group in classes if group.body]
-    functions = [node for node in tree.body if isinstance(node, _Function)]
-    named = {node.id for part in [*classes, *functions] for node in ast.walk(part) if isinstance(node, ast.Name)}
-    constants = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in named for t in node.targets)
-    ]
-    return ast.Module([*constants, *classes, *functions], [])
+    constants, kept = [], []
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            constants.append(node)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
+            continue
+        if isinstance(node, ast.ClassDef) and _is_group(node):
+            node.body = [part for part in node.body if not _is_field(part) and not _is_text(part)]
+            if all(isinstance(part, ast.Pass) for part in node.body):
+                continue
+        kept.append(node)
+    named, before = _names_in(kept), set[str]()
+    while named != before:
+        before = named
+        named = before | _names_in(constant for constant in constants if _set_by(constant) & before)
+    return ast.Module([*(constant for constant in constants if _set_by(constant) & named), *kept], [])
 
 
 def _finds_modules_by_name(node: ast.AST) -> bool:
@@ -141,23 +170,27 @@ def _parsed(module: str) -> _Parsed:
     path = _source_of(module)
     assert path is not None, module
     tree = ast.parse(path.read_bytes())
+    is_settings = path.stem.endswith("settings")
+    used = _names_but_defaults(tree) if is_settings else None
     imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            imported.add(source)
-            imported.update(f"{source}.{alias.name}" for alias in node.names)
+            names = [alias.name for alias in node.names if used is None or (alias.asname or alias.name) in used]
+            if names:
+                package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                imported.update([source, *(f"{source}.{name}" for name in names)])
     packages = {"lamflow", module.split(".")[0]}
     ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] in packages and _source_of(n)))
-    is_registry = any(map(_finds_modules_by_name, ast.walk(tree)))
+    # What a component of another package finds by name is for it to say; its digest is that of what it imports.
+    is_registry = module.startswith("lamflow.") and any(map(_finds_modules_by_name, ast.walk(tree)))
     counts = not any(
         isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == _MARK
         for node in tree.body
     )
-    if path.stem.endswith("settings"):
+    if is_settings:
         tree = _formulas_of_settings(tree)
     digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
     return _Parsed(digest, ours, is_registry, counts)
@@ -179,6 +212,11 @@ def code_digest(module: str, choices: Choices = frozenset(), components: frozens
     if _source_of(module) is None:
         expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
+    for component in sorted(components):
+        if _source_of(component) is None:
+            raise ValueError(
+                f"code digest of {module}: no source file of the component {component}; expected a module of Python"
+            )
     seen: dict[str, str] = {}
     pending = [module, *components]
     while pending:
