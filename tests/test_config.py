@@ -111,7 +111,7 @@ def test_label_counts_are_transitions_or_trajectories(text: int | str, parsed: t
 
 
 BAD_KEYS: list[tuple[dict[str, Any], str]] = [
-    ({"sedes": [0]}, "sedes: unknown key; known here: experiment, envs, seeds, labels, .* (found [0])"),
+    ({"sedes": [0]}, "sedes: unknown key; known here: .*experiment.* (found [0])"),
     ({"experiment": "My results"}, "experiment: String should match pattern .* (found 'My results')"),
     ({"envs": ["xland-dorkey-6x6"]}, "envs: unknown environment 'xland-dorkey-6x6'; known: .*xland-doorkey-6x6"),
     ({"envs": []}, "envs: .* at least 1 item"),
@@ -138,11 +138,11 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"label_draws": 0}, "label_draws: Input should be greater than 0 (found 0)"),
     ({"collection": {"epsilon": 1.5}}, "collection.epsilon: Input should be less than or equal to 1 (found 1.5)"),
-    ({"collection": {"episodes": 9}}, "collection.episodes: unknown key; known here: train_episodes, .* (found 9)"),
+    ({"collection": {"episodes": 9}}, "collection.episodes: unknown key; known here: .*train_episodes.* (found 9)"),
     ({"collection": 9}, "collection: expected a mapping of keys to values (found 9)"),
     (
         {"lams": {"plain": {"quantiser": {}}}},
-        "lams.plain.quantiser: unknown key; known here: inverse_dynamics, .*quantizer",
+        "lams.plain.quantiser: unknown key; known here: .*quantizer",
     ),
     (
         {"lams": {"plain": {"training": {"steps": "1k"}}}},
@@ -153,23 +153,32 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
         "lams.plain.symmetry: rotation needs a full view, and xland-doorkey-5x5",
     ),
     ({"methods": {}}, "methods: .* at least 1 item"),
+    ({"methods": {"x": {"kind": "bc", "lam": 1}}}, "methods.x.lam: unknown key"),
     (
         {"methods": {"lapo": {"lam": "plain"}}},
-        "methods.lapo: kind is missing; expected one of latent, bc, vpt, oracle_bc, online, random",
+        "methods.lapo: kind is missing; expected one of .*latent",
     ),
     (
         {"methods": {"x": {"kind": "lapo"}}},
-        "methods.x.kind: expected one of latent, bc, vpt, oracle_bc, online, random (found 'lapo')",
+        "methods.x.kind: expected one of .*latent.* (found 'lapo')",
+    ),
+    (
+        {"methods": {"x": {"kind": None}}},
+        "methods.x.kind: expected one of .*latent.* (found nothing after the colon, or null)",
+    ),
+    (
+        {"methods": {"x": {"kind": False}}},
+        "methods.x.kind: expected one of .*; YAML reads off, no and false as false: quote",
     ),
     ({"methods": {"lapo": {"kind": "latent"}}}, "methods.lapo.lam: missing; it has no default"),
     ({"methods": latent(lam="plane")}, "methods.lapo.lam: unknown LAM 'plane'; known: plain"),
     (
         {"methods": latent(decodr={})},
-        "methods.lapo.decodr: unknown key; known here: kind, lam, target, mixture, flow, policy, decoder",
+        "methods.lapo.decodr: unknown key; known here: .*decoder",
     ),
     (
         {"methods": latent(policy={"network": {"depth": 3}})},
-        "methods.lapo.policy.network.depth: unknown key; known here: kind, width",
+        "methods.lapo.policy.network.depth: unknown key; known here: .*width",
     ),
     (
         {"methods": latent(decoder={"kind": "dictionary"})},
@@ -193,7 +202,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"lams": {"plain": {"supervision": {"lables": 3}}}},
-        "lams.plain.supervision.lables: unknown key; known here: labels, label_draw, weight",
+        "lams.plain.supervision.lables: unknown key; known here: .*labels",
     ),
     (
         {"lams": {"plain": {"idm_horizon": 11}}},
@@ -371,6 +380,11 @@ def test_a_trial_cuts_the_labels_of_a_lam_too() -> None:
 def test_a_trial_of_an_online_training_has_one_minibatch_whatever_divided_its_rollouts() -> None:
     tuned = load_experiment(minimal(trial={}, **online(ppo={"num_envs": 48, "minibatches": 6}))).methods["tuned"]
     assert tuned.kind == "online" and (tuned.ppo.num_envs, tuned.ppo.minibatches) == (2, 1)
+
+
+def test_a_trial_leaves_a_batch_norm_two_transitions_a_device() -> None:
+    lams = {"plain": {"normalise": True, "training": {"batch_size": 64, "devices": 8}}}
+    assert load_experiment(minimal(lams=lams, trial={})).lams["plain"].training.batch_size == 16
 
 
 def test_a_trial_without_a_label_budget_is_refused() -> None:

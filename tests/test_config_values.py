@@ -285,7 +285,5 @@ def test_a_misspelt_key_in_a_list_of_rates_is_named(tmp_path: Path) -> None:
     content["work"]["ppo"]["grid"]["cpu"][0]["persecond"] = 3
     path = tmp_path / "rates.yaml"
     path.write_text(json.dumps(content), "utf-8")
-    with pytest.raises(
-        ValueError, match=r"work\.ppo\.grid\.cpu\.0\.persecond: unknown key; known here: macs, per_second, source"
-    ):
+    with pytest.raises(ValueError, match=r"work\.ppo\.grid\.cpu\.0\.persecond: unknown key; known here: .*per_second"):
         read_rates(path)

@@ -20,6 +20,7 @@ RERUNS_NOTHING = "It says what is wrong with settings."
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_NOTHING = " (found nothing after the colon, or null)"
 _REPR = reprlib.Repr()
 """Values of any size and depth are shown in bounded time."""
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 3, 12, 12, 12
@@ -42,8 +43,16 @@ def settings_from(raw: Any, model: type[ModelT], source: str) -> ModelT:
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     """One line a problem: key, what is wrong, what was found. ``source`` names the file."""
-    lines = [f"{source}: {error.error_count()} problem(s)"]
-    return "\n".join(lines + [f"  {_explain_one(problem, model)}" for problem in error.errors(include_url=False)])
+    problems = error.errors(include_url=False)
+    # What holds a bad entry is counted without it.
+    told = [
+        p for p in problems if p["type"] != "too_short" or not any(_is_inside(o["loc"], p["loc"]) for o in problems)
+    ]
+    return "\n".join([f"{source}: {len(told)} problem(s)", *(f"  {_explain_one(problem, model)}" for problem in told)])
+
+
+def _is_inside(inner: Sequence[str | int], outer: Sequence[str | int]) -> bool:
+    return len(inner) > len(outer) and tuple(inner[: len(outer)]) == tuple(outer)
 
 
 def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
@@ -63,9 +72,10 @@ def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{key}: kind is missing; expected one of {', '.join(_members(annotation))}{found}"
     if kind == "union_tag_invalid":
         tag = given.get("kind") if isinstance(given, dict) else given
-        return f"{key}.kind: expected one of {', '.join(_members(annotation))} (found {short_repr(tag)})"
+        found = _NOTHING if tag is None else f" (found {short_repr(tag)})"
+        return f"{key}.kind: expected one of {', '.join(_members(annotation))}{_cure(kind, Switch(tag) if isinstance(tag, bool) else tag)}{found}"
     if given is None and kind != "value_error":
-        found = " (found nothing after the colon, or null)" if location else found
+        found = _NOTHING if location else found
     if kind == "tuple_type":
         return f"{key}: expected a list{found}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from lamflow.components import annotation_of
+from lamflow.components import annotation_of, kind_of
 from lamflow.experiment.experiment import Experiment
 from lamflow.provenance import write_text
 
@@ -72,7 +72,13 @@ def groups_below(root: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def write_files(root: Path) -> None:
-    """Write the schema and the page under the root of a checkout."""
+    """Write the schema and the page under the root of a checkout; ValueError where other packages add choices to those of lamflow."""
+    others = {group.__module__ for group in settings_groups()}
+    if others := {module for module in others if module.partition(".")[0] != "lamflow"}:
+        raise ValueError(
+            f"found settings of other packages, {', '.join(sorted(others))}, expected those of lamflow alone: the files describe what "
+            "every checkout has; use an environment without these packages"
+        )
     write_text(root / SCHEMA, json_schema())
     write_text(root / PAGE, markdown_page())
 
@@ -124,12 +130,13 @@ def _default(field: FieldInfo) -> str:
     if value is PydanticUndefined:
         return "required"
     if isinstance(value, BaseModel):
-        return _group_default(value)
+        several = len(list(_groups_in(annotation_of(field)))) > 1
+        return _group_default(value, {"kind": kind_of(type(value))} if several else {})
     return f"`{json.dumps(value if not isinstance(value, tuple) else list(value))}`"
 
 
-def _group_default(value: BaseModel) -> str:
-    changed = value.model_dump(exclude_defaults=True, mode="json")
+def _group_default(value: BaseModel, chosen: dict[str, str | None]) -> str:
+    changed = chosen | value.model_dump(exclude_defaults=True, mode="json")
     return f"`{json.dumps(changed)}`" if changed else "its defaults"
 
 

@@ -71,6 +71,8 @@ def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]
         return dumped
     cut = {name: _limited(dumped[name], getattr(settings, name), limits) for name in type(settings).model_fields}
     cut |= {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
-    if isinstance(settings, TrainingSettings):  # each device has an equal part of the batch
-        cut["batch_size"] += -cut["batch_size"] % settings.devices
+    if isinstance(settings, TrainingSettings):
+        # Each device has an equal part of the batch; a batch norm takes two of what had so many.
+        each = max(-(-cut["batch_size"] // settings.devices), min(2, settings.batch_size // settings.devices))
+        cut["batch_size"] = each * settings.devices
     return cut
