@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from bench.command import arguments
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert
@@ -53,12 +54,12 @@ def main(env: str = "procgen-starpilot", threads: str = "0", expert_file: str | 
     clock = time.perf_counter if int(threads) else time.process_time
     keep_freed_memory()
     torch.set_num_threads(1)
-    spec = environment_spec(env)
+    spec = preset(env)
     expert = PixelExpert(load_network(spec, expert_file), epsilon=0.1, seed=0)
     environment = ProcgenVectorEnvironment(spec, SLOTS)
-    frames = environment.reset(draw_levels(env, "train", SLOTS, seed=1)).frames
+    frames = environment.reset(draw_levels(preset(env), "train", SLOTS, seed=1)).frames
     before = inference_speed(expert, frames, clock)
-    levels = draw_levels(env, "train", EPISODES, seed=0)
+    levels = draw_levels(preset(env), "train", EPISODES, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         path, attributes = Path(folder) / "train.zarr", {"source": "benchmark", "licence": "none"}
         started = clock()

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lamflow.catalogue import PROCGEN_GAMES, environment_spec
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
 
 CHUNK_ROWS = 32_768
 NUM_ENVS = 32
@@ -41,7 +42,7 @@ print(json.dumps({
 
 def packed_chunk(env: str) -> bytes:
     """An npz of ``CHUNK_ROWS`` steps, one environment after another, `done` where an episode ends or an environment does."""
-    environment = ProcgenVectorEnvironment(environment_spec(env), NUM_ENVS)
+    environment = ProcgenVectorEnvironment(preset(env), NUM_ENVS)
     observation = environment.reset(np.arange(NUM_ENVS))
     generator = np.random.default_rng(0)
     steps = []

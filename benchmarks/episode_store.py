@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bench.command import arguments
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.experiment.reading import read_experiment
@@ -30,12 +30,12 @@ def decoded_bytes(arrays: EpisodeArrays) -> int:
 def main() -> None:
     experiment = read_experiment(CONFIG)
     env, count = experiment.envs[0], experiment.collection.train_episodes
-    levels = draw_levels(env, "train", PLAYED_EPISODES, seed=0)
-    played = list(rollout(make_simulator(env), act_randomly, None, levels, seed=0))
+    levels = draw_levels(preset(env), "train", PLAYED_EPISODES, seed=0)
+    played = list(rollout(make_simulator(preset(env)), act_randomly, None, levels, seed=0))
     with tempfile.TemporaryDirectory() as folder:
         path, attributes = Path(folder) / "train.zarr", {"source": "benchmark", "licence": "none"}
         started = time.perf_counter()
-        with EpisodeWriter(path, spec=environment_spec(env), split="train", attributes=attributes) as writer:
+        with EpisodeWriter(path, spec=preset(env), split="train", attributes=attributes) as writer:
             for index in range(count):
                 writer.append(played[index % len(played)])
         written = time.perf_counter() - started

@@ -14,7 +14,7 @@ import torch
 from bench.command import arguments
 from bench.machine import machine_facts
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.policies.method_settings import LatentMethodSettings
@@ -26,7 +26,7 @@ from lamflow.rl.online_settings import OnlineMethodSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 1, "hidden_width": 32}
 CAPACITY = 65_536
 SAMPLES = 20

@@ -19,8 +19,8 @@ from bench.sizes import CONFIG
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.levels import LevelStream
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import ProcgenVectorEnvironment
 from lamflow.experiment.reading import read_experiment
 from lamflow.rl.actor_critic import PixelActorCritic
@@ -33,7 +33,7 @@ from lamflow.training.memory import keep_freed_memory
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
 
-SPEC = environment_spec("procgen-coinrun")
+SPEC = preset("procgen-coinrun")
 CPU_STEPS, RECIPE_STEPS = 8, PixelExpertSettings().num_steps
 """Of a rollout, at each of its environments."""
 ROUNDS = 3
@@ -72,7 +72,7 @@ class PlainPpo:
         self.device = default_device()
         self.network = PlainActorCritic(settings).to(self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, eps=ADAM_EPSILON)
-        stream = LevelStream(SPEC.name, "train", 0)
+        stream = LevelStream(SPEC, "train", 0)
         self.games = ProcgenVectorEnvironment(SPEC, settings.num_envs, stream)
         first = np.array([next(stream) for _ in range(settings.num_envs)], np.int64)
         self.frames = self._seen(self.games.reset(first).frames)

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.presets import preset
 from lamflow.stages.relabel_episodes import relabel_episodes
 from lamflow.training.checkpoint import save_model
 from lamflow.training.memory import keep_freed_memory
@@ -70,7 +71,14 @@ def library_arm(size: Size, store: Path) -> Round:
     def play() -> Figures:
         shutil.rmtree(output, ignore_errors=True)
         started = time.perf_counter()
-        relabel_episodes(env=size.spec.name, lam="lapo", seed=SEED, model=model, episodes=store, output=output)
+        relabel_episodes(
+            environment=preset(size.spec.name).facts(),
+            lam="lapo",
+            seed=SEED,
+            model=model,
+            episodes=store,
+            output=output,
+        )
         wait_for_device()
         return {"samples": samples, "seconds": time.perf_counter() - started}
 

@@ -20,9 +20,9 @@ from bench.plain_training import normalised
 from bench.sizes import CONFIG, Size, read_size
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rollouts import ROLLOUT_BATCH, rollout
 from lamflow.envs.xland import make_simulator
@@ -50,7 +50,9 @@ def decoders(size: Size) -> list[torch.nn.Sequential]:
 
 
 def make_environment(env: str, num_envs: int, level_stream: Iterator[int]) -> VectorEnvironment:
-    return make_vector_environment(env, num_envs, level_stream=level_stream, num_threads=scaled(0, THREADS // 2))
+    return make_vector_environment(
+        preset(env), num_envs, level_stream=level_stream, num_threads=scaled(0, THREADS // 2)
+    )
 
 
 def timed_rollout(agent: PolicyAgent, env: str, levels: np.ndarray) -> Figures:
@@ -70,14 +72,14 @@ def library_arm(size: Size) -> Round:
         action_selection="sample",
         seed=0,
     )
-    return partial(timed_rollout, agent, GAME, draw_levels(GAME, "test", LEVELS, seed=0))
+    return partial(timed_rollout, agent, GAME, draw_levels(preset(GAME), "test", LEVELS, seed=0))
 
 
 def plain_arm(size: Size) -> Round:
     device = default_device()
     policy = size.plain_policy().to(device).eval()
     members = [decoder.to(device) for decoder in decoders(size)]
-    levels = draw_levels(GAME, "test", LEVELS, seed=0)
+    levels = draw_levels(preset(GAME), "test", LEVELS, seed=0)
 
     @torch.no_grad()
     def evaluate(decoder: torch.nn.Module) -> int:
@@ -106,7 +108,7 @@ def xland_agents_arm() -> Round:
     experiment = read_experiment(CONFIG / "config.yaml")
     env = experiment.envs[0]
     settings = next(method.policy for method in experiment.methods.values() if method.kind == "bc")
-    spec, members = environment_spec(env), len(experiment.labels) * experiment.label_draws
+    spec, members = preset(env), len(experiment.labels) * experiment.label_draws
     torch.manual_seed(0)
     networks = [PolicyNetwork(settings=settings, spec=spec, output_dim=spec.num_actions) for _ in range(members)]
     agent = PolicyAgent(
@@ -116,12 +118,12 @@ def xland_agents_arm() -> Round:
         action_selection="sample",
         seed=0,
     )
-    return partial(timed_rollout, agent, env, draw_levels(env, "test", 2 * LEVELS, seed=0))
+    return partial(timed_rollout, agent, env, draw_levels(preset(env), "test", 2 * LEVELS, seed=0))
 
 
 def xland_device_arm() -> Round:
     env = read_experiment(CONFIG / "config.yaml").envs[0]
-    simulator, levels = make_simulator(env), draw_levels(env, "test", ROLLOUT_BATCH, seed=0)
+    simulator, levels = make_simulator(preset(env)), draw_levels(preset(env), "test", ROLLOUT_BATCH, seed=0)
 
     def play() -> Figures:
         started = time.perf_counter()

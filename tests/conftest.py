@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvironment
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.lam.model import LatentActionModel
 from lamflow.training.interruption import SIGNALS
 
@@ -66,7 +68,7 @@ class GridWorld(VectorEnvironment):
     corner an episode ends with reward 1, after ``MAX_STEPS`` with 0. The level id decides where the agent starts.
     """
 
-    spec: EnvironmentSpec = environment_spec("xland-empty-random-8x8-full")
+    spec: EnvironmentSpec = preset("xland-empty-random-8x8-full")
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import ProcgenVectorEnvironment
 
 Chunk = dict[str, NDArray[Any]]
@@ -21,9 +21,7 @@ TRAIN_ROWS, TEST_ROWS = 256, 48
 @cache
 def played(num_rows: int, level: int = 0, game: str = "leaper") -> Chunk:
     """``num_rows`` steps of random play on successive levels: the arrays of a chunk, ``done`` on the last row of an episode."""
-    environment = ProcgenVectorEnvironment(
-        environment_spec(f"procgen-{game}"), 1, iter(range(level + 1, level + 10_000))
-    )
+    environment = ProcgenVectorEnvironment(preset(f"procgen-{game}"), 1, iter(range(level + 1, level + 10_000)))
     observation = environment.reset(np.array([level]))
     generator = np.random.default_rng(level)
     frames, actions, rewards, done = [], [], [], []

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.presets import preset
 from lamflow.stages.import_dgrl import import_dgrl
 from lamflow.stages.import_lapo import import_lapo
 
@@ -73,7 +74,9 @@ def import_zip(archive: Path, split: str = "train", **settings: Any) -> EpisodeS
     """The store of a split; the archive counts as seen for the first time."""
     Path(f"{archive}.lock.json").unlink(missing_ok=True)
     output = archive.parent / f"{split}.zarr"
-    import_lapo(env=ENV, split=split, settings=LAPO_SETTINGS | settings, archive=archive, output=output)
+    import_lapo(
+        environment=preset(ENV).facts(), split=split, settings=LAPO_SETTINGS | settings, archive=archive, output=output
+    )
     return EpisodeStore.open(output, env=ENV)
 
 
@@ -124,5 +127,5 @@ def import_tar(archive: Path) -> dict[str, EpisodeStore]:
     """The stores of all splits; the archive counts as seen for the first time."""
     Path(f"{archive}.lock.json").unlink(missing_ok=True)
     outputs = {split: archive.parent / f"{split}.zarr" for split in ("train", "validation", "test")}
-    import_dgrl(env=ENV, settings=DGRL_SETTINGS, archive=archive, outputs=outputs)
+    import_dgrl(environment=preset(ENV).facts(), settings=DGRL_SETTINGS, archive=archive, outputs=outputs)
     return {split: EpisodeStore.open(path, env=ENV) for split, path in outputs.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from bench.arms import Figures, Round, take_turns
@@ -62,7 +62,7 @@ def test_the_flops_of_lapos_first_stage_are_those_known() -> None:
 def test_plain_windows_are_the_librarys(tmp_path: Path) -> None:
     from lamflow.data.tensors import EpisodeTensors
 
-    spec = environment_spec("xland-doorkey-6x6-full")
+    spec = preset("xland-doorkey-6x6-full")
     store = write_store(tmp_path / "train.zarr", spec, 50)
     data, plain = EpisodeTensors(store.load()), Windows(store)
     assert len(plain) == len(data.rows)
@@ -71,7 +71,7 @@ def test_plain_windows_are_the_librarys(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_repeated_store_has_the_frames_of_its_one_shard(tmp_path: Path) -> None:
-    shard = write_one_shard(tmp_path / "shard.zarr", environment_spec("procgen-coinrun"))
+    shard = write_one_shard(tmp_path / "shard.zarr", preset("procgen-coinrun"))
     repeated = write_repeated_store(tmp_path / "repeated.zarr", shard, 3)
     rows, length = repeated.rows("observations"), shard.num_rows
     assert repeated.num_rows == 3 * length

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from lamflow.catalogue import ENVIRONMENTS, environment_spec
 from lamflow.data.label_counts import parse_label_count
+from lamflow.envs.presets import preset, presets
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.policies.method_settings import LatentMethodSettings
@@ -303,7 +303,7 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_environment_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown environment 'pong'; known: .*xland-fourrooms"):
-        environment_spec("pong")
+        preset("pong")
 
 
 PIXELS: dict[str, Any] = {
@@ -312,9 +312,9 @@ PIXELS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", presets())
 def test_every_environment_may_stand_in_a_configuration(name: str) -> None:
-    networks = PIXELS if environment_spec(name).view == "pixels" else {}
+    networks = PIXELS if preset(name).view == "pixels" else {}
     assert load_experiment(minimal(envs=[name], **networks)).envs == (name,)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.catalogue import ENVIRONMENTS, environment_spec
 from lamflow.data import latents
 from lamflow.data.store import EPISODE_ARRAY_SPECS, row_array_specs
+from lamflow.envs.presets import preset, presets
 from lamflow.evaluation import columns
 from lamflow.lam.probe import PROBE_WIDTHS
 
@@ -53,9 +53,9 @@ def test_every_table_is_listed_with_its_columns_in_their_order(table: tuple[str,
     assert ", ".join(f"`{column}`" for column in table) in page("data-formats.md")
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", presets())
 def test_every_environment_is_listed_with_its_facts(name: str) -> None:
-    spec = environment_spec(name)
+    spec = preset(name)
     frame = "x".join(map(str, spec.frame_shape))
     demonstrator = {"ppo": "PPO", "planner": "planner"}[spec.demonstrator]
     row = f"| `{name}` | {spec.simulator_id} | {spec.view} | {frame} | {spec.max_steps} | {demonstrator} |"
@@ -63,7 +63,7 @@ def test_every_environment_is_listed_with_its_facts(name: str) -> None:
 
 
 def test_every_array_of_a_store_is_described() -> None:
-    episodes = [array for name in ENVIRONMENTS for array in row_array_specs(environment_spec(name))]
+    episodes = [array for name in presets() for array in row_array_specs(preset(name))]
     for array in [*episodes, *EPISODE_ARRAY_SPECS, *latents.array_specs(latent_dim=4, num_tokens=2)]:
         assert f"| `{array.name}` | {array.dtype} [" in page("data-formats.md")
 

@@ -273,7 +273,7 @@ def record_of(folder: Path, inputs: dict[str, Path] | None = None) -> dict[str, 
     artefact = folder / "model.safetensors"
     artefact.write_text("x", encoding="utf-8")
     record_provenance(
-        artefact, code=Code("lamflow.catalogue"), settings={}, inputs=inputs or {}, seed=None, wall_seconds=1
+        artefact, code=Code("lamflow.envs.tiles"), settings={}, inputs=inputs or {}, seed=None, wall_seconds=1
     )
     record: dict[str, Any] = json.loads(artefact.with_suffix(".json").read_text(encoding="utf-8"))
     return record

@@ -10,10 +10,11 @@ from lamflow.training.settings import TrainingSettings
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
-    {"caches", "catalogue", "checkout", "settings", "yaml_files"},
+    {"caches", "checkout", "settings", "yaml_files"},
     {"components", "provenance"},
     {"settings_errors"},
-    {"envs", "models", "quantizers", "training"},
+    {"envs"},
+    {"models", "quantizers", "training"},
     {"data"},
     {"lam", "policies"},
     {"rl"},

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec
 from lamflow.data.group_writer import GroupWriter, attributes_digest, sha256_of
 from lamflow.data.latents import LatentStore, LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter, expected_arrays, row_array_specs
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.rl.pixel_rollouts import play_episodes
 
 ATTRIBUTES = {"source": "benchmark", "licence": "none"}
@@ -46,7 +47,7 @@ def write_store(path: Path, spec: EnvironmentSpec, num_rows: int) -> EpisodeStor
 
 
 def _played(spec: EnvironmentSpec) -> Iterator[Episode]:
-    return play_episodes(_RandomPlay(spec), draw_levels(spec.name, "train", PLAYED_LEVELS, seed=0), batch=PLAYED_SLOTS)
+    return play_episodes(_RandomPlay(spec), draw_levels(spec, "train", PLAYED_LEVELS, seed=0), batch=PLAYED_SLOTS)
 
 
 def _made_up(spec: EnvironmentSpec) -> Iterator[Episode]:

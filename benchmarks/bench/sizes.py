@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from bench import plain
-from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
@@ -69,4 +70,4 @@ def read_size(name: str) -> Size:
     experiment = read_experiment(CONFIG / file)
     method = experiment.methods["lapo"]
     assert isinstance(method, LatentMethodSettings)
-    return Size(name, environment_spec(env), experiment.lams["lapo"], method)
+    return Size(name, preset(env), experiment.lams["lapo"], method)

@@ -73,7 +73,8 @@ def _explain_one(problem: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "union_tag_invalid":
         tag = given.get("kind") if isinstance(given, dict) else given
         found = _NOTHING if tag is None else f" (found {short_repr(tag)})"
-        return f"{key}.kind: expected one of {', '.join(_members(annotation))}{_cure(kind, Switch(tag) if isinstance(tag, bool) else tag)}{found}"
+        cure = _cure(kind, Switch(tag) if isinstance(tag, bool) else tag)
+        return f"{key}.kind: expected one of {', '.join(_members(annotation))}{cure}{found}"
     if given is None and kind != "value_error":
         found = _NOTHING if location else found
     if kind == "tuple_type":

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 
 ATTRIBUTES = {"source": "random test episodes", "licence": "MIT", "return_expert": 0.9}
 
@@ -49,7 +50,7 @@ def write_episodes() -> Callable[..., list[Episode]]:
         final: bool = True,
         seed: int = 0,
     ) -> list[Episode]:
-        spec = environment_spec(env)
+        spec = preset(env)
         episodes = [random_episode(spec, length, seed + i, final=final) for i, length in enumerate(lengths)]
         attributes = {**ATTRIBUTES, "final_observations": final}
         with EpisodeWriter(path, spec=spec, split="train", attributes=attributes) as writer:

@@ -334,10 +334,10 @@ def test_the_validator_is_a_program(store_path: Path) -> None:
 
 WRITE = """
 import sys, numpy as np
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.data.store import EpisodeWriter
 from lamflow.envs.interface import Episode
-spec = environment_spec("xland-doorkey-5x5")
+spec = preset("xland-doorkey-5x5")
 L = 2000
 g = np.random.default_rng(0)
 episode = Episode(g.integers(0, 12, (L + 1, 5, 5, 2)).astype(np.uint8), np.zeros((L + 1, 3), np.uint8),

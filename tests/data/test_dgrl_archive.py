@@ -15,6 +15,7 @@ from lapo_files import played
 
 from lamflow.data.store import EpisodeStore
 from lamflow.data.validate import store_problems
+from lamflow.envs.presets import preset
 from lamflow.stages.import_dgrl import import_dgrl
 
 ENV = "procgen-leaper"
@@ -65,7 +66,7 @@ def good_files() -> dict[str, bytes]:
 
 def imported(archive: Path, **settings: Any) -> dict[str, EpisodeStore]:
     outputs = {split: archive.parent / f"{split}.zarr" for split in SPLITS}
-    import_dgrl(env=ENV, settings=SETTINGS | settings, archive=archive, outputs=outputs)
+    import_dgrl(environment=preset(ENV).facts(), settings=SETTINGS | settings, archive=archive, outputs=outputs)
     return {split: EpisodeStore.open(path, env=ENV) for split, path in outputs.items()}
 
 

@@ -11,13 +11,13 @@ import pytest
 import zarr
 from conftest import ATTRIBUTES, random_episode
 
-from lamflow.catalogue import environment_spec
 from lamflow.data import group_writer
 from lamflow.data.store import UNKNOWN_LEVEL, EpisodeStore, EpisodeWriter
 from lamflow.data.validate import store_problems
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 Write = Callable[..., list[Episode]]
 
 
@@ -109,7 +109,7 @@ def test_a_split_may_be_loaded_without_its_frames_which_are_not_even_read(
 
 
 def test_pixels_are_stored_without_vectors_and_without_final_observations(tmp_path: Path) -> None:
-    spec = environment_spec("procgen-maze")
+    spec = preset("procgen-maze")
     episodes = [random_episode(spec, length, length, final=False) for length in (70, 1, 5)]
     with EpisodeWriter(tmp_path / "a.zarr", spec=spec, split="train", attributes=ATTRIBUTES) as writer:
         for episode in episodes:

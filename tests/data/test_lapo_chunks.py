@@ -22,6 +22,7 @@ from lamflow.data.lapo_chunks import Part, episode_parts
 from lamflow.data.store import EpisodeStore
 from lamflow.data.validate import store_problems
 from lamflow.data.zip_member import MemberReader
+from lamflow.envs.presets import preset
 from lamflow.stages.import_lapo import import_lapo
 
 ENV = "procgen-leaper"
@@ -29,7 +30,9 @@ ENV = "procgen-leaper"
 
 def imported(archive: Path, split: str = "train", **settings: Any) -> EpisodeStore:
     output = archive.parent / f"{split}.zarr"
-    import_lapo(env=ENV, split=split, settings=SETTINGS | settings, archive=archive, output=output)
+    import_lapo(
+        environment=preset(ENV).facts(), split=split, settings=SETTINGS | settings, archive=archive, output=output
+    )
     return EpisodeStore.open(output, env=ENV)
 
 

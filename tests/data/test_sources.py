@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lamflow.catalogue import PROCGEN_GAMES
 from lamflow.data.sources import archive_path, read_sources
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
 
 LIST = Path(__file__).parents[2] / "config" / "datasets.yaml"
 GAMES = [f"procgen-{game}" for game in PROCGEN_GAMES]

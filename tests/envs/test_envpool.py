@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lamflow.envs.interface import VectorEnvironment
+from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 
 LEVELS = range(100, 120)
@@ -25,7 +26,7 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytes
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ValueError, match="No module named 'envpool'; pip install envpool and the system's Qt 5"):
-        make_vector_environment("procgen-maze", 2, backend="envpool", levels=LEVELS)
+        make_vector_environment(preset("procgen-maze"), 2, backend="envpool", levels=LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -38,19 +39,19 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytes
 )
 def test_levels_belong_to_the_backend_envpool(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected levels with the backend envpool"):
-        make_vector_environment("procgen-maze", 2, **options)
+        make_vector_environment(preset("procgen-maze"), 2, **options)
 
 
 def test_envpool_simulates_procgen_only() -> None:
     with pytest.raises(ValueError, match="simulates Procgen only"):
-        make_vector_environment("xland-doorkey-5x5", 2, backend="envpool", levels=LEVELS)
+        make_vector_environment(preset("xland-doorkey-5x5"), 2, backend="envpool", levels=LEVELS)
 
 
 @pytest.fixture
 def starpilot() -> VectorEnvironment:
     pytest.importorskip("envpool")
     try:
-        return make_vector_environment("procgen-starpilot", 5, backend="envpool", levels=LEVELS)
+        return make_vector_environment(preset("procgen-starpilot"), 5, backend="envpool", levels=LEVELS)
     except ValueError as error:
         pytest.skip(str(error))
 

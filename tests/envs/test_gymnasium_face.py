@@ -8,19 +8,20 @@ from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from lamflow.envs.gymnasium_face import GymnasiumVectorEnv, make_gymnasium
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 
 NUM_ENVS = 32
 EASY = "xland-doorkey-5x5"
 
 
 def make(name: str = EASY, num_envs: int = NUM_ENVS, render_mode: str | None = None) -> GymnasiumVectorEnv:
-    return make_gymnasium(name, num_envs, num_levels=64, render_mode=render_mode)
+    return make_gymnasium(preset(name), num_envs, num_levels=64, render_mode=render_mode)
 
 
 @pytest.mark.slow
 def test_episodes_take_levels_of_the_split_that_was_asked_for() -> None:
-    envs = make_gymnasium(EASY, NUM_ENVS, split="validation", num_levels=64)
-    allowed = set(draw_levels(EASY, "validation", 64, seed=0).tolist())
+    envs = make_gymnasium(preset(EASY), NUM_ENVS, split="validation", num_levels=64)
+    allowed = set(draw_levels(preset(EASY), "validation", 64, seed=0).tolist())
     _, infos = envs.reset(seed=0)
     first = infos["level_id"].copy()
     for _ in range(250):

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lamflow.catalogue import ENVIRONMENTS, PROCGEN_GAMES, EnvironmentSpec, environment_spec
 from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.presets import preset, presets
 from lamflow.envs.procgen import NUM_LEVELS, ProcgenVectorEnvironment, first_state, make_simulator
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
+from lamflow.envs.spec import EnvironmentSpec
 
-ALL = [name for name, spec in ENVIRONMENTS.items() if spec.family == "procgen"]
+ALL = [name for name, spec in presets().items() if spec.family == "procgen"]
 EASY = [f"procgen-{game}" for game in PROCGEN_GAMES]
 LEVELS = np.array([3, 2**31 - 1, 3, 77])
 
@@ -40,7 +42,7 @@ def assert_equal(first: list[StepResult], second: list[StepResult]) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_levels_and_actions_decide_an_episode_whatever_the_threads(name: str) -> None:
-    spec, actions = environment_spec(name), actions_of(25)
+    spec, actions = preset(name), actions_of(25)
     runs, starts = [], []
     for num_threads in (0, 3):
         environment = ProcgenVectorEnvironment(spec, len(LEVELS), count(1000), num_threads=num_threads)
@@ -58,7 +60,7 @@ def test_levels_and_actions_decide_an_episode_whatever_the_threads(name: str) ->
 
 @pytest.mark.parametrize("name", ["procgen-maze", "procgen-maze-hard", "procgen-starpilot"])
 def test_a_slot_is_put_on_its_level_as_the_plain_simulator_makes_it(name: str) -> None:
-    spec, actions = environment_spec(name), actions_of(30)
+    spec, actions = preset(name), actions_of(30)
     environment = ProcgenVectorEnvironment(spec, len(LEVELS))
     frames = [environment.reset(LEVELS).frames]
     frames += [result.observation.frames for result in play(environment, actions)]
@@ -73,7 +75,7 @@ def test_a_slot_is_put_on_its_level_as_the_plain_simulator_makes_it(name: str) -
 
 def test_the_hard_mode_is_another_game() -> None:
     easy, hard = (
-        ProcgenVectorEnvironment(environment_spec(name), 1).reset(np.array([5])).frames
+        ProcgenVectorEnvironment(preset(name), 1).reset(np.array([5])).frames
         for name in ("procgen-maze", "procgen-maze-hard")
     )
     assert (easy != hard).any()
@@ -88,7 +90,7 @@ def until_an_end(environment: ProcgenVectorEnvironment) -> StepResult:
 
 
 def test_an_episode_that_ends_is_followed_by_the_first_frame_of_the_streams_next_level() -> None:
-    spec = environment_spec("procgen-starpilot")
+    spec = preset("procgen-starpilot")
     environment = ProcgenVectorEnvironment(spec, 3, iter([50, 51]))
     environment.reset(np.array([1, 2, 3]))
     expected = [50, 51]
@@ -107,7 +109,7 @@ def test_an_episode_that_ends_is_followed_by_the_first_frame_of_the_streams_next
 
 @pytest.mark.parametrize("name", EASY)
 def test_a_saved_batch_goes_on_as_if_nothing_had_been(name: str) -> None:
-    spec = environment_spec(name)
+    spec = preset(name)
     environment = ProcgenVectorEnvironment(spec, len(LEVELS), count(1000))
     environment.reset(LEVELS)
     play(environment, actions_of(10))
@@ -120,7 +122,7 @@ def test_a_saved_batch_goes_on_as_if_nothing_had_been(name: str) -> None:
 
 
 def test_actions_that_were_sent_are_the_callers_again() -> None:
-    spec, actions = environment_spec("procgen-coinrun"), actions_of(20)
+    spec, actions = preset("procgen-coinrun"), actions_of(20)
     whole, halves = (ProcgenVectorEnvironment(spec, len(LEVELS), num_threads=2) for _ in range(2))
     whole.reset(LEVELS)
     halves.reset(LEVELS)
@@ -134,7 +136,7 @@ def test_actions_that_were_sent_are_the_callers_again() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    environment = ProcgenVectorEnvironment(environment_spec("procgen-maze"), 2)
+    environment = ProcgenVectorEnvironment(preset("procgen-maze"), 2)
     with pytest.raises(RuntimeError, match="step before reset"):
         environment.step(np.zeros(2, np.int64))
     for levels in ([-1, 0], [0, NUM_LEVELS]):
@@ -147,9 +149,9 @@ def test_what_cannot_be_is_refused() -> None:
         with pytest.raises(ValueError, match=r"found actions of shape .* in 0\.\.14"):
             environment.step(actions)
     with pytest.raises(ValueError, match="num_envs: found 0"):
-        ProcgenVectorEnvironment(environment_spec("procgen-maze"), 0)
+        ProcgenVectorEnvironment(preset("procgen-maze"), 0)
     with pytest.raises(ValueError, match="without render=True"):
-        ProcgenVectorEnvironment(environment_spec("procgen-maze"), 1).pictures()
+        ProcgenVectorEnvironment(preset("procgen-maze"), 1).pictures()
 
 
 def time_limit(spec: EnvironmentSpec) -> int:
@@ -178,13 +180,13 @@ def time_limit(spec: EnvironmentSpec) -> int:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_catalogues_step_limit_is_that_of_the_game(name: str) -> None:
-    assert time_limit(environment_spec(name)) == environment_spec(name).max_steps
+def test_the_presets_step_limit_is_that_of_the_game(name: str) -> None:
+    assert time_limit(preset(name)) == preset(name).max_steps
 
 
 @pytest.mark.parametrize("name", ["procgen-maze", "procgen-heist-hard"])
 def test_an_episode_at_the_step_limit_is_truncated(name: str) -> None:
-    spec = environment_spec(name)
+    spec = preset(name)
     environment = ProcgenVectorEnvironment(spec, 2)
     environment.reset(np.array([0, 1]))
     idle = np.full(2, 4)
@@ -208,8 +210,8 @@ def test_the_package_may_lie_in_a_folder_with_a_space_and_umlauts(locale: str, t
     packages.mkdir()
     packages.joinpath("procgen").symlink_to(found.submodule_search_locations[0])
     program = (
-        "from lamflow.catalogue import environment_spec; from lamflow.envs.procgen import first_state; import sys; "
-        "print(first_state(environment_spec('procgen-coinrun'), 3) != b'', ascii(sys.modules['procgen'].__path__[0]))"
+        "from lamflow.envs.presets import preset; from lamflow.envs.procgen import first_state; import sys; "
+        "print(first_state(preset('procgen-coinrun'), 3) != b'', ascii(sys.modules['procgen'].__path__[0]))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (packages, sources))), "LC_ALL": locale}
     result = subprocess.run(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import ProcgenVectorEnvironment
 from lamflow.envs.procgen_video import render_video
 
-SPEC = environment_spec("procgen-coinrun")
+SPEC = preset("procgen-coinrun")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,6 @@ def test_a_replay_that_goes_another_way_is_refused(episode: Episode) -> None:
     with pytest.raises(ValueError, match=r"coinrun, level 10: the replay differs from the recorded frames at step 0"):
         render_video(SPEC, 10, episode.actions, frames=episode.frames)
     with pytest.raises(ValueError, match=r"ended after \d+ of 400 actions"):
-        render_video(environment_spec("procgen-starpilot"), 0, np.full(400, 4), side=64)
+        render_video(preset("procgen-starpilot"), 0, np.full(400, 4), side=64)
     with pytest.raises(ValueError, match="found side 100, expected a divisor of 512"):
         render_video(SPEC, 9, episode.actions, side=100)

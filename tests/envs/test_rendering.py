@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from xminigrid.rendering.rgb_render import render_tile
 
-from lamflow.catalogue import AGENT_TILE
 from lamflow.envs.rendering import render_frame
+from lamflow.envs.tiles import AGENT_TILE
 
 FLOOR = (1, 7)
 

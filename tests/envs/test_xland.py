@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamflow.catalogue import AGENT_TILE, ENVIRONMENTS
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset, presets
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rollouts import rollout
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.envs.xland import Timesteps, make_simulator
 
 ENV = "xland-doorkey-5x5"
@@ -30,13 +31,13 @@ def act_by_state(_: None, timesteps: Timesteps, __: jax.Array) -> jax.Array:
 
 @pytest.fixture(scope="module")
 def levels() -> np.ndarray:
-    return draw_levels(ENV, "train", BATCH, seed=5)
+    return draw_levels(preset(ENV), "train", BATCH, seed=5)
 
 
 @pytest.fixture(scope="module")
 def episodes(levels: np.ndarray) -> dict[str, list[Episode]]:
     return {
-        view: list(rollout(make_simulator(view), act_by_state, None, levels, seed=0, batch=BATCH))
+        view: list(rollout(make_simulator(preset(view)), act_by_state, None, levels, seed=0, batch=BATCH))
         for view in (ENV, f"{ENV}-full")
     }
 
@@ -81,8 +82,8 @@ def test_the_egocentric_view_can_be_cut_out_of_the_full_grid(episodes: dict[str,
 def test_categories_stay_below_the_sizes_of_the_spec(episodes: dict[str, list[Episode]]) -> None:
     for name, played in episodes.items():
         for episode in played:
-            assert (episode.frames < np.array(ENVIRONMENTS[name].category_sizes)).all()
-            assert (episode.proprioception < np.array(ENVIRONMENTS[name].proprioception_sizes)).all()
+            assert (episode.frames < np.array(presets()[name].category_sizes)).all()
+            assert (episode.proprioception < np.array(presets()[name].proprioception_sizes)).all()
 
 
 def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, list[Episode]]) -> None:
@@ -96,18 +97,18 @@ def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, li
 
 
 def test_the_same_seed_gives_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
-    again = list(rollout(make_simulator(ENV), act_by_state, None, levels, seed=0, batch=BATCH))
+    again = list(rollout(make_simulator(preset(ENV)), act_by_state, None, levels, seed=0, batch=BATCH))
     for first, second in zip(episodes[ENV], again, strict=True):
         np.testing.assert_array_equal(first.frames, second.frames)
         np.testing.assert_array_equal(first.actions, second.actions)
-    fewer = list(rollout(make_simulator(ENV), act_by_state, None, levels[:5], seed=0, batch=BATCH))
+    fewer = list(rollout(make_simulator(preset(ENV)), act_by_state, None, levels[:5], seed=0, batch=BATCH))
     assert [episode.level_id for episode in fewer] == levels[:5].tolist()
     np.testing.assert_array_equal(fewer[4].frames, episodes[ENV][4].frames)
 
 
 @pytest.mark.slow
 def test_an_episode_that_has_ended_stays_as_it_is_and_gives_no_more_reward(levels: np.ndarray) -> None:
-    simulator = make_simulator(ENV)
+    simulator = make_simulator(preset(ENV))
     timesteps = simulator.reset_levels(levels)
     ended = np.arange(BATCH) % 2 == 0
     timesteps = timesteps.replace(
@@ -124,7 +125,7 @@ def test_an_episode_that_has_ended_stays_as_it_is_and_gives_no_more_reward(level
 
 
 def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
-    environment = make_vector_environment(ENV, BATCH)
+    environment = make_vector_environment(preset(ENV), BATCH)
     observation = environment.reset(levels)
     expected = episodes[ENV]
     np.testing.assert_array_equal(observation.frames, [episode.frames[0] for episode in expected])
@@ -153,8 +154,8 @@ def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episod
 def test_a_level_stream_gives_later_episodes_their_levels(
     levels: np.ndarray, episodes: dict[str, list[Episode]]
 ) -> None:
-    stream = draw_levels(ENV, "validation", BATCH + 1, seed=0)
-    environment = make_vector_environment(ENV, BATCH, level_stream=iter(stream.tolist()))
+    stream = draw_levels(preset(ENV), "validation", BATCH + 1, seed=0)
+    environment = make_vector_environment(preset(ENV), BATCH, level_stream=iter(stream.tolist()))
     environment.reset(levels)
     order: list[int] = []
     for step in range(min(250, 1 + max(e.length for e in episodes[ENV]))):
@@ -163,15 +164,15 @@ def test_a_level_stream_gives_later_episodes_their_levels(
             if episodes[ENV][slot].length == step + 1:
                 order.append(slot)
                 assert result.level_ids[slot] == stream[slot], "the stream was dealt out to the slots in order"
-                first = make_simulator(ENV).reset_levels(stream[[slot]])
+                first = make_simulator(preset(ENV)).reset_levels(stream[[slot]])
                 np.testing.assert_array_equal(result.observation.frames[slot], first.observation[0])
     assert sorted(order) == list(range(BATCH))
 
 
-@pytest.mark.parametrize("name", sorted(name for name, spec in ENVIRONMENTS.items() if spec.family == "xland"))
+@pytest.mark.parametrize("name", sorted(name for name, spec in presets().items() if spec.family == "xland"))
 def test_observations_have_the_shapes_and_types_of_the_spec(name: str) -> None:
     """Traced, not compiled: that takes a tenth of the time."""
-    spec, simulator = ENVIRONMENTS[name], make_simulator(name, 20)
+    spec, simulator = presets()[name], make_simulator(preset(name), 20)
     timesteps = jax.eval_shape(simulator.reset, jnp.zeros(3, jnp.int32), jnp.zeros(3, jnp.uint32))
     frames, proprioception, task = jax.eval_shape(simulator.observe, timesteps)
     assert frames.shape == (3, *spec.frame_shape)
@@ -181,7 +182,7 @@ def test_observations_have_the_shapes_and_types_of_the_spec(name: str) -> None:
 
 
 def test_actions_that_were_sent_are_the_callers_again(levels: np.ndarray) -> None:
-    whole, halves = (make_vector_environment(ENV, BATCH) for _ in range(2))
+    whole, halves = (make_vector_environment(preset(ENV), BATCH) for _ in range(2))
     whole.reset(levels)
     halves.reset(levels)
     generator = np.random.default_rng(0)
@@ -196,7 +197,7 @@ def test_actions_that_were_sent_are_the_callers_again(levels: np.ndarray) -> Non
 
 
 def test_misuse_is_refused_with_what_was_expected() -> None:
-    environment = make_vector_environment(ENV, BATCH)
+    environment = make_vector_environment(preset(ENV), BATCH)
     with pytest.raises(RuntimeError, match="step before reset"):
         environment.step(np.zeros(BATCH, np.int64))
     with pytest.raises(ValueError, match=r"found level ids of shape \(2,\), expected \(32,\)"):
@@ -205,4 +206,4 @@ def test_misuse_is_refused_with_what_was_expected() -> None:
     with pytest.raises(ValueError, match=r"in 0\.\.5"):
         environment.step(np.full(BATCH, 6))
     with pytest.raises(ValueError, match="num_envs: found 0"):
-        make_vector_environment(ENV, 0)
+        make_vector_environment(preset(ENV), 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.xland_presets import MINIGRID_ACTIONS
 from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 
 
@@ -30,8 +31,8 @@ def test_codes_are_grouped_by_their_action_and_sorted_by_frequency_within() -> N
 
 
 def test_actions_that_do_the_same_are_one_class_with_one_name() -> None:
-    actions, names = name_classes(environment_spec("procgen-maze"), np.array([0, 1, 2, 3, 4, 5, 7, 9, 14]))
+    actions, names = name_classes(preset("procgen-maze"), np.array([0, 1, 2, 3, 4, 5, 7, 9, 14]))
     assert [names[action] for action in actions] == ["left"] * 3 + ["down", "none", "up", "right"] + ["none"] * 2
     assert len(names) == 5
-    kept, unchanged = name_classes(environment_spec("xland-doorkey-5x5"), np.arange(6))
+    kept, unchanged = name_classes(preset("xland-doorkey-5x5"), np.arange(6))
     assert (kept.tolist(), unchanged) == (list(range(6)), MINIGRID_ACTIONS)

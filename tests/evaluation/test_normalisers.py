@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lamflow.catalogue import ENVIRONMENTS, environment_spec
+from lamflow.envs.presets import preset, presets
 from lamflow.evaluation.normalisers import Normaliser, stored_normaliser
 from lamflow.evaluation.references import mean_and_error
 
@@ -48,7 +48,7 @@ def test_a_store_without_errors_has_a_normaliser_without_one() -> None:
 
 
 def test_every_published_bound_is_a_normaliser() -> None:
-    bounds = {name: environment_spec(name).return_bounds for name in ENVIRONMENTS}
+    bounds = {name: preset(name).return_bounds for name in presets()}
     assert {
         name: Normaliser(*pair).problem() for name, pair in bounds.items() if pair and Normaliser(*pair).problem()
     } == {}

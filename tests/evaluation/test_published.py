@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.catalogue import PROCGEN_GAMES
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.evaluation.published import LABELS, OFFLINE, ONLINE, published_mean, read_published
 
 TABLE = Path(__file__).parents[2] / "config" / "published" / "lapo_returns.csv"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.presets import preset
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.policies.agents import AgentState
 from lamflow.policies.inputs import PolicyInputs
@@ -24,7 +24,7 @@ def seen(count: int) -> Observation:
 class Corridor:
     """An episode ends with the level's number of forward actions (0), by the task; each of them is worth 1."""
 
-    spec = environment_spec("xland-doorkey-5x5")
+    spec = preset("xland-doorkey-5x5")
     num_envs = 1
 
     def __init__(self, *, keeps_final: bool = True) -> None:

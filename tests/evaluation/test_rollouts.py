@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.policies.agents import AgentState, RandomAgent
 from lamflow.policies.inputs import PolicyInputs
@@ -45,7 +46,7 @@ class ScriptedEnvironment(VectorEnvironment):
     dry they repeat the last one.
     """
 
-    spec: EnvironmentSpec = environment_spec("xland-doorkey-5x5")
+    spec: EnvironmentSpec = preset("xland-doorkey-5x5")
 
     def __init__(self, num_envs: int, level_stream: Iterator[int], *, ahead: bool = False) -> None:
         self.num_envs, self.stream, self.ahead = num_envs, level_stream, ahead
@@ -257,11 +258,11 @@ GAME = "procgen-leaper"
 
 
 def make_game(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
-    return make_vector_environment(GAME, num_slots, level_stream=level_stream)
+    return make_vector_environment(preset(GAME), num_slots, level_stream=level_stream)
 
 
 def test_a_deterministic_agent_reaches_the_same_in_a_procgen_game_by_any_number_of_slots() -> None:
-    levels = draw_levels(GAME, "test", 4, seed=0)
+    levels = draw_levels(preset(GAME), "test", 4, seed=0)
     results = [roll_out(FrameAgent(), make_game, levels, num_slots=num_slots) for num_slots in (8, 3)]
     for name, expected in vars(results[0]).items():
         np.testing.assert_array_equal(getattr(results[1], name), expected, name)
@@ -269,7 +270,7 @@ def test_a_deterministic_agent_reaches_the_same_in_a_procgen_game_by_any_number_
 
 
 def test_the_random_agent_plays_a_procgen_game_and_repeats_with_its_seed() -> None:
-    levels = draw_levels(GAME, "test", 6, seed=0)
+    levels = draw_levels(preset(GAME), "test", 6, seed=0)
     draws = [roll_out(RandomAgent(num_actions=15, seed=seed), make_game, levels, num_slots=4) for seed in (0, 0, 1)]
     assert draws[0].lengths.tolist() == draws[1].lengths.tolist() != draws[2].lengths.tolist()
     assert draws[0].level_ids.tolist() == levels.tolist()

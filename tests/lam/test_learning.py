@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
@@ -20,7 +20,7 @@ from lamflow.lam.settings import LamSettings
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
-SPEC = environment_spec("xland-empty-random-8x8-full")
+SPEC = preset("xland-empty-random-8x8-full")
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"width": 16, "layers": 2, "hidden_width": 32},
     "forward_dynamics": {"width": 16, "layers": 2},
@@ -162,7 +162,7 @@ def test_a_model_is_read_back_with_its_settings(walks: EpisodeArrays, model_path
     ("asked", "message"),
     [
         (
-            {"spec": environment_spec("xland-doorkey-5x5")},
+            {"spec": preset("xland-doorkey-5x5")},
             "env 'xland-empty-random-8x8-full', expected 'xland-doorkey-5x5'",
         ),
         ({"lam": "other"}, "lam 'lapo', expected 'other'"),

@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.models.symmetry import rotate_frames
 from lamflow.quantizers.vq_ema import VectorQuantizerEma
 
-FULL, EGOCENTRIC = environment_spec("xland-doorkey-5x5-full"), environment_spec("xland-doorkey-5x5")
+FULL, EGOCENTRIC = preset("xland-doorkey-5x5-full"), preset("xland-doorkey-5x5")
 QUANTIZERS = {
     "lapo": {"codebooks": 2, "tokens": 4, "code_dim": 4, "codes": 16},
     "one code": {"codebooks": 1, "tokens": 1, "code_dim": 8, "codes": 6, "revive_below": 0.3},

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
 from lamflow.models.settings import NetworkSettings
 from lamflow.training.settings import TrainingSettings
 
-SPEC = environment_spec("xland-doorkey-5x5-full")
+SPEC = preset("xland-doorkey-5x5-full")
 NETWORK = NetworkSettings(width=8, layers=1, hidden_width=16)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
@@ -20,7 +20,7 @@ from lamflow.lam.settings import LamSettings
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
-SPEC = environment_spec("procgen-bigfish")
+SPEC = preset("procgen-bigfish")
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"kind": "impala", "stem": "patch", "channels": [16, 16], "blocks": 1, "hidden_width": 32},
     "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},

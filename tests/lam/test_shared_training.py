@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam import learning
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.settings import LamSettings
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main, launch
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16}
 SETTINGS = LamSettings.model_validate(
     {

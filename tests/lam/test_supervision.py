@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.model import LatentActionModel
@@ -23,7 +23,7 @@ from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.supervision import Labelled, LabelledTransitions, SupervisedLam
 from lamflow.training.metrics import MetricsLog
 
-SPEC = environment_spec("xland-empty-random-8x8-full")
+SPEC = preset("xland-empty-random-8x8-full")
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"width": 8, "layers": 2, "hidden_width": 16},
     "forward_dynamics": {"width": 8, "layers": 2},

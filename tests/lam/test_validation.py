@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam import probe as probes
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel
@@ -18,7 +18,7 @@ from lamflow.lam.probe import probe_accuracy
 from lamflow.lam.settings import LamSettings
 from lamflow.lam.validation import codebook_metrics, effectful_rows, forward_metrics, label_rows
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.model import LatentActionModel
@@ -22,7 +23,7 @@ from lamflow.lam.verdicts import Finding, interval_of_share, judge
 from lamflow.quantizers.vq_ema import VectorQuantizerEma
 from lamflow.training.metrics import MetricsLog
 
-GRID, PIXELS = environment_spec("xland-empty-random-8x8-full"), environment_spec("procgen-bigfish")
+GRID, PIXELS = preset("xland-empty-random-8x8-full"), preset("procgen-bigfish")
 CODES = {"codebooks": 1, "tokens": 1, "code_dim": 8, "codes": 16, "decay": 0.95, "revive_below": 0.3}
 TOKENS = {"codebooks": 1, "tokens": 3, "code_dim": 4, "codes": 8}
 CONTINUOUS = {"kind": "none", "codebooks": 1, "tokens": 1, "code_dim": 8}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.models.encoders import build_encoder
 from lamflow.models.settings import ImpalaSettings, NetworkSettings
 
-PIXELS, GRID = environment_spec("procgen-bigfish"), environment_spec("xland-doorkey-5x5")
+PIXELS, GRID = preset("procgen-bigfish"), preset("xland-doorkey-5x5")
 NARROW = ImpalaSettings(stem="patch", channels=(8, 8), hidden_width=16)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.catalogue import AGENT_TILE
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.models.forward_dynamics import GridForwardDynamics
 from lamflow.models.grids import CategoryEmbedding, GridEncoder, GridTrunk, one_hot_grid
 from lamflow.models.perceptron import mlp

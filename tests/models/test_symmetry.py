@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.catalogue import AGENT_TILE
+from lamflow.envs.presets import preset
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.envs.xland import Timesteps, XlandSimulator, make_simulator
 from lamflow.models.symmetry import agent_direction, face_up, rotate_each, rotate_frames
 
@@ -105,7 +106,7 @@ def turned_levels(timesteps: Timesteps, size: int) -> Timesteps:
 
 @pytest.fixture(scope="module")
 def simulator() -> XlandSimulator:
-    return make_simulator("xland-doorkey-5x5-full")
+    return make_simulator(preset("xland-doorkey-5x5-full"))
 
 
 Advance = Callable[[Timesteps, NDArray[np.int32]], tuple[Timesteps, Tensor, Tensor]]

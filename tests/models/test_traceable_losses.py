@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.supervision import Labelled, SupervisedLam
@@ -17,7 +17,7 @@ from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
 
-SPEC = environment_spec("procgen-bigfish")
+SPEC = preset("procgen-bigfish")
 
 
 def encoder(stem: str) -> dict[str, Any]:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.models.forward_dynamics import build_forward_dynamics
 from lamflow.models.impala import ResidualBlock
 from lamflow.models.pixels import LEVELS
 from lamflow.models.settings import NetworkSettings, UnetSettings
 from lamflow.models.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
 
-SPEC = environment_spec("procgen-bigfish")
+SPEC = preset("procgen-bigfish")
 PATCHES = UnetSettings(stem="patch", base_width=16)
 FULL = UnetSettings(base_width=8)
 
@@ -215,7 +215,7 @@ def test_a_model_of_another_kind_of_frame_is_refused() -> None:
     message = "found a forward dynamics model of kind 'grid', expected 'unet' for frames of shape [64, 64, 3]"
     with pytest.raises(ValueError, match=re.escape(message)):
         build_forward_dynamics(NetworkSettings(), spec=SPEC, latent_dim=8)
-    grid = environment_spec("xland-doorkey-5x5")
+    grid = preset("xland-doorkey-5x5")
     with pytest.raises(ValueError, match="of kind 'unet', expected 'grid'"):
         build_forward_dynamics(PATCHES, spec=grid, latent_dim=8)
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lamflow.catalogue import MINIGRID_ACTIONS
+from lamflow.envs.xland_presets import MINIGRID_ACTIONS
 from lamflow.evaluation.codes import count_codes
 from lamflow.plots.code_actions import MOST_CODES, draw_code_actions
 from lamflow.plots.film_strip import difference_picture, draw_film_strip

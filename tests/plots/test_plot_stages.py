@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from lamflow import plots
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.stages.plot_code_actions import plot_code_actions
@@ -39,7 +39,7 @@ PUBLISHED = Path(__file__).parents[2] / "config" / "published" / "lapo_returns.c
 @pytest.fixture
 def episodes(tmp_path: Path) -> Path:
     """A store of three episodes of ten random transitions."""
-    spec, rng = environment_spec(ENV), np.random.default_rng(0)
+    spec, rng = preset(ENV), np.random.default_rng(0)
     path = tmp_path / "validation.zarr"
     attributes = {"source": "test", "licence": "MIT"}
     with EpisodeWriter(path, spec=spec, split="validation", attributes=attributes) as writer:
@@ -175,7 +175,7 @@ def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_
 @pytest.mark.slow
 def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
     settings = LamSettings.model_validate({"quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 2, "codes": 8}})
-    network = LatentActionModel(settings=settings, spec=environment_spec(ENV))
+    network = LatentActionModel(settings=settings, spec=preset(ENV))
     metadata = {"kind": "lam", "env": ENV, "lam": "lapo", "seed": 0, "settings": settings.model_dump(mode="json")}
     save_model(tmp_path / "model.safetensors", network.state_dict(), metadata)
     plot_film_strip(
@@ -196,7 +196,7 @@ def test_the_start_frame_is_one_of_the_most_frequent_action(episodes: Path) -> N
 
 def test_latents_of_other_episodes_are_refused(write_latents: Callable[..., Path], tmp_path: Path) -> None:
     latents = write_latents("lapo", 2)
-    spec, other = environment_spec(ENV), tmp_path / "other.zarr"
+    spec, other = preset(ENV), tmp_path / "other.zarr"
     with EpisodeWriter(other, spec=spec, split="test", attributes={"source": "test", "licence": "MIT"}) as writer:
         frames = np.zeros((2, *spec.frame_shape), np.uint8)
         zeros = np.zeros((2, 3), np.uint8)

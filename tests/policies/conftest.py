@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec
 from lamflow.data.store import EpisodeArrays
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.policies.inputs import PolicyInputs
 
 MakeInputs = Callable[..., PolicyInputs]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Observation
+from lamflow.envs.presets import preset
 from lamflow.models.perceptron import mlp
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.inputs import PolicyInputs
@@ -21,7 +21,7 @@ from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.precision import default_device
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 MakeInputs = Callable[..., PolicyInputs]
 
 
@@ -151,7 +151,7 @@ def test_an_agent_over_pixels_acts_on_single_frames() -> None:
     network = {"kind": "impala", "stem": "patch", "channels": [8], "blocks": 0, "hidden_width": 16}
     policy = PolicyNetwork(
         settings=PolicySettings.model_validate({"network": network}),
-        spec=environment_spec("procgen-bigfish"),
+        spec=preset("procgen-bigfish"),
         output_dim=15,
     )
     agent = make_agent([policy.to(default_device())], 2, decode_rolled)

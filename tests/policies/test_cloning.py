@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
+from lamflow.envs.presets import preset
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
@@ -22,7 +22,7 @@ from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.metrics import MetricsLog
 
-WORLD = environment_spec("xland-empty-random-8x8-full")
+WORLD = preset("xland-empty-random-8x8-full")
 
 
 def test_the_code_objective_is_the_cross_entropy_averaged_over_tokens() -> None:
@@ -132,7 +132,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
 
     def train(seed: int) -> PolicyNetwork:
         return clone(
-            spec=environment_spec("procgen-bigfish"),
+            spec=preset("procgen-bigfish"),
             settings=settings,
             output_dim=15,
             objective=action_objective,

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.interface import Observation
+from lamflow.envs.presets import preset
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
 
-SPEC = environment_spec("xland-r1-9x9")
+SPEC = preset("xland-r1-9x9")
 
 
 def numbered_episodes(*lengths: int) -> EpisodeArrays:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
+from lamflow.envs.presets import preset
 from lamflow.models.perceptron import mlp
 from lamflow.models.settings import ImpalaSettings, NetworkSettings, Symmetry
 from lamflow.models.symmetry import rotate_frames
@@ -24,7 +24,7 @@ from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import DecoderSettings, PolicySettings
 from lamflow.training.settings import TrainingSettings
 
-WORLD = environment_spec("xland-empty-random-8x8-full")
+WORLD = preset("xland-empty-random-8x8-full")
 
 
 def test_the_table_smooths_counts_towards_the_frequencies_of_the_labels() -> None:
@@ -172,7 +172,7 @@ def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
     labeller = ActionLabeller(
         settings=ImpalaSettings(stem="patch", channels=(8,), blocks=0, hidden_width=16),
         symmetry="none",
-        spec=environment_spec("procgen-bigfish"),
+        spec=preset("procgen-bigfish"),
     )
     data = EpisodeTensors(colours(4), torch.device("cpu"))
     windows, sizes = data.windows, []

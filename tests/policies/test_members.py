@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays
+from lamflow.envs.presets import preset
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.members import (
     Member,
@@ -31,7 +31,7 @@ SETTINGS = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "
 def save(path: Path, settings: PolicySettings = SETTINGS, **changes: Any) -> list[PolicyNetwork]:
     """Twelve policies, so that member 10 sorts before member 2 by name."""
     torch.manual_seed(0)
-    networks = [PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=6) for _ in range(12)]
+    networks = [PolicyNetwork(settings=SETTINGS, spec=preset(ENV), output_dim=6) for _ in range(12)]
     metadata = {"env": ENV, "method": "bc", "seed": 0, "output_dim": 6, "settings": settings.model_dump(mode="json")}
     members = label_members([16, 64, 256, "500 trajectories"], 3)
     save_members(path, members, [network.state_dict() for network in networks], metadata | changes)
@@ -53,7 +53,7 @@ def test_members_may_be_of_certain_draws_only() -> None:
 
 def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> None:
     networks = save(tmp_path / "policy.safetensors")
-    members, found = read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc", seed=0)
+    members, found = read_policies(tmp_path / "policy.safetensors", spec=preset(ENV), method="bc", seed=0)
     assert members == label_members([16, 64, 256, "500 trajectories"], 3)
     for network, expected in zip(found, networks, strict=True):
         assert not network.training and network.settings == SETTINGS
@@ -66,12 +66,12 @@ def test_a_policy_comes_back_with_its_head(target: str, tmp_path: Path) -> None:
     settings = FlowSettings(hidden_widths=(4,)) if target == "flow" else MixtureSettings(components=2)
     head = build_head(settings, latent_dim=3, feature_dim=5)
     head.standardise(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
-    network = PolicyNetwork(settings=SETTINGS, spec=environment_spec(ENV), output_dim=head.num_outputs, head=head)
+    network = PolicyNetwork(settings=SETTINGS, spec=preset(ENV), output_dim=head.num_outputs, head=head)
     header = {"target": target, "latent_dim": 3, "settings": settings.model_dump(mode="json")}
     metadata = {"env": ENV, "method": "lapo", "seed": 0, "output_dim": head.num_outputs, "head": header}
     metadata["settings"] = SETTINGS.model_dump(mode="json")
     save_members(tmp_path / "policy.safetensors", [Member("all", 0)], [network.state_dict()], metadata)
-    _, (found,) = read_policies(tmp_path / "policy.safetensors", env=ENV, method="lapo", seed=0)
+    _, (found,) = read_policies(tmp_path / "policy.safetensors", spec=preset(ENV), method="lapo", seed=0)
     assert type(found.head) is type(head)
     assert found.state_dict().keys() == network.state_dict().keys()
     assert all(torch.equal(found.state_dict()[name].cpu(), t) for name, t in network.state_dict().items())
@@ -109,7 +109,7 @@ def test_policies_of_another_architecture_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"policy\.safetensors: checkpoint of another architecture \(\d+ differences\)"
     ):
-        read_policies(tmp_path / "policy.safetensors", env=ENV, method="bc", seed=0)
+        read_policies(tmp_path / "policy.safetensors", spec=preset(ENV), method="bc", seed=0)
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.symmetry import rotate_frames
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, carried_matches, inference_precision, match_planes
@@ -18,8 +19,8 @@ from lamflow.training import precision
 from lamflow.training.precision import autocast
 
 MakeInputs = Callable[..., PolicyInputs]
-DOORKEY, XLAND = environment_spec("xland-doorkey-5x5"), environment_spec("xland-r1-9x9")
-FULL, XLAND_FULL = environment_spec("xland-doorkey-5x5-full"), environment_spec("xland-r1-9x9-full")
+DOORKEY, XLAND = preset("xland-doorkey-5x5"), preset("xland-r1-9x9")
+FULL, XLAND_FULL = preset("xland-doorkey-5x5-full"), preset("xland-r1-9x9-full")
 
 
 def make_network(spec: EnvironmentSpec, **settings: Any) -> PolicyNetwork:
@@ -165,7 +166,7 @@ def test_a_recurrent_policy_is_trained_through_its_whole_history(make_inputs: Ma
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-BIGFISH = environment_spec("procgen-bigfish")
+BIGFISH = preset("procgen-bigfish")
 PATCHES = {"kind": "impala", "stem": "patch", "channels": [8, 8], "blocks": 1, "hidden_width": 16}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.quantizers.fsq import FiniteScalarQuantizer
@@ -65,7 +65,7 @@ def test_it_stays_in_float32_under_autocast_and_learns_nothing() -> None:
 def test_latents_near_zero_have_one_code_until_they_are_normalised() -> None:
     """Why it is refused without: what a fresh IDM answers is one code, and the same after batch normalisation many."""
     torch.manual_seed(0)
-    spec = environment_spec("xland-doorkey-5x5-full")
+    spec = preset("xland-doorkey-5x5-full")
     with pytest.raises(ValueError, match="set normalise: true"):
         LamSettings(quantizer=FsqSettings(levels=(5, 5)))
     model = LatentActionModel(settings=LamSettings(quantizer=FsqSettings(levels=(5, 5)), normalise=True), spec=spec)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen_family import PROCGEN_RANGES
 from lamflow.envs.xland import Timesteps
+from lamflow.envs.xland_presets import MINIGRID_ACTIONS
 from lamflow.provenance import file_digest
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
@@ -40,13 +41,17 @@ COLLECTION = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root: Path = tmp_path_factory.mktemp("demonstrators")
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        train_expert(env=PPO, settings=TINY, seed=seed, output=root / name / "expert.safetensors")
-    train_expert(env=PLANNED, settings={}, seed=0, output=root / "planned" / "expert.safetensors")
+        train_expert(
+            environment=preset(PPO).facts(), settings=TINY, seed=seed, output=root / name / "expert.safetensors"
+        )
+    train_expert(
+        environment=preset(PLANNED).facts(), settings={}, seed=0, output=root / "planned" / "expert.safetensors"
+    )
     settings = PixelExpertSettings.model_validate(
         {"network": {"stem": "patch", "channels": [8, 8], "blocks": 1, "hidden_width": 16}}
     )
     torch.manual_seed(0)
-    network = PixelActorCritic(settings=settings.network, spec=environment_spec(PIXELS), mask_duplicate_actions=True)
+    network = PixelActorCritic(settings=settings.network, spec=preset(PIXELS), mask_duplicate_actions=True)
     (root / "pixels").mkdir()
     save_pixel_expert(root / "pixels" / "expert.safetensors", network, settings, 0)
     return root
@@ -54,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def collect(folder: Path, expert: str, env: str, output: Path, **changes: object) -> Path:
     collect_episodes(
-        env=env,
+        environment=preset(env).facts(),
         settings={**COLLECTION, **changes},
         split="train",
         seed=0,
@@ -87,7 +92,7 @@ def test_the_store_of_a_planner_has_its_returns_and_the_goal_reaching_transition
     store = EpisodeStore.open(path, env=PLANNED)
     arrays = store.load()
     assert arrays.num_episodes == 40
-    np.testing.assert_array_equal(arrays.level_seeds, draw_levels(PLANNED, "train", 40, 0, num_rulesets=100))
+    np.testing.assert_array_equal(arrays.level_seeds, draw_levels(preset(PLANNED), "train", 40, 0, num_rulesets=100))
     assert arrays.terminated.sum() + arrays.truncated.sum() == 40
     assert (arrays.rewards[arrays.terminated] > 0).all()
     attributes = store.attributes
@@ -143,7 +148,7 @@ def collect_pixels(folder: Path, output: Path, **changes: object) -> EpisodeStor
 def test_a_store_of_procgen_says_who_played_which_levels_and_how(folder: Path, tmp_path: Path) -> None:
     store = collect_pixels(folder, tmp_path / "train.zarr", sticky=0.25)
     arrays, attributes = store.load(), store.attributes
-    np.testing.assert_array_equal(np.sort(arrays.level_seeds), np.sort(draw_levels(PIXELS, "train", 10, 0)))
+    np.testing.assert_array_equal(np.sort(arrays.level_seeds), np.sort(draw_levels(preset(PIXELS), "train", 10, 0)))
     assert all(level in PROCGEN_RANGES["train"] for level in arrays.level_seeds.tolist())
     assert not store.final_observations
     assert arrays.num_rows == arrays.num_transitions + 10
@@ -165,7 +170,7 @@ def test_collecting_procgen_twice_gives_equal_stores_and_every_split_the_same_re
     first, again = (collect_pixels(folder, tmp_path / f"{name}.zarr") for name in ("first", "again"))
     assert first.digest == again.digest
     collect_episodes(
-        env=PIXELS,
+        environment=preset(PIXELS).facts(),
         settings={**COLLECTION, "validation_episodes": 4, "reference_episodes": 6},
         split="validation",
         seed=0,
@@ -197,16 +202,16 @@ def test_experts_of_another_environment_network_or_none_at_all_are_refused(folde
     with pytest.raises(
         ValueError, match="found the demonstrator of 'xland-empty-random-8x8', expected that of 'xland-doorkey-5x5'"
     ):
-        load_demonstrator("xland-doorkey-5x5", expert)
+        load_demonstrator(preset("xland-doorkey-5x5"), expert)
     with pytest.raises(ValueError, match="found no expert file; run train_expert first"):
-        load_demonstrator(PPO, tmp_path / "expert.safetensors")
+        load_demonstrator(preset(PPO), tmp_path / "expert.safetensors")
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(expert.read_bytes()[:1000])
     with pytest.raises(ValueError, match="no readable expert file"):
-        load_demonstrator(PPO, damaged)
-    save_expert(tmp_path / "other.safetensors", PPO, {"hidden1.bias": np.zeros(4)}, {})
+        load_demonstrator(preset(PPO), damaged)
+    save_expert(tmp_path / "other.safetensors", preset(PPO), {"hidden1.bias": np.zeros(4)}, {})
     with pytest.raises(ValueError, match=r"found weights .* run train_expert again"):
-        load_demonstrator(PPO, tmp_path / "other.safetensors")
+        load_demonstrator(preset(PPO), tmp_path / "other.safetensors")
 
 
 @pytest.mark.parametrize("back", [1, 40, 400])
@@ -215,20 +220,20 @@ def test_one_flipped_bit_in_the_weights_of_an_expert_is_noticed(back: int, folde
     content[-back] ^= 1
     tmp_path.joinpath("expert.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=r"no readable expert file: .*expert\.safetensors: .*its digest does not fit"):
-        load_demonstrator(PPO, tmp_path / "expert.safetensors")
+        load_demonstrator(preset(PPO), tmp_path / "expert.safetensors")
 
 
 def test_an_expert_of_an_earlier_version_which_has_no_digest_is_refused(tmp_path: Path) -> None:
     header = {"format": "lamflow-expert", "format_version": 1, "env": PPO, "demonstrator": "ppo"}
     save_file({"w": np.zeros(2)}, tmp_path / "expert.safetensors", metadata={"lamflow": json.dumps(header)})
     with pytest.raises(ValueError, match=r"it has no digest: an earlier version wrote it.*run its rule again"):
-        load_demonstrator(PPO, tmp_path / "expert.safetensors")
+        load_demonstrator(preset(PPO), tmp_path / "expert.safetensors")
 
 
 def test_an_unknown_split_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown split 'dev'; known: train, validation, test"):
         collect_episodes(
-            env=PPO,
+            environment=preset(PPO).facts(),
             settings=COLLECTION,
             split="dev",
             seed=0,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.policies.contexts import ContextMemory
@@ -35,7 +35,7 @@ from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Processor
 
-SPEC = environment_spec("xland-doorkey-5x5-full")
+SPEC = preset("xland-doorkey-5x5-full")
 NETWORK = {"width": 8, "layers": 1, "pooling": "flatten", "hidden_width": 16}
 LAM = LamSettings.model_validate(
     {

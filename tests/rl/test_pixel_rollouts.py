@@ -11,13 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.validate import store_problems
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import make_simulator
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.rl import pixel_rollouts
 from lamflow.rl.pixel_rollouts import play_episodes
 
@@ -28,7 +30,7 @@ class RandomActor:
     """Uniformly random actions."""
 
     def __init__(self, env: str, seed: int = 0) -> None:
-        self.spec: EnvironmentSpec = environment_spec(env)
+        self.spec: EnvironmentSpec = preset(env)
         self.calls: list[int] = []
         self._generator = np.random.default_rng(seed)
 
@@ -51,7 +53,7 @@ def plain_run(spec: EnvironmentSpec, episode: Episode) -> Iterator[tuple[NDArray
 def collect(game: str, path: Path) -> tuple[EnvironmentSpec, list[Episode], EpisodeArrays]:
     """Whole episodes of at least 1,000 transitions in a store; those and its arrays."""
     actor = RandomActor(f"procgen-{game}")
-    levels = draw_levels(actor.spec.name, "train", 200, seed=0)
+    levels = draw_levels(actor.spec, "train", 200, seed=0)
     episodes: list[Episode] = []
     attributes = {"source": "test", "licence": "MIT"}
     with EpisodeWriter(path, spec=actor.spec, split="train", attributes=attributes) as writer:
@@ -98,14 +100,14 @@ def played(actor: RandomActor, levels: NDArray[np.int64], **options: float) -> l
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 64])
 def test_every_level_is_played_once(batch: int) -> None:
-    levels = draw_levels("procgen-starpilot", "train", 20, seed=1)
+    levels = draw_levels(preset("procgen-starpilot"), "train", 20, seed=1)
     episodes = played(RandomActor("procgen-starpilot"), levels, batch=batch)
     assert sorted(episode.level_id for episode in episodes) == sorted(levels.tolist())
     assert all(len(episode.frames) == episode.length for episode in episodes)
 
 
 def test_the_same_seed_gives_the_same_episodes_whatever_the_threads() -> None:
-    levels = draw_levels("procgen-starpilot", "train", 12, seed=2)
+    levels = draw_levels(preset("procgen-starpilot"), "train", 12, seed=2)
     runs = [
         played(RandomActor("procgen-starpilot", seed), levels, batch=6, num_threads=threads, sticky=0.25, seed=5)
         for seed, threads in ((0, 0), (0, 2), (1, 0))
@@ -125,7 +127,7 @@ def test_sticky_actions_repeat_the_last_one_within_an_episode(sticky: float) -> 
             self.calls.append(len(frames))
             return np.full(len(frames), len(self.calls) % 15)
 
-    levels = draw_levels("procgen-starpilot", "train", 10, seed=3)
+    levels = draw_levels(preset("procgen-starpilot"), "train", 10, seed=3)
     actor = Counter("procgen-starpilot")
     episodes = played(actor, levels, batch=1, sticky=sticky)
     repeats = [a == b for episode in episodes for a, b in pairwise(episode.actions.tolist())]
@@ -136,7 +138,7 @@ def test_sticky_actions_repeat_the_last_one_within_an_episode(sticky: float) -> 
 
 def test_slots_that_have_stopped_are_left_out() -> None:
     actor = RandomActor("procgen-starpilot")
-    played(actor, draw_levels("procgen-starpilot", "train", 16, seed=4), batch=16)
+    played(actor, draw_levels(preset("procgen-starpilot"), "train", 16, seed=4), batch=16)
     assert actor.calls[:2] == [8, 8]
     assert actor.calls[-1] == 1
 
@@ -144,5 +146,5 @@ def test_slots_that_have_stopped_are_left_out() -> None:
 def test_fewer_episodes_run_at_a_time_where_they_could_not_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
     actor = RandomActor("procgen-starpilot")
     monkeypatch.setattr(pixel_rollouts, "ROLLOUT_BYTES", 2 * actor.spec.max_steps * 64 * 64 * 3)
-    assert len(played(actor, draw_levels("procgen-starpilot", "train", 5, seed=4))) == 5
+    assert len(played(actor, draw_levels(preset("procgen-starpilot"), "train", 5, seed=4))) == 5
     assert max(actor.calls) == 1, "two tables of one slot"

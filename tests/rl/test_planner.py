@@ -7,6 +7,7 @@ import pytest
 
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.rulesets import AGENT_HOLD, AGENT_NEAR, TILE_NEAR
 from lamflow.envs.xland import make_simulator
@@ -17,7 +18,9 @@ ACT = with_random_actions(plan)
 
 
 def play(env: str, count: int, epsilon: float, seed: int = 0) -> list[Episode]:
-    return list(rollout(make_simulator(env), ACT, (None, epsilon), draw_levels(env, "test", count, seed), seed))
+    return list(
+        rollout(make_simulator(preset(env)), ACT, (None, epsilon), draw_levels(preset(env), "test", count, seed), seed)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def test_fourrooms_is_always_solved() -> None:
 
 
 def test_actions_depend_on_the_state_alone(xland: list[Episode]) -> None:
-    simulator = make_simulator("xland-r1-9x9-full")
+    simulator = make_simulator(preset("xland-r1-9x9-full"))
     levels = np.array([episode.level_id for episode in xland[:256]])
     timesteps = simulator.reset_levels(levels)
     actions = [jax.jit(plan)(None, timesteps, jax.random.PRNGKey(seed)) for seed in (0, 1)]
@@ -78,7 +81,9 @@ def shortest_path_length(grid: np.ndarray, start: tuple[int, int, int]) -> int:
 @pytest.mark.slow
 def test_paths_are_as_short_as_a_breadth_first_search_by_hand_finds() -> None:
     episodes = play("xland-fourrooms", 256, epsilon=0.0)[:60]
-    timesteps = make_simulator("xland-fourrooms").reset_levels(np.array([episode.level_id for episode in episodes]))
+    timesteps = make_simulator(preset("xland-fourrooms")).reset_levels(
+        np.array([episode.level_id for episode in episodes])
+    )
     agents = timesteps.state.agent
     for index, episode in enumerate(episodes):
         start = (*agents.position[index].tolist(), int(agents.direction[index]))
@@ -87,7 +92,7 @@ def test_paths_are_as_short_as_a_breadth_first_search_by_hand_finds() -> None:
 
 def act_on(grid: list[str], direction: int, goal: tuple[int, ...], pocket: tuple[int, int] = (0, 0)) -> int:
     """The planner's action on a drawn grid: # wall, . floor, D closed door, b red ball, s blue square, A agent."""
-    timesteps = make_simulator("xland-r1-9x9-full").reset_levels(np.zeros(1, np.int64))
+    timesteps = make_simulator(preset("xland-r1-9x9-full")).reset_levels(np.zeros(1, np.int64))
     tiles = {"#": (2, 6), ".": (1, 7), "D": (9, 1), "b": (3, 1), "s": (4, 3), "A": (1, 7)}
     cells = np.full((9, 9, 2), (2, 6), np.uint8)
     for row, line in enumerate(grid):

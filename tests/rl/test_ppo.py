@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lamflow.envs.presets import preset
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import train_pixel_expert
@@ -134,7 +135,7 @@ def test_masked_actions_do_not_spoil_the_entropy() -> None:
 
 def weights_after(state_dir: Path | None, metrics: MetricsLog | None = None) -> dict[str, torch.Tensor]:
     network = train_pixel_expert(
-        env=ENV, settings=TINY, seed=3, metrics=metrics or MetricsLog(), state_dir=state_dir, identity="test"
+        spec=preset(ENV), settings=TINY, seed=3, metrics=metrics or MetricsLog(), state_dir=state_dir, identity="test"
     )
     return network.state_dict()
 
@@ -165,7 +166,9 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 
 @pytest.mark.slow
 def test_another_seed_gives_other_weights() -> None:
-    other = train_pixel_expert(env=ENV, settings=TINY, seed=4, metrics=MetricsLog(), state_dir=None, identity="")
+    other = train_pixel_expert(
+        spec=preset(ENV), settings=TINY, seed=4, metrics=MetricsLog(), state_dir=None, identity=""
+    )
     assert any(
         not torch.equal(a, b) for a, b in zip(other.state_dict().values(), weights_after(None).values(), strict=True)
     )

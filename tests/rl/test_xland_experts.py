@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.rollouts import rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.envs.xland_vector import XlandVectorEnvironment
@@ -22,7 +22,7 @@ from lamflow.rl.xland_experts import expert_params, train_xland_expert
 from lamflow.training.metrics import MetricsLog
 
 ENV = "xland-doorkey-5x5"
-SPEC = environment_spec(ENV)
+SPEC = preset(ENV)
 CPU = torch.device("cpu")
 
 
@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 def test_the_network_in_torch_is_the_one_in_jax() -> None:
     torch.manual_seed(0)
     network = GridActorCritic(spec=SPEC, hidden_width=16)
-    simulator = make_simulator(ENV)
-    levels = draw_levels(ENV, "train", 32, seed=0)
+    simulator = make_simulator(preset(ENV))
+    levels = draw_levels(preset(ENV), "train", 32, seed=0)
     timesteps = simulator.reset_levels(levels)
     for _ in range(5):
         timesteps = simulator.step(timesteps, jax.random.randint(jax.random.PRNGKey(1), (32,), 0, 6))
@@ -59,8 +59,8 @@ def test_ppo_learns_doorkey_on_levels_that_it_never_saw() -> None:
     network, metrics = train_expert(settings)
     last_step = metrics.rows[-1][0]
     assert last_step < settings.num_rollouts * settings.epochs * settings.minibatches, "it stopped early"
-    simulator = make_simulator(ENV)
-    levels = draw_levels(ENV, "test", 256, seed=0)
+    simulator = make_simulator(preset(ENV))
+    levels = draw_levels(preset(ENV), "test", 256, seed=0)
     episodes = list(rollout(simulator, sample_action, expert_params(network), levels, seed=0))
     assert np.mean([episode.total_reward for episode in episodes]) > 0.93
     assert np.mean([episode.terminated for episode in episodes]) > 0.97
@@ -96,7 +96,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 
 @pytest.mark.slow
 def test_a_saved_batch_of_environments_goes_on_as_it_would_have() -> None:
-    simulator, levels = make_simulator(ENV), draw_levels(ENV, "train", 64, seed=1)
+    simulator, levels = make_simulator(preset(ENV)), draw_levels(preset(ENV), "train", 64, seed=1)
     generator = np.random.default_rng(0)
     actions = generator.integers(0, 6, size=(300, 8))
     first, second = (XlandVectorEnvironment(simulator, 8, iter(levels[8:].tolist())) for _ in range(2))
@@ -114,7 +114,7 @@ def test_a_saved_batch_of_environments_goes_on_as_it_would_have() -> None:
 
 @pytest.mark.slow
 def test_a_context_holds_the_last_observations_of_its_episode() -> None:
-    simulator, levels = make_simulator(ENV), draw_levels(ENV, "train", 4, seed=1)
+    simulator, levels = make_simulator(preset(ENV)), draw_levels(preset(ENV), "train", 4, seed=1)
     environment = XlandVectorEnvironment(simulator, 4)
     first = environment.reset(levels)
     memory = ContextMemory(first, 3, CPU)

@@ -10,7 +10,8 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.lam.model import LatentActionModel
@@ -84,7 +85,7 @@ def assert_counts(size: NetworkSize, module: torch.nn.Module, forward: Callable[
     ],
 )
 def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
-    settings, spec = LamSettings.model_validate(given), environment_spec(env)
+    settings, spec = LamSettings.model_validate(given), preset(env)
     model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
     assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
     macs, _ = counted(model, lambda: model.label(window))
@@ -95,7 +96,7 @@ def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: di
 @pytest.mark.parametrize("side", [32, 50, 84, 99, 128])
 @pytest.mark.parametrize("given", [PIXEL_LAM, PATCH_LAM], ids=["conv", "patch"])
 def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side: int, given: dict) -> None:
-    settings, spec = LamSettings.model_validate(given), replace(environment_spec(COINRUN), frame_shape=(side, side, 3))
+    settings, spec = LamSettings.model_validate(given), replace(preset(COINRUN), frame_shape=(side, side, 3))
     model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
     assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
     policy = PolicySettings.model_validate({"network": given["inverse_dynamics"]})
@@ -120,7 +121,7 @@ def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side:
     ],
 )
 def test_a_policy_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
-    settings, spec = PolicySettings.model_validate(given), environment_spec(env)
+    settings, spec = PolicySettings.model_validate(given), preset(env)
     policy = PolicyNetwork(settings=settings, spec=spec, output_dim=24)
     context = settings.context
     inputs = PolicyInputs(
@@ -140,7 +141,7 @@ def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) 
         raw["methods"]["lapo"] |= {"target": target}
 
     given = scope("paper", headed)
-    spec, method = environment_spec(given.experiment.envs[0]), given.experiment.methods["lapo"]
+    spec, method = preset(given.experiment.envs[0]), given.experiment.methods["lapo"]
     latent_dim = given.experiment.lams["lapo"].quantizer.latent_dim
     head = build_head(method.head, latent_dim=latent_dim, feature_dim=method.policy.network.hidden_width)
     policy = PolicyNetwork(settings=method.policy, spec=spec, output_dim=head.num_outputs, head=head)
@@ -172,7 +173,7 @@ def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
 
 
 def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> None:
-    spec, settings = environment_spec(COINRUN), read_experiment(CONFIG / "procgen_experts.yaml").pixel_expert.network
+    spec, settings = preset(COINRUN), read_experiment(CONFIG / "procgen_experts.yaml").pixel_expert.network
     network = PixelActorCritic(settings=settings, spec=spec, mask_duplicate_actions=False)
     size = encoder_size(settings, spec, num_frames=1, output_dim=spec.num_actions + 1)
     assert_counts(size, network, lambda: network(windows(spec, 1)[:, 0]))
@@ -181,14 +182,14 @@ def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> 
 
 
 def test_a_grid_expert_is_counted_as_torch_counts_it() -> None:
-    spec = environment_spec(EGOCENTRIC)
+    spec = preset(EGOCENTRIC)
     network = GridActorCritic(spec=spec, hidden_width=24)
     features = network.features(windows(spec, 1)[:, 0], torch.zeros(2, 3, dtype=torch.uint8))
     assert_counts(grid_expert_size(24, spec), network, lambda: network.evaluate((features,)))
 
 
 def test_the_sizes_in_the_table_of_rates_are_those_of_the_configurations_it_names() -> None:
-    spec = environment_spec(COINRUN)
+    spec = preset(COINRUN)
     for name in ("paper", "procgen_laptop"):
         experiment = read_experiment(CONFIG / f"{name}.yaml")
         lam, method = experiment.lams["lapo"], experiment.methods["lapo"]
@@ -291,7 +292,7 @@ def test_an_online_training_costs_more_from_nothing_and_keeps_labels_only_where_
 
 def test_the_hidden_layer_is_counted_as_it_is_made() -> None:
     for env, network in ((FULL, {"kind": "grid", "pooling": "flatten"}), (COINRUN, {"kind": "impala", "scale": 4})):
-        settings, spec = PolicySettings.model_validate({"network": network}), environment_spec(env)
+        settings, spec = PolicySettings.model_validate({"network": network}), preset(env)
         layer = PolicyNetwork(settings=settings, spec=spec, output_dim=3).encoder.hidden
         assert dense_macs(settings, spec) == layer.weight.numel()
 

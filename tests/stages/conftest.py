@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lamflow.envs.presets import preset
 from lamflow.lam import probe
 from lamflow.stages.relabel_episodes import relabel_episodes
 from lamflow.stages.train_lam import train_lam
@@ -72,7 +73,7 @@ def world(write_walks: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
             found.train_lam(lam, found.model(lam).parent)
     for lam, split in product(LAMS, ("train", "validation")):
         relabel_episodes(
-            env=ENV,
+            environment=preset(ENV).facts(),
             lam=lam,
             seed=0,
             model=found.model(lam),

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lamflow.catalogue import environment_spec
 from lamflow.data import group_writer, tensors
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import Member, labelled_rows
 from lamflow.stages import train_lam as train_lam_module
@@ -33,7 +33,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_lam_is_written_with_its_settings_metrics_and_provenance(world: Any) -> None:
-    model = load_latent_action_model(world.model("lapo"), spec=environment_spec(ENV), lam="lapo", seed=0)
+    model = load_latent_action_model(world.model("lapo"), spec=preset(ENV), lam="lapo", seed=0)
     assert model.settings.quantizer.codes == 8
     provenance = json.loads(world.model("lapo").with_suffix(".json").read_text())
     assert provenance["stage"] == "lamflow.stages.train_lam"
@@ -88,7 +88,7 @@ def test_a_supervised_lam_sees_the_labels_of_decoders_and_is_a_lam_like_others(
     path = world.train_lam("lapo", tmp_path, settings=settings, seed=2)
     arrays = EpisodeStore.open(world.episodes()).load()
     assert seen == [labelled_rows(arrays, Member("64", 1), 2)[:16].tolist()]
-    model = load_latent_action_model(path, spec=environment_spec(ENV), lam="lapo", seed=2)
+    model = load_latent_action_model(path, spec=preset(ENV), lam="lapo", seed=2)
     assert model.settings.supervision is not None and model.settings.supervision.labels == 16
     names = {(row["split"], row["name"]) for row in rows_of(tmp_path / "metrics.csv")}
     expected = {
@@ -155,7 +155,7 @@ def test_latents_are_those_of_the_model_row_by_row(
     arrays, found = episodes.load(), store.load()
     assert found.valid.sum() == arrays.num_transitions and not found.valid[arrays.actions < 0].any()
     batches = EpisodeTensors(arrays)
-    model = load_latent_action_model(world.model(lam), spec=environment_spec(ENV))
+    model = load_latent_action_model(world.model(lam), spec=preset(ENV))
     precision = precision_of(model.settings.training.precision, model.parameters())
     with autocast(precision.name, batches.device):
         expected = model.label(batches.windows(batches.rows))
@@ -175,7 +175,9 @@ def test_latents_of_a_store_read_in_pieces_are_those_of_one_read_at_once(
     episodes = write_walks(tmp_path / "episodes.zarr", episodes=12, first_level=1000, split="validation")
     store, output = EpisodeStore.open(episodes), tmp_path / "latents.zarr"
     assert len(list(EpisodeTensors.open(store, window_gib=0).sections())) == store.num_rows
-    relabel_episodes(env=ENV, lam="lapo", seed=0, model=world.model("lapo"), episodes=episodes, output=output)
+    relabel_episodes(
+        environment=preset(ENV).facts(), lam="lapo", seed=0, model=world.model("lapo"), episodes=episodes, output=output
+    )
     found, expected = LatentStore.open(output).load(), LatentStore.open(world.latents("lapo", "validation")).load()
     np.testing.assert_allclose(found.latents[found.valid], expected.latents[expected.valid], atol=1e-5)
     np.testing.assert_array_equal(found.codes, expected.codes)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lamflow.envs.presets import preset
 from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.results import read_agent_returns
 from lamflow.stages.evaluate_agents import evaluate_agents
@@ -42,7 +43,7 @@ def policy(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The latent policy that is fine-tuned."""
     folder = tmp_path_factory.mktemp("lapo")
     train_policy(
-        env=ENV,
+        environment=preset(ENV).facts(),
         method="lapo",
         settings=LATENT,
         logging={},
@@ -92,7 +93,7 @@ def test_a_variant_goes_all_the_way_to_its_returns(variant: str, world: Any, pol
     assert [row[:4] for row in rows] == [[ENV, "online", "0", str(64 * rollout)] for rollout in (0, 1, 2)]
     assert not list(tmp_path.rglob("checkpoint-*"))
     evaluate_agents(
-        env=ENV,
+        environment=preset(ENV).facts(),
         method="online",
         settings=ONLINE | {"variant": variant},
         evaluation={"episodes": 6},

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.data.windows import transition_rows
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 from lamflow.policies.members import label_members
 from lamflow.stages import evaluate_agents as evaluate_module
 from lamflow.stages import train_policy as policy_module
@@ -38,7 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def write_episodes(folder: Path, split: str, *, episodes: int, seed: int) -> None:
     """Random frames without final observations, with latents; the returns of random and expert are not known."""
-    generator, spec = np.random.default_rng(seed), environment_spec(ENV)
+    generator, spec = np.random.default_rng(seed), preset(ENV)
     attributes = {"source": "random frames", "licence": "MIT"}
     with EpisodeWriter(folder / f"{split}.zarr", spec=spec, split=split, attributes=attributes) as writer:
         for level in range(episodes):

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.recording import record_agent
 from lamflow.policies.agents import RandomAgent
@@ -37,18 +37,18 @@ RANDOM = {"method": "random", "settings": {"kind": "random"}, "labels": [], "lab
 def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A test store of two episodes of random actions."""
     path = tmp_path_factory.mktemp("episodes") / "test.zarr"
-    environment = make_vector_environment(ENV, 1)
+    environment = make_vector_environment(preset(ENV), 1)
     agent = RandomAgent(num_actions=6, seed=0)
     attributes = {"source": "test", "licence": "MIT", "num_rulesets": None}
-    with EpisodeWriter(path, spec=environment_spec(ENV), split="test", attributes=attributes) as writer:
-        for level in draw_levels(ENV, "test", 2, seed=0):
+    with EpisodeWriter(path, spec=preset(ENV), split="test", attributes=attributes) as writer:
+        for level in draw_levels(preset(ENV), "test", 2, seed=0):
             writer.append(record_agent(agent, 0, environment, int(level)))
     return path
 
 
 def write_agents(folder: Path) -> dict[str, Any]:
     """Untrained agents of a latent method and of BC; the arguments of the stage that name them."""
-    spec = environment_spec(ENV)
+    spec = preset(ENV)
     bc = BcMethodSettings.model_validate({"kind": "bc", "policy": SMALL})
     latent = LatentMethodSettings.model_validate(
         {"lam": "codes", "target": "codes", "policy": SMALL, "decoder": {"kind": "dictionary"}}
@@ -82,7 +82,7 @@ def write_agents(folder: Path) -> dict[str, Any]:
 def test_the_film_shows_the_demonstrator_and_every_agent_on_its_level(episodes: Path, tmp_path: Path) -> None:
     output = tmp_path / "episode_film.gif"
     plot_episode_film(
-        env=ENV,
+        environment=preset(ENV).facts(),
         **write_agents(tmp_path),
         shown_labels=64,
         action_selection="sample",
@@ -103,7 +103,7 @@ def test_agents_of_other_label_counts_are_refused(episodes: Path, tmp_path: Path
     given["agents"][0]["labels"] = [16]
     with pytest.raises(ValueError, match="other label counts or draws"):
         plot_episode_film(
-            env=ENV,
+            environment=preset(ENV).facts(),
             **given,
             shown_labels=16,
             action_selection="sample",
@@ -119,7 +119,7 @@ PIXELS = "procgen-starpilot"
 class Idle:
     """Does nothing."""
 
-    spec = environment_spec(PIXELS)
+    spec = preset(PIXELS)
 
     def act(self, frames: np.ndarray) -> np.ndarray:
         return np.full(len(frames), 4)
@@ -127,7 +127,7 @@ class Idle:
 
 def write_pixel_episodes(path: Path, *, level: int | None = None, **attributes: str) -> list[Episode]:
     """A test store of three episodes; ``level`` replaces what the store knows of their levels."""
-    played = list(play_episodes(Idle(), draw_levels(PIXELS, "test", 3, seed=0)))
+    played = list(play_episodes(Idle(), draw_levels(preset(PIXELS), "test", 3, seed=0)))
     given = {"source": "test", "licence": "MIT", **attributes}
     with EpisodeWriter(path, spec=Idle.spec, split="test", attributes=given) as writer:
         for episode in played:
@@ -145,7 +145,7 @@ def film_pixels(folder: Path) -> dict[str, Any]:
     header["settings"] = bc.policy.model_dump(mode="json")
     save_members(folder / "bc.safetensors", members, weights, header)
     plot_episode_film(
-        env=PIXELS,
+        environment=preset(PIXELS).facts(),
         agents=[
             {"method": "bc", "settings": bc.model_dump(mode="json"), "labels": [16], "label_draws": 1},
             RANDOM,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import transition_rows
 from lamflow.envs.interface import VectorEnvironment
+from lamflow.envs.presets import preset
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.results import RETURNS_COLUMNS
 from lamflow.policies import members as members_module
@@ -267,7 +267,7 @@ def test_a_method_selects_its_actions_by_its_own_settings_or_by_those_of_the_eva
         ("sample", "argmax", "sample"),
     ):
         _, agent = load_agent(
-            spec=environment_spec(ENV),
+            spec=preset(ENV),
             method="oracle_bc",
             settings=METHODS["oracle_bc"] | {"action_selection": own},
             label_budgets=[],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lamflow.envs.presets import preset
 from lamflow.stages.measure_expert import measure_expert
 from lamflow.stages.train_expert import train_expert
 
@@ -25,14 +26,20 @@ TINY: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def expert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("experts")
-    train_expert(env=ENV, settings=TINY, seed=0, output=folder / "expert.safetensors", state_dir=folder / "state")
+    train_expert(
+        environment=preset(ENV).facts(),
+        settings=TINY,
+        seed=0,
+        output=folder / "expert.safetensors",
+        state_dir=folder / "state",
+    )
     return folder / "expert.safetensors"
 
 
 @pytest.mark.slow
 def test_training_twice_gives_equal_files_and_returns_are_logged(expert: Path, tmp_path: Path) -> None:
     again = tmp_path / "expert.safetensors"
-    train_expert(env=ENV, settings=TINY, seed=0, output=again)
+    train_expert(environment=preset(ENV).facts(), settings=TINY, seed=0, output=again)
     assert again.read_bytes() == expert.read_bytes()
     metrics = expert.with_name("metrics.csv").read_text()
     assert "validation,return," in metrics
@@ -41,7 +48,7 @@ def test_training_twice_gives_equal_files_and_returns_are_logged(expert: Path, t
 
 def test_a_shipped_expert_is_taken_over_byte_by_byte(expert: Path, tmp_path: Path) -> None:
     taken = tmp_path / "expert.safetensors"
-    train_expert(env=ENV, settings={}, seed=5, output=taken, shipped=expert)
+    train_expert(environment=preset(ENV).facts(), settings={}, seed=5, output=taken, shipped=expert)
     assert taken.read_bytes() == expert.read_bytes()
 
 
@@ -49,20 +56,35 @@ def test_the_expert_of_another_game_is_refused(expert: Path, tmp_path: Path) -> 
     with pytest.raises(
         ValueError, match=r"expert\.safetensors: found .*procgen-coinrun.* expected the expert of procgen-maze"
     ):
-        train_expert(env="procgen-maze", settings={}, seed=0, output=tmp_path / "e.safetensors", shipped=expert)
+        train_expert(
+            environment=preset("procgen-maze").facts(),
+            settings={},
+            seed=0,
+            output=tmp_path / "e.safetensors",
+            shipped=expert,
+        )
 
 
 def test_a_damaged_expert_is_refused(expert: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(expert.read_bytes()[:-100])
     with pytest.raises(ValueError, match="damaged"):
-        train_expert(env=ENV, settings={}, seed=0, output=tmp_path / "e.safetensors", shipped=damaged)
+        train_expert(
+            environment=preset(ENV).facts(), settings={}, seed=0, output=tmp_path / "e.safetensors", shipped=damaged
+        )
 
 
 @pytest.mark.whole
 def test_a_card_sets_the_expert_beside_random_and_published_returns(expert: Path, tmp_path: Path) -> None:
     published = {"random (LAPO)": 2.705, "expert (LAPO)": 9.933}
-    measure_expert(env=ENV, expert=expert, episodes=6, published=published, seed=0, output=tmp_path / "card.md")
+    measure_expert(
+        environment=preset(ENV).facts(),
+        expert=expert,
+        episodes=6,
+        published=published,
+        seed=0,
+        output=tmp_path / "card.md",
+    )
     card = json.loads((tmp_path / "returns.json").read_text())
     assert card["published"] == published
     for interval in card["returns"].values():

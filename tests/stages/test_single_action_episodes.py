@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
@@ -44,7 +44,7 @@ LABELS = ["3 trajectories", 8]
 
 def write(path: Path, lengths: Sequence[int], split: str = "train") -> Path:
     """Episodes of so many random actions without their final observations."""
-    spec, generator = environment_spec(ENV), np.random.default_rng(len(lengths))
+    spec, generator = preset(ENV), np.random.default_rng(len(lengths))
     attributes = {"source": "a test", "licence": "MIT", "final_observations": False}
     with EpisodeWriter(path, spec=spec, split=split, attributes=attributes) as writer:
         for length in lengths:
@@ -81,7 +81,9 @@ class Stages:
         output = self.folder / "lam" / f"{split}.zarr"
         if not output.exists():
             episodes = self.folder / f"{split}.zarr"
-            relabel_episodes(env=ENV, lam="lapo", seed=0, model=self.model, episodes=episodes, output=output)
+            relabel_episodes(
+                environment=preset(ENV).facts(), lam="lapo", seed=0, model=self.model, episodes=episodes, output=output
+            )
         return output
 
     def method(self, method: str, **changes: Any) -> None:
@@ -167,7 +169,7 @@ def test_a_single_transition_is_enough_to_learn_from(stages: Stages) -> None:
     ],
 )
 def test_rows_without_a_transition_are_labelled_with_nothing(env: str, networks: dict[str, Any]) -> None:
-    spec = environment_spec(env)
+    spec = preset(env)
     windows = torch.zeros(0, 3, *spec.frame_shape, dtype=torch.uint8)
     settings = LamSettings.model_validate({"quantizer": QUANTIZER} | networks)
     labels = LatentActionModel(settings=settings, spec=spec).eval().label(windows)

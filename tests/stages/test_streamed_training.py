@@ -17,6 +17,7 @@ from lamflow.data import group_writer
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.presets import preset
 from lamflow.policies.members import label_members, read_members
 from lamflow.stages import train_policy as policy_module
 from lamflow.stages.relabel_episodes import relabel_episodes
@@ -73,7 +74,7 @@ def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytes
             assert store.rows("observations").chunk_rows == CHUNK_ROWS
             assert not EpisodeTensors.open(store, window_gib=SMALL_WINDOW).is_resident
             relabel_episodes(
-                env=ENV,
+                environment=preset(ENV).facts(),
                 lam="lapo",
                 seed=0,
                 model=world.model("lapo"),

@@ -9,6 +9,7 @@ import pytest
 from wandb_files import OfflineRun, offline_runs
 
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.presets import preset
 from lamflow.evaluation.metrics import read_runs
 from lamflow.lam.settings import LamSettings
 from lamflow.stages.log_experiment import has_curves
@@ -49,7 +50,7 @@ def test_a_lams_run_has_its_settings_data_and_curves(world: Any, tmp_path: Path)
 def test_a_cloned_method_has_a_run_per_label_count_and_draw(world: Any, tmp_path: Path) -> None:
     folder = tmp_path / "trial" / "policies" / ENV / "bc" / "seed0"
     train_policy(
-        env=ENV,
+        environment=preset(ENV).facts(),
         method="bc",
         settings={"kind": "bc", "policy": {"network": NETWORK, "training": TRAINING}},
         logging=ON,
@@ -80,7 +81,7 @@ def test_an_expert_that_is_trained_is_a_run_and_a_planner_is_none(tmp_path: Path
         folder = tmp_path / "trial" / "experts" / env
         small = {"total_steps": 512, "num_envs": 8, "num_steps": 16}
         train_expert(
-            env=env,
+            environment=preset(env).facts(),
             settings=small if env.startswith("xland-doorkey") else {},
             seed=0,
             output=folder / "expert.safetensors",

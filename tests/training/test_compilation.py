@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.rl.actor_critic import GridActorCritic
@@ -39,7 +39,7 @@ def test_long_trainings_on_a_gpu_are_compiled_and_no_others() -> None:
 
 def lam_of(env: str) -> tuple[LatentActionModel, torch.Tensor, LamSettings]:
     settings = LamSettings.model_validate({**LAMS[env], "quantizer": QUANTIZER, "training": TRAINING})
-    spec = environment_spec(env)
+    spec = preset(env)
     model = LatentActionModel(settings=settings, spec=spec)
     return model, torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8), settings
 
@@ -93,7 +93,7 @@ def test_ppo_is_compiled_once_for_all_rollouts(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(loop, "compiles", lambda *arguments, compiled=compiled: compiled)
         seed_everything(0)
         network, metrics = (
-            GridActorCritic(spec=environment_spec("xland-empty-random-8x8"), hidden_width=8),
+            GridActorCritic(spec=preset("xland-empty-random-8x8"), hidden_width=8),
             MetricsLog(),
         )
         PpoLearner(network, settings, seed=0).train(metrics=metrics, title="PPO")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.models.perceptron import mlp
@@ -101,7 +101,7 @@ def test_a_precision_that_is_set_is_taken_on_every_processor(
 def network_of(name: str) -> nn.Module:
     """A network of a shipped configuration."""
     file, env, what = name.split()
-    experiment, spec = read_experiment(CONFIG / f"{file}.yaml"), environment_spec(env)
+    experiment, spec = read_experiment(CONFIG / f"{file}.yaml"), preset(env)
     if what == "lam":
         return LatentActionModel(settings=experiment.lams["lapo"], spec=spec)
     method: Any = experiment.methods["lapo"]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from lamflow.catalogue import AGENT_TILE, environment_spec
+from lamflow.envs.presets import preset
+from lamflow.envs.tiles import AGENT_TILE
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.training.checkpoint import seed_everything
@@ -22,7 +23,7 @@ from lamflow.training.processes import any_process, is_main, launch, mean_over_p
 
 pytestmark = pytest.mark.usefixtures("signals_are_heard")
 
-SPEC = environment_spec("xland-doorkey-5x5")
+SPEC = preset("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16}
 TRAINING = {
     "steps": 6,

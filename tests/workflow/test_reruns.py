@@ -158,7 +158,7 @@ def test_a_policys_head_spares_demonstrators_episodes_and_latent_action_models(
 @pytest.mark.slow
 def test_other_families_of_environments_rerun_nothing(finished: Path, planned: Callable) -> None:
     """One that is new, and one that the experiment does not play."""
-    for part in ("envs/{}_family.py", "rl/{}_demonstrator.py"):
+    for part in ("envs/{}_family.py", "envs/{}_presets.py", "rl/{}_demonstrator.py"):
         code = finished.joinpath("src/lamflow", part.format("xland")).read_text()
         finished.joinpath("src/lamflow", part.format("robots")).write_text(code)
         edit_code(finished, part.format("procgen"))
@@ -172,7 +172,8 @@ def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: P
         "settings.py",
         "models/settings.py",
         "experiment/experiment.py",
-        "catalogue.py",
+        "envs/presets.py",
+        "envs/xland_presets.py",
         "provenance.py",
         "training/tracking.py",
     ):
@@ -183,6 +184,15 @@ def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: P
     others = "\n\nclass OtherSettings(Settings):\n    new: int = 1\n"
     path.write_text(text.replace("Optimiser steps.", "Steps of the optimiser.") + others)
     assert planned(finished, *TINY) == []
+
+
+@pytest.mark.slow
+def test_a_changed_fact_of_an_environment_reruns_what_it_has(finished: Path, planned: Callable) -> None:
+    path = finished / "src/lamflow/envs/xland_presets.py"
+    text = path.read_text()
+    assert "turn right" in text
+    path.write_text(text.replace("turn right", "turn to the right"))
+    assert any(job.startswith("Demonstrator") for job in planned(finished, *TINY))
 
 
 @pytest.mark.slow

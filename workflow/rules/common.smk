@@ -7,11 +7,9 @@ Settings of logging are no params: they change no result, so scripts read them f
 
 import os
 import re
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from lamflow.catalogue import environment_spec
 from lamflow.runs.report import left_out
 from lamflow.stages.code import stage_code
 
@@ -32,7 +30,7 @@ def envs_from(source):
     """The environments whose episodes come from there; XLand's always come from its demonstrators."""
     chosen = EXPERIMENT.collection.source
     return [
-        env for env in EXPERIMENT.envs if source == (chosen if environment_spec(env).family == "procgen" else "expert")
+        env for env in EXPERIMENT.envs if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
     ]
 
 
@@ -50,8 +48,8 @@ def settings_of(group, without=()):
 
 
 def environment_facts(wildcards):
-    """The catalogue's entry: code digests leave the catalogue out, or a new environment would re-run every stage."""
-    return asdict(environment_spec(wildcards.env))
+    """What the stage is told of its environment: no stage asks for it by name, or a new environment would re-run them all."""
+    return EXPERIMENT.environment(wildcards.env).facts()
 
 
 @cache
@@ -61,7 +59,7 @@ def code_of(stage, parts=None):
 
     def digest(wildcards):
         env = getattr(wildcards, "env", None)
-        return stage_code(stage, environment_spec(env) if env else None, parts(wildcards) if parts else None).digest
+        return stage_code(stage, EXPERIMENT.environment(env) if env else None, parts(wildcards) if parts else None).digest
 
     return digest
 
@@ -75,18 +73,18 @@ def parts_of(group, without=()):
 def shipped_expert(env):
     """The expert file that comes with the checkout, or None where there is none or the configuration asks for training."""
     path = Path(workflow.basedir, "resources", "experts", env, "expert.safetensors")
-    procgen = environment_spec(env).family == "procgen"
+    procgen = EXPERIMENT.environment(env).family == "procgen"
     return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
 
 
 def trained_on_pixels(env):
     """Whether the environment's expert is Procgen's PPO, the one demonstrator whose training wants a GPU."""
-    return environment_spec(env).family == "procgen" and not shipped_expert(env)
+    return EXPERIMENT.environment(env).family == "procgen" and not shipped_expert(env)
 
 
 def expert_settings(wildcards):
     """Planners and shipped experts are not trained, so no setting of PPO counts for them."""
-    spec = environment_spec(wildcards.env)
+    spec = EXPERIMENT.environment(wildcards.env)
     if spec.family == "procgen":
         return {} if shipped_expert(wildcards.env) else settings_of(EXPERIMENT.pixel_expert, without={"source"})
     return {} if spec.demonstrator == "planner" else settings_of(EXPERIMENT.expert)
@@ -94,14 +92,14 @@ def expert_settings(wildcards):
 
 def collection_threads(wildcards):
     """Procgen's simulator steps one half of the episodes while the expert acts in the other."""
-    return 2 if environment_spec(wildcards.env).family == "procgen" else 1
+    return 2 if EXPERIMENT.environment(wildcards.env).family == "procgen" else 1
 
 
 def collection_settings(wildcards):
     """The numbers of episodes of other splits than the job's own do not count, nor that of rulesets where there are none."""
     split = getattr(wildcards, "split", "test")
     unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
-    spec = environment_spec(wildcards.env)
+    spec = EXPERIMENT.environment(wildcards.env)
     if not spec.uses_rulesets:
         unread.add("num_rulesets")
     if spec.family != "procgen":
@@ -165,7 +163,7 @@ def tuned_settings(wildcards):
 
 def level_settings(wildcards):
     """What says on which levels agents play."""
-    collection, spec = EXPERIMENT.collection, environment_spec(wildcards.env)
+    collection, spec = EXPERIMENT.collection, EXPERIMENT.environment(wildcards.env)
     if spec.family == "procgen":
         return {"levels": collection.levels}
     return {"num_rulesets": collection.num_rulesets} if spec.uses_rulesets else {}
@@ -173,7 +171,7 @@ def level_settings(wildcards):
 
 def online_threads(wildcards):
     """Threads of Procgen's simulator, where a GPU learns; on a core all take turns."""
-    return 8 if environment_spec(wildcards.env).family == "procgen" else 1
+    return 8 if EXPERIMENT.environment(wildcards.env).family == "procgen" else 1
 
 
 def policy_labels(wildcards):
@@ -270,7 +268,7 @@ def agent_inputs(wildcards):
 
 
 def expert_cards(wildcards):
-    procgen = [{"env": env} for env in EXPERIMENT.envs if environment_spec(env).family == "procgen"]
+    procgen = [{"env": env} for env in EXPERIMENT.envs if EXPERIMENT.environment(env).family == "procgen"]
     return paths_of("experts/{env}/card.md", procgen)
 
 
@@ -490,7 +488,7 @@ def made_results(wildcards):
 
 def is_trained(env):
     """Whether the environment's demonstrator learns here; planners and shipped experts do not."""
-    spec = environment_spec(env)
+    spec = EXPERIMENT.environment(env)
     return trained_on_pixels(env) if spec.family == "procgen" else spec.demonstrator == "ppo"
 
 

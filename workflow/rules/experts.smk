@@ -70,7 +70,7 @@ rule measure_expert:
     benchmark:
         "results/{experiment}/benchmarks/measure_expert/{env}.jsonl"
     wildcard_constraints:
-        env=any_of(env for env in EXPERIMENT.envs if environment_spec(env).family == "procgen"),
+        env=any_of(env for env in EXPERIMENT.envs if EXPERIMENT.environment(env).family == "procgen"),
     conda:
         "../../envs/simulation.yaml"
     threads: 1

@@ -2,7 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 
-from lamflow.catalogue import PROCGEN_GAMES
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.data.sources import ArchiveSource, archive_path, read_sources
 
 try:

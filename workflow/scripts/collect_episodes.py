@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "collect_episodes",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         settings=snakemake.params.settings,
         split=snakemake.wildcards.split,
         seed=snakemake.params.seed,

@@ -6,7 +6,8 @@ if __name__ == "__main__":
     run_stage(
         "evaluate_agents",
         snakemake,
-        **{name: snakemake.wildcards[name] for name in ("env", "method")},
+        environment=snakemake.params.environment,
+        method=snakemake.wildcards.method,
         **{name: snakemake.params[name] for name in ("settings", "evaluation", "collection", "labels", "label_draws")},
         **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders")},
         seed=int(snakemake.wildcards.seed),

@@ -6,7 +6,8 @@ if __name__ == "__main__":
     run_stage(
         "finetune_online",
         snakemake,
-        **{name: snakemake.wildcards[name] for name in ("env", "method")},
+        environment=snakemake.params.environment,
+        method=snakemake.wildcards.method,
         **{name: snakemake.params[name] for name in ("settings", "latent", "collection", "state_dir")},
         **{name: snakemake.input.get(name) for name in ("episodes", "policy", "lam")},
         logging=snakemake.config.get("logging", {}),

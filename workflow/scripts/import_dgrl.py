@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "import_dgrl",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         settings=snakemake.params.settings,
         archive=snakemake.input.archive,
         outputs={split: snakemake.output[split] for split in ("train", "validation", "test")},

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "import_lapo",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         split=snakemake.wildcards.split,
         settings=snakemake.params.settings,
         archive=snakemake.input.archive,

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "measure_expert",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         expert=snakemake.input.expert,
         episodes=snakemake.params.episodes,
         published=snakemake.params.published,

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "plot_episode_film",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         **{name: snakemake.params[name] for name in ("agents", "shown_labels", "action_selection", "seed")},
         episodes=snakemake.input.episodes,
         policies=snakemake.input.get("policies", []),

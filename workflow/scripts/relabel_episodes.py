@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "relabel_episodes.relabel_splits",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         lam=snakemake.wildcards.lam,
         seed=int(snakemake.wildcards.seed),
         model=snakemake.input.model,

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "train_action_decoders",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         method=snakemake.wildcards.method,
         settings=snakemake.params.settings,
         labels=snakemake.params.labels,

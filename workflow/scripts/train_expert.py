@@ -6,7 +6,7 @@ if __name__ == "__main__":
     run_stage(
         "train_expert",
         snakemake,
-        env=snakemake.wildcards.env,
+        environment=snakemake.params.environment,
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
         output=snakemake.output.expert,

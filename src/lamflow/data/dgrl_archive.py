@@ -21,11 +21,11 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.damage import named_damage
 from lamflow.data.npz_file import NpzFile, npy_header
 from lamflow.data.tar_stream import WHOLE, tar_xz_files
 from lamflow.envs.interface import Episode
+from lamflow.envs.spec import EnvironmentSpec
 
 _EPISODE_NAME: Final = re.compile(
     r"(?:^|/)(?P<time>[^_/]+)_(?P<index>[0-9]+)_(?P<length>[0-9]{1,9})_(?P<level>-?[0-9]{1,18})_(?P<total>-?[0-9]{1,18}(?:\.[0-9]{0,18})?)"

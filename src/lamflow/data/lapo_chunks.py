@@ -19,12 +19,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.damage import named_damage
 from lamflow.data.npz_file import NpyStream, NpzFile
 from lamflow.data.store import UNKNOWN_LEVEL
 from lamflow.data.zip_member import member_bytes
 from lamflow.envs.interface import Episode
+from lamflow.envs.spec import EnvironmentSpec
 
 Marks = Literal["last", "first"]
 _DTYPES: Final = {

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.settings import Settings
 from lamflow.settings_errors import read_settings
 
@@ -105,7 +105,7 @@ class DataSources(Settings):
     @classmethod
     def _known_environments(cls, given: dict[str, ArchiveSource]) -> dict[str, ArchiveSource]:
         for env in given:
-            environment_spec(env)
+            preset(env)
         return given
 
     def source_of(self, name: SourceName, env: str) -> LapoSource | DgrlSource:
@@ -121,7 +121,7 @@ class DataSources(Settings):
 
 def archive_path(name: SourceName, env: str, source: ArchiveSource) -> Path:
     """Where the archive lies, or is downloaded to, relative to the working folder: ``resources/lapo/<game>.zip``."""
-    return source.path or Path("resources", name, environment_spec(env).simulator_id.split("/")[0] + source.ending)
+    return source.path or Path("resources", name, preset(env).simulator_id.split("/")[0] + source.ending)
 
 
 def read_sources(path: Path) -> DataSources:

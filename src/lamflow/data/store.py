@@ -17,11 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.chunk_reader import RowReader
 from lamflow.data.group_reader import GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
 from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 
 FORMAT: Final = "lamflow-episodes"
 FORMAT_VERSION: Final = 1
@@ -88,10 +89,15 @@ EPISODE_ARRAY_SPECS: Final = (ArraySpec("episode_starts", "int64"), ArraySpec("l
 """The arrays with one entry an episode."""
 
 
+def spec_of(attributes: Mapping[str, Any]) -> EnvironmentSpec:
+    """The environment of an episode store with these attributes, which name it; ValueError for a name that is not known."""
+    return preset(attributes["env"])
+
+
 def expected_arrays(attributes: Mapping[str, Any]) -> list[tuple[ArraySpec, int]]:
     """Every array of the episode store with these attributes, and its number of rows."""
     rows, episodes = int(attributes["num_rows"]), int(attributes["num_episodes"])
-    of_rows = [(array, rows) for array in row_array_specs(environment_spec(attributes["env"]))]
+    of_rows = [(array, rows) for array in row_array_specs(spec_of(attributes))]
     return of_rows + [(array, episodes) for array in EPISODE_ARRAY_SPECS]
 
 
@@ -239,6 +245,10 @@ class EpisodeStore:
     @property
     def env(self) -> str:
         return str(self.attributes["env"])
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        return spec_of(self.attributes)
 
     @property
     def split(self) -> str:

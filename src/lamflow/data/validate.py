@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
 from lamflow.data import latents, store
 from lamflow.data.group_reader import (
     check_digest,
@@ -152,7 +151,7 @@ def _row_problems(
 
 def _category_problems(attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
     """Entries beyond the number of categories that the environment knows; pixels have none, and any byte is one."""
-    spec = environment_spec(attributes["env"])
+    spec = store.spec_of(attributes)
     sizes = {"observations": spec.category_sizes, "proprioception": spec.proprioception_sizes, "task": spec.task_sizes}
     for name, allowed in sizes.items():
         for rows, values in _blocks(arrays[name]) if name in arrays and allowed else ():

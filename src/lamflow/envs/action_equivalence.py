@@ -1,6 +1,6 @@
 """Which of Procgen's 15 actions do the same thing in a game, measured from saved states.
 
-``python -m lamflow.envs.action_equivalence [game ...]`` prints the table of the catalogue as it is measured.
+``python -m lamflow.envs.action_equivalence [game ...]`` prints the table of the presets as it is measured.
 Shapes: A actions.
 """
 
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import PROCGEN_ACTIONS, PROCGEN_GAMES, EnvironmentSpec, environment_spec
+from lamflow.envs.presets import preset
 from lamflow.envs.procgen import make_simulator
+from lamflow.envs.procgen_presets import PROCGEN_ACTIONS, PROCGEN_GAMES
+from lamflow.envs.spec import EnvironmentSpec
 
 NUM_ACTIONS = len(PROCGEN_ACTIONS)
 NO_ACTION = PROCGEN_ACTIONS.index("none")
@@ -88,7 +90,7 @@ def describe(classes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the classes of the games (all, if none is named) and whether the catalogue says the same."""
+    """Print the classes of the games (all, if none is named) and whether the presets says the same."""
     parser = argparse.ArgumentParser(
         prog="python -m lamflow.envs.action_equivalence",
         description="Measure which of Procgen's actions do the same thing, some seconds per game.",
@@ -98,11 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := sorted(set(games) - set(PROCGEN_GAMES)):
         parser.error(f"unknown game {unknown[0]!r}; known: {', '.join(PROCGEN_GAMES)}")
     for game in games or PROCGEN_GAMES:
-        spec = environment_spec(f"procgen-{game}")
+        spec = preset(f"procgen-{game}")
         classes = classes_of(told_apart(spec, _MEASURED_STATES))
-        agrees = (
-            "" if set(classes) == set(spec.action_classes) else f" (the catalogue: {describe(spec.action_classes)})"
-        )
+        agrees = "" if set(classes) == set(spec.action_classes) else f" (the presets: {describe(spec.action_classes)})"
         print(f"{game}: {describe(classes)}{agrees}", flush=True)
 
 

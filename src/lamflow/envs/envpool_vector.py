@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 
 ANY_LEVEL = -1
 """In place of a level id: one that EnvPool draws."""

@@ -13,8 +13,8 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Split, VectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 
 DEFAULT_NUM_RULESETS = 1000
 """XLand's, over all splits."""
@@ -34,6 +34,10 @@ class Family(Protocol):
         all_levels: bool,
     ) -> NDArray[np.int64]:
         """``count`` level ids int64 of a split; see ``lamflow.envs.levels.draw_levels``."""
+        ...
+
+    def from_above(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """The environment whose frames show people most of the same levels, played by the same actions; by default itself."""
         ...
 
     def make_vector_environment(

@@ -11,11 +11,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Observation, VectorEnvironment
 from lamflow.envs.levels import Split, draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
+from lamflow.envs.spec import EnvironmentSpec
 
 Batch = dict[str, NDArray[np.uint8]]
 
@@ -35,7 +35,7 @@ def observation_space(spec: EnvironmentSpec) -> gymnasium.spaces.Dict:
 
 
 def make_gymnasium(
-    name: str,
+    spec: EnvironmentSpec,
     num_envs: int,
     *,
     split: Split = "train",
@@ -43,12 +43,12 @@ def make_gymnasium(
     seed: int = 0,
     render_mode: str | None = None,
 ) -> GymnasiumVectorEnv:
-    """The environment ``name`` as Gymnasium knows it; every episode takes a random one of ``num_levels`` levels of ``split``."""
-    levels = draw_levels(name, split, num_levels, seed)
+    """An environment as Gymnasium knows it; every episode takes a random one of ``num_levels`` levels of ``split``."""
+    levels = draw_levels(spec, split, num_levels, seed)
     generator = np.random.default_rng((seed, 1))  # not the generator of reset, which would deal out the same levels
     stream = (int(generator.choice(levels)) for _ in count())
     return GymnasiumVectorEnv(
-        make_vector_environment(name, num_envs, level_stream=stream), levels, render_mode=render_mode
+        make_vector_environment(spec, num_envs, level_stream=stream), levels, render_mode=render_mode
     )
 
 

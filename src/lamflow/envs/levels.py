@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
 from lamflow.envs.families import DEFAULT_NUM_RULESETS, family_of
 from lamflow.envs.interface import SPLITS, Split
+from lamflow.envs.spec import EnvironmentSpec
 
 
 def draw_levels(
-    env: str,
+    spec: EnvironmentSpec,
     split: Split,
     count: int,
     seed: int,
@@ -25,11 +25,10 @@ def draw_levels(
 
     Repeats are possible (EmptyRandom has only some hundred levels). ``all_levels``: draw from all of Procgen's levels
     whatever the split, as LAPO does (``num_levels: 0``); splits then differ by their draws only. ValueError for an unknown
-    environment or split.
+    split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    spec = environment_spec(env)
     generator = np.random.default_rng((seed, SPLITS.index(split)))
     return family_of(spec).draw_levels(spec, split, count, generator, num_rulesets=num_rulesets, all_levels=all_levels)
 
@@ -41,7 +40,7 @@ class LevelStream(Iterator[int]):
 
     def __init__(
         self,
-        env: str,
+        spec: EnvironmentSpec,
         split: Split,
         seed: int,
         position: int = 0,
@@ -51,7 +50,7 @@ class LevelStream(Iterator[int]):
     ) -> None:
         self.position = position
         self._draw = lambda chunk: draw_levels(
-            env, split, self._CHUNK, seed + 7919 * chunk, num_rulesets, all_levels=all_levels
+            spec, split, self._CHUNK, seed + 7919 * chunk, num_rulesets, all_levels=all_levels
         )
         self._chunk = -1
         self._levels = np.zeros(0, np.int64)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment, check_actions, check_level_ids
+from lamflow.envs.spec import EnvironmentSpec
 
 NUM_LEVELS = 2**31
 """Procgen's level seeds are 0 .. NUM_LEVELS - 1."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Split, VectorEnvironment
 from lamflow.envs.procgen import NUM_LEVELS, ProcgenVectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 
 PROCGEN_RANGES: dict[Split, range] = {
     "train": range(0, 1_717_986_918),
@@ -31,6 +31,11 @@ def draw_levels(
     """Uniformly from the split's range, or from all levels."""
     bounds = range(NUM_LEVELS) if all_levels else PROCGEN_RANGES[split]
     return generator.integers(bounds.start, bounds.stop, size=count)
+
+
+def from_above(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """There is one view."""
+    return spec
 
 
 def make_vector_environment(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 
 VIDEO_SIDE = 512
 """Side of the simulator's pictures in pixels."""

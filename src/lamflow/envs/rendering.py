@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import AGENT_TILE, NUM_COLORS, View
+from lamflow.envs.spec import View
+from lamflow.envs.tiles import AGENT_TILE, NUM_COLORS
 
 _EMPTY_TILE, _FLOOR_TILE, _BLACK, _UP = 0, 1, 7, 0
 _OUTSIDE = (45, 45, 45)

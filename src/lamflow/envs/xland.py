@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import AGENT_TILE, EnvironmentSpec, environment_spec
 from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.jax_setup import configure_jax
 from lamflow.envs.rulesets import Rulesets, generate_rulesets
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.tiles import AGENT_TILE, VIEW_SIZE
 
 Timesteps = Any
 """xminigrid.types.TimeStep, which has no stubs."""
@@ -27,7 +28,6 @@ DeviceObservation = tuple[jax.Array, jax.Array, jax.Array]
 Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
 """``act(params, timesteps, key) -> actions`` int32 [B]: a traceable policy that may look at the whole state."""
 
-VIEW_SIZE = 5
 RESET_CHUNK = 256
 """Levels, at most, that one call of the compiled reset makes."""
 FEW_RESETS = 16
@@ -70,7 +70,7 @@ class XlandSimulator:
         if self._params.max_steps != spec.max_steps:
             raise ValueError(
                 f"{spec.name}: found a limit of {self._params.max_steps} steps in xminigrid, expected {spec.max_steps} as in "
-                "the catalogue; install the pinned xminigrid"
+                "its facts; install the pinned xminigrid"
             )
         self._reset = jax.jit(self.reset)
 
@@ -140,8 +140,15 @@ def terminated(timesteps: Timesteps) -> jax.Array:
     return timesteps.last() & (timesteps.discount == 0)
 
 
+def grid_sides(spec: EnvironmentSpec) -> tuple[int, int]:
+    """Height and width of the simulator's grids."""
+    import xminigrid
+
+    _, params = xminigrid.make(spec.simulator_id)
+    return int(params.height), int(params.width)
+
+
 @cache
-def make_simulator(env: str, num_rulesets: int = DEFAULT_NUM_RULESETS) -> XlandSimulator:
-    """The simulator of a named environment; one a process, so that its compiled functions are shared."""
-    spec = environment_spec(env)
+def make_simulator(spec: EnvironmentSpec, num_rulesets: int = DEFAULT_NUM_RULESETS) -> XlandSimulator:
+    """The simulator of an environment; one a process, so that its compiled functions are shared."""
     return XlandSimulator(spec, generate_rulesets(num_rulesets) if spec.uses_rulesets else None)

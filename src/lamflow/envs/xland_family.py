@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Split, VectorEnvironment
 from lamflow.envs.rulesets import split_bounds
-from lamflow.envs.xland import SEED_BITS, XlandSimulator, make_simulator
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.xland import SEED_BITS, XlandSimulator, grid_sides, make_simulator
 from lamflow.envs.xland_vector import XlandVectorEnvironment
+from lamflow.envs.xland_views import whole_grid_twin
 
 _CANDIDATES = 1024
 
@@ -52,7 +53,7 @@ def draw_levels(
         bounds = split_bounds(num_rulesets)[split]
         draws = generator.integers(2**31, size=(count, 2))
         return (bounds.start + draws[:, 0] % len(bounds)) << SEED_BITS | draws[:, 1]
-    simulator = make_simulator(spec.name, num_rulesets)
+    simulator = make_simulator(spec, num_rulesets)
     kept: list[int] = []
     while len(kept) < count:
         candidates = generator.integers(2**31, size=_CANDIDATES)
@@ -61,6 +62,11 @@ def draw_levels(
             int(level) for level, digest in zip(candidates, digests, strict=True) if split_of_digest(digest) == split
         )
     return np.array(kept[:count], np.int64)
+
+
+def from_above(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """The whole grid."""
+    return spec if spec.view == "full" else whole_grid_twin(spec, *grid_sides(spec))
 
 
 def make_vector_environment(
@@ -75,4 +81,4 @@ def make_vector_environment(
     """Stepped by JAX, whose threads are the process's; ValueError for the backend envpool, which has no XLand."""
     if levels is not None:
         raise ValueError(f"{spec.name}: found the backend envpool, which simulates Procgen only; leave the backend out")
-    return XlandVectorEnvironment(make_simulator(spec.name, num_rulesets), num_envs, level_stream)
+    return XlandVectorEnvironment(make_simulator(spec, num_rulesets), num_envs, level_stream)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import ActingNetwork, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
@@ -50,7 +50,7 @@ def load_agent(
         networks = [read_online_policy(policy, spec=spec, method=method, seed=seed).to(default_device())]
     else:
         of_latents = {"latents_digest": metadata.get("latents_digest")} if made_for else {}
-        members, networks = read_policies(policy, env=spec.name, method=method, seed=seed, **of_latents)
+        members, networks = read_policies(policy, spec, method=method, seed=seed, **of_latents)
     decode: Decode = action_probabilities
     observes = False
     if isinstance(typed, LatentMethodSettings):

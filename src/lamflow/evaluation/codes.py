@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 
 LONGEST_NAME = 5
 """Characters of a code's name for which figures have room."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
 from lamflow.evaluation.results import ONLINE_LABELS
 from lamflow.evaluation.statistics import normalized_return
@@ -39,7 +39,7 @@ def read_published(path: Path) -> pd.DataFrame:
         named = {column: (OFFLINE, labels) for column, labels in _OFFLINE_COLUMNS.items()}
         named |= {column: (method, ONLINE_LABELS) for column, method in ONLINE.items()}
         try:
-            env = environment_spec(f"procgen-{game['game']}").name
+            env = preset(f"procgen-{game['game']}").name
             values = normalized_return([game[column] for column in named], random=game["random"], expert=game["expert"])
         except ValueError as error:
             raise ValueError(f"{path}: line {line}: {error}") from None

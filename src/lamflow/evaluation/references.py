@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.normalisers import stored_normaliser
 
 

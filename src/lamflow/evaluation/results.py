@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
 from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
 
@@ -82,9 +82,9 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
 
 
 def check_env(env: str, path: Path) -> None:
-    """ValueError unless ``env``, of the first row of the table ``path``, is in the catalogue."""
+    """ValueError unless ``env``, of the first row of the table ``path``, is in the presets."""
     try:
-        environment_spec(env)
+        preset(env)
     except ValueError as error:
         raise ValueError(f"{path}: line 2, column env: {error}") from None
 

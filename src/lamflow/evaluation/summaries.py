@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.presets import preset
 from lamflow.evaluation import statistics
 from lamflow.evaluation.normalisers import Normaliser
 from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
@@ -101,7 +101,7 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
 
 
 def _normalized_by_bounds(env: str, return_mean: float) -> float | None:
-    bounds = environment_spec(env).return_bounds
+    bounds = preset(env).return_bounds
     return (
         None if bounds is None else float(statistics.normalized_return(return_mean, random=bounds[0], expert=bounds[1]))
     )

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.label_counts import LabelCount, parse_label_count
+from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import LamSettings, SupervisionSettings
@@ -71,7 +72,7 @@ class Experiment(Settings):
     @classmethod
     def _known_environments(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            environment_spec(name)
+            preset(name)
         _unique(names, "environment")
         return names
 
@@ -128,7 +129,7 @@ class Experiment(Settings):
             if not self.methods_of(env):
                 raise ValueError(f"only: no method is left for {env}; take it out of envs or name it under a method")
             for key in self._rotated_on(env):
-                if environment_spec(env).view != "full":
+                if self.environment(env).view != "full":
                     raise ValueError(f"{key}: rotation needs a full view, and {env} has an egocentric one")
         return self
 
@@ -175,7 +176,7 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _networks_see_the_frames(self) -> Experiment:
         for env in self.envs:
-            pixels = environment_spec(env).view == "pixels"
+            pixels = self.environment(env).view == "pixels"
             for key, kind in self._networks_on(env).items():
                 if (kind == "grid") == pixels:
                     wanted = "impala (or unet for a forward model)" if pixels else "grid"
@@ -203,7 +204,7 @@ class Experiment(Settings):
         for labels in self.labels:
             count, kind = parse_label_count(labels)
             for env in self.envs:
-                most = episodes if kind == "trajectories" else episodes * environment_spec(env).max_steps
+                most = episodes if kind == "trajectories" else episodes * self.environment(env).max_steps
                 if count > most:
                     raise ValueError(
                         f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {kind}"
@@ -254,6 +255,10 @@ class Experiment(Settings):
 
     def _supervision_of(self, method: MethodSettings) -> SupervisionSettings | None:
         return self.lams[method.lam].supervision if isinstance(method, LatentMethodSettings) else None
+
+    def environment(self, name: str) -> EnvironmentSpec:
+        """The facts of an environment of ``envs``."""
+        return preset(name)
 
     def methods_of(self, env: str) -> tuple[str, ...]:
         """Names of the methods that run on ``env``."""

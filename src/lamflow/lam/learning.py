@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.tensors import EpisodeTensors, RowStream
 from lamflow.data.windows import frames_ahead, frames_left
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.lam.supervision import LabelledTransitions, SupervisedLam

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
 from lamflow.models.encoders import build_encoder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.grids import GridEncoder
 from lamflow.models.impala import ImpalaEncoder
 from lamflow.models.settings import EncoderSettings, ImpalaSettings, NetworkSettings

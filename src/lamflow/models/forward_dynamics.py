@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.encoders import check_kind
 from lamflow.models.grids import GridTrunk, one_hot_grid
 from lamflow.models.settings import DynamicsSettings, NetworkSettings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.catalogue import AGENT_TILE
+from lamflow.envs.tiles import AGENT_TILE
 
 
 def agent_direction(frames_BHW2: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
@@ -48,7 +47,7 @@ def read_latent_panels(
     store = EpisodeStore.open(episodes)
     arrays = store.load()
     rows = effectful(arrays).numpy()
-    actions, names = name_classes(environment_spec(store.env), arrays.actions[rows])
+    actions, names = name_classes(store.spec, arrays.actions[rows])
     panels = []
     for path in latents:
         latent_store = LatentStore.open(path, episodes=store)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.encoders import build_encoder
 from lamflow.models.settings import EncoderSettings, Symmetry
 from lamflow.models.symmetry import face_up

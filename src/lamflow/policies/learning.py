@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.label_counts import LabelCount, parse_label_count
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
@@ -89,13 +89,13 @@ def read_members(
 
 
 def read_policies(
-    path: Path, *, env: str, method: str, seed: int, **also: Any
+    path: Path, spec: EnvironmentSpec, *, method: str, seed: int, **also: Any
 ) -> tuple[list[Member], list[PolicyNetwork]]:
     """The policy networks of a file, on the default device; ValueError as ``read_members``, and when it is of another architecture."""
-    members, weights, metadata = read_members(path, env=env, method=method, seed=seed, **also)
+    members, weights, metadata = read_members(path, env=spec.name, method=method, seed=seed, **also)
     networks = []
     for tensors in weights:
-        network = build_policy(metadata, environment_spec(env))
+        network = build_policy(metadata, spec)
         load_weights(network, tensors, path)
         networks.append(network.to(default_device()).eval())
     return members, networks

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.encoders import build_encoder
 from lamflow.models.grids import CategoryEmbedding
 from lamflow.models.settings import EncoderSettings, NetworkSettings

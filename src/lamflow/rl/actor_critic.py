@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.impala import ImpalaEncoder
 from lamflow.models.settings import ImpalaSettings
 from lamflow.policies.inputs import PolicyInputs

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Episode, Split
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.settings import Settings
 

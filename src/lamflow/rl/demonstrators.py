@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lamflow.catalogue import MINIGRID_ACTIONS, environment_spec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland import Act, Timesteps
+from lamflow.envs.xland_presets import MINIGRID_ACTIONS
 from lamflow.rl.planner import plan
 from lamflow.rl.xland_actor_critic import check_shapes, sample_action
 from lamflow.training.checkpoint import read_model, save_model
@@ -47,16 +48,15 @@ def with_random_actions(act: Act) -> Act:
     return noisy
 
 
-def save_expert(path: Path, env: str, params: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+def save_expert(path: Path, spec: EnvironmentSpec, params: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     """Write a demonstrator atomically: weights (none for a planner) and, in the header, what it is.
 
     The same arguments give the same bytes.
     """
-    spec = environment_spec(env)
     header = {
         "format": EXPERT_FORMAT,
         "format_version": EXPERT_FORMAT_VERSION,
-        "env": env,
+        "env": spec.name,
         "demonstrator": spec.demonstrator,
         **details,
     }
@@ -66,18 +66,17 @@ def save_expert(path: Path, env: str, params: Mapping[str, Any], details: Mappin
     save_model(path, tensors, header)
 
 
-def load_demonstrator(env: str, path: Path) -> tuple[Act, Any]:
-    """The act function and parameters of the demonstrator in ``path``; the PPO expert samples from its policy.
+def load_demonstrator(spec: EnvironmentSpec, path: Path) -> tuple[Act, Any]:
+    """The act function and parameters of an environment's demonstrator in ``path``; the PPO expert samples from its policy.
 
     ValueError when the file is missing, damaged, of another environment or of another network.
     """
-    spec = environment_spec(env)
     header, tensors = _read_expert(path)
-    if header["env"] != env:
-        raise ValueError(f"{path}: found the demonstrator of {header['env']!r}, expected that of {env!r}")
+    if header["env"] != spec.name:
+        raise ValueError(f"{path}: found the demonstrator of {header['env']!r}, expected that of {spec.name!r}")
     if header["demonstrator"] != spec.demonstrator:
         raise ValueError(
-            f"{path}: found a {header['demonstrator']!r} demonstrator, expected {spec.demonstrator!r} for {env}; run "
+            f"{path}: found a {header['demonstrator']!r} demonstrator, expected {spec.demonstrator!r} for {spec.name}; run "
             "train_expert again"
         )
     if spec.demonstrator == "planner":

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.data.tensors import inference_batches
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
 from lamflow.policies.method_settings import LatentMethodSettings

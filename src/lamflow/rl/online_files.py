@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.members import ONLINE_LABELS, Member, build_policy, policy_header
 from lamflow.policies.settings import PolicySettings
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.perceptron import mlp
 from lamflow.policies.decoders import code_one_hot
 from lamflow.policies.inputs import PolicyInputs

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.rl.actor_critic import PixelActorCritic
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_rollouts import play_episodes
@@ -60,7 +60,7 @@ class PixelExpert:
 
 def train_pixel_expert(
     *,
-    env: str,
+    spec: EnvironmentSpec,
     settings: PixelExpertSettings,
     seed: int,
     metrics: MetricsLog,
@@ -71,12 +71,12 @@ def train_pixel_expert(
     seed_everything(seed)
     network = PixelActorCritic(
         settings=settings.network,
-        spec=environment_spec(env),
+        spec=spec,
         mask_duplicate_actions=settings.mask_duplicate_actions,
     )
     network = _placed(network)
     learner = PpoLearner(network, settings, seed)
-    levels = draw_levels(env, "validation", settings.validation_episodes, seed + VALIDATION_STREAM)
+    levels = draw_levels(spec, "validation", settings.validation_episodes, seed + VALIDATION_STREAM)
 
     def validate() -> dict[str, float]:
         returns = [episode.total_reward for episode in play_episodes(PixelExpert(network, epsilon=0, seed=0), levels)]
@@ -89,7 +89,7 @@ def train_pixel_expert(
         watched=Watched("return", "highest"),
         state_dir=state_dir,
         identity=identity,
-        title=f"PPO expert of {env}",
+        title=f"PPO expert of {spec.name}",
     )
     return network
 

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import Episode
 from lamflow.envs.procgen import ProcgenVectorEnvironment
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.turns import table_sizes, take_turns
 
 ROLLOUT_BATCH = 128

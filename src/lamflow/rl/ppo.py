@@ -68,14 +68,12 @@ class PpoLearner:
         group, spec = settings.num_envs // NUM_GROUPS, network.spec
         self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
         self._streams = [
-            LevelStream(spec.name, "train", seed * NUM_GROUPS + index, all_levels=all_levels, num_rulesets=num_rulesets)
+            LevelStream(spec, "train", seed * NUM_GROUPS + index, all_levels=all_levels, num_rulesets=num_rulesets)
             for index in range(NUM_GROUPS)
         ]
         threads = max(1, torch.get_num_threads() // 2) if self.device.type == "cuda" else 0
         self._games = [
-            make_vector_environment(
-                spec.name, group, num_rulesets=num_rulesets, level_stream=stream, num_threads=threads
-            )
+            make_vector_environment(spec, group, num_rulesets=num_rulesets, level_stream=stream, num_threads=threads)
             for stream in self._streams
         ]
         self._present = [

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import SPLITS, Split
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
 from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
 from lamflow.rl.pixel_experts import (
@@ -45,7 +45,7 @@ def make_expert(
         save_pixel_expert(output, network, PixelExpertSettings.model_validate(metadata["settings"]), metadata["seed"])
         return
     network = train_pixel_expert(
-        env=spec.name,
+        spec=spec,
         settings=settings,
         seed=seed,
         metrics=metrics,
@@ -64,10 +64,8 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
         )
     network = load_pixel_expert(expert, spec)
     all_levels = settings.levels == "all"
-    reference = draw_levels(
-        spec.name, "test", settings.reference_episodes, seed + REFERENCE_STREAM, all_levels=all_levels
-    )
-    levels = draw_levels(spec.name, split, num_episodes(settings, split), seed, all_levels=all_levels)
+    reference = draw_levels(spec, "test", settings.reference_episodes, seed + REFERENCE_STREAM, all_levels=all_levels)
+    levels = draw_levels(spec, split, num_episodes(settings, split), seed, all_levels=all_levels)
     threads = torch.get_num_threads() // 2  # of the simulator, beside the network's; they change no result
     noise_seed = seed + SPLITS.index(split)
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import NUM_COLORS, NUM_TILES
-from lamflow.envs.xland import VIEW_SIZE, Timesteps
+from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, VIEW_SIZE
+from lamflow.envs.xland import Timesteps
 
 Params = dict[str, jax.Array]
 

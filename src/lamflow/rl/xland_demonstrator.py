@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import EnvironmentSpec
 from lamflow.envs.interface import SPLITS, Split
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.rollouts import rollout
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland import make_simulator
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
 from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings
@@ -47,7 +47,7 @@ def make_expert(
             identity=identity,
         )
         params = expert_params(network)
-    save_expert(output, spec.name, params, {"seed": seed})
+    save_expert(output, spec, params, {"seed": seed})
 
 
 def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, seed: int, expert: Path) -> Collection:
@@ -56,13 +56,11 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
         raise ValueError(
             f"collection.sticky: found {settings.sticky} for {spec.name}, expected 0: it is for Procgen games"
         )
-    demonstrator, params = load_demonstrator(spec.name, expert)
+    demonstrator, params = load_demonstrator(spec, expert)
     act = with_random_actions(demonstrator)  # one compiled program: epsilon 0 is the demonstrator, epsilon 1 random
-    simulator = make_simulator(spec.name, settings.num_rulesets)
-    reference = draw_levels(
-        spec.name, "test", settings.reference_episodes, seed + REFERENCE_STREAM, settings.num_rulesets
-    )
-    levels = draw_levels(spec.name, split, num_episodes(settings, split), seed, settings.num_rulesets)
+    simulator = make_simulator(spec, settings.num_rulesets)
+    reference = draw_levels(spec, "test", settings.reference_episodes, seed + REFERENCE_STREAM, settings.num_rulesets)
+    levels = draw_levels(spec, split, num_episodes(settings, split), seed, settings.num_rulesets)
     return Collection(
         episodes=rollout(simulator, act, (params, settings.epsilon), levels, seed + SPLITS.index(split)),
         attributes={

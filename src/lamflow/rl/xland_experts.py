@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec, egocentric_twin
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.xland_views import egocentric_twin
 from lamflow.rl.actor_critic import GridActorCritic
 from lamflow.rl.demonstrator_settings import ExpertSettings
 from lamflow.rl.experience import reached

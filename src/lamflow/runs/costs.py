@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from lamflow.catalogue import environment_spec
 from lamflow.runs.rates import Device
 from lamflow.runs.scope import Scope, Work
 from lamflow.runs.work import work_of
@@ -80,7 +79,7 @@ def expected_seconds(
     """What a job is expected to take on so many GPUs or cores; ASSUME: they share its work evenly."""
     seconds = scope.rates.start_up_seconds(rule)
     for kind, samples, macs in foreseen_work(scope, rule, wildcards).tasks:
-        frames = scope.frames_of(environment_spec(wildcards["env"]))
+        frames = scope.frames_of(scope.experiment.environment(wildcards["env"]))
         seconds += samples / scope.rates.per_second(kind, frames, device, macs) / processors
     return seconds
 
@@ -113,7 +112,7 @@ def memory_mb(scope: Scope, rule: str, wildcards: Mapping[str, str], *, device: 
         + work.window_bytes
         + work.rows * BYTES_A_ROW
     ) / 1e6
-    if rule in RECORDING and environment_spec(wildcards["env"]).view == "pixels":
+    if rule in RECORDING and scope.experiment.environment(wildcards["env"]).view == "pixels":
         scaling += RECORDING_MB
     stage = STAGE_MB.get(rule, OTHER_STAGE_MB) + (CUDA_MB if device == "gpu" else 0)
     return 100 * math.ceil(

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lamflow.catalogue import environment_spec
 from lamflow.runs.costs import expected_seconds, foreseen_work
 from lamflow.runs.rates import Device
 from lamflow.runs.scope import Scope
@@ -88,7 +87,7 @@ def _stand_ins(scope: Scope, jobs: Iterable[PlannedJob]) -> Iterator[str]:
     """A line for each kind of work without rates of its own: which were taken."""
     for job in jobs:
         for task in foreseen_work(scope, job.rule, job.wildcards).tasks:
-            frames = scope.frames_of(environment_spec(job.wildcards["env"]))
+            frames = scope.frames_of(scope.experiment.environment(job.wildcards["env"]))
             kind, measured_frames = scope.rates.measured_as(task.kind, frames)
             if (kind, measured_frames) != (task.kind, frames):
                 yield f"{task.kind} over {frames}; its rates are those of {kind} over {measured_frames}"

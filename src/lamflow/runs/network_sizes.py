@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lamflow.catalogue import EnvironmentSpec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.settings import LamSettings
 from lamflow.models.settings import DynamicsSettings, EncoderSettings, ImpalaSettings, NetworkSettings, UnetSettings
 from lamflow.policies.settings import FlowSettings, PolicySettings

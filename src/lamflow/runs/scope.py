@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.experiment import Experiment
 from lamflow.runs.rates import FrameFacts, Frames, Rates, WorkKind
 
@@ -61,7 +61,7 @@ class Scope:
         """Rows of a split's store: known of imports, else from the mean length of a demonstrator's episodes."""
         if env in self.imported_rows:
             return self.imported_rows[env][split]
-        spec = environment_spec(env)
+        spec = self.experiment.environment(env)
         share = self.facts_of(spec).demonstrator_share
         return round(self.episodes_of(split) * (share * spec.max_steps + spec.final_observations))
 
@@ -69,7 +69,7 @@ class Scope:
         """Rows of a split's store if each of its episodes took the time limit."""
         if env in self.imported_rows:
             return self.imported_rows[env][split]
-        return self.episodes_of(split) * (environment_spec(env).max_steps + 1)
+        return self.episodes_of(split) * (self.experiment.environment(env).max_steps + 1)
 
     def episodes_of(self, split: str) -> int:
         """Episodes that are collected for a split."""

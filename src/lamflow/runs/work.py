@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import prod
 
-from lamflow.catalogue import PROCGEN_GAMES, EnvironmentSpec, egocentric_twin, environment_spec
 from lamflow.data.label_counts import parse_label_count
+from lamflow.envs.presets import preset
+from lamflow.envs.procgen_presets import PROCGEN_GAMES
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.xland_views import egocentric_twin
 from lamflow.models.settings import EncoderSettings, ImpalaSettings
 from lamflow.policies.method_settings import (
     BcMethodSettings,
@@ -76,7 +79,7 @@ def _samples(training: TrainingSettings) -> int:
 
 def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """A training of XLand's PPO; planners and shipped experts need none."""
-    spec, settings = environment_spec(wildcards["env"]), scope.experiment.expert
+    spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.expert
     if spec.family == "procgen" or spec.demonstrator == "planner":
         return Work()
     return _ppo(settings, egocentric_twin(spec), grid_expert_size(settings.hidden_width, egocentric_twin(spec)))
@@ -84,7 +87,7 @@ def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _pixel_expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Procgen's PPO."""
-    spec, settings = environment_spec(wildcards["env"]), scope.experiment.pixel_expert
+    spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.pixel_expert
     return _ppo(settings, spec, _actor_critic(settings.network, spec))
 
 
@@ -112,7 +115,7 @@ def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
 
 
 def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    spec = environment_spec(wildcards["env"])
+    spec = scope.experiment.environment(wildcards["env"])
     size = _expert_network(scope, spec)
     steps = CARD_EPISODES * spec.max_steps * scope.rates.facts_of("pixels").agent_share
     return Work((Task("collection", steps, size.macs),), networks=size.parameters)
@@ -120,7 +123,7 @@ def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _collection(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """A split's episodes, and those of the demonstrator and of random by which returns are normalised."""
-    spec, split = environment_spec(wildcards["env"]), wildcards["split"]
+    spec, split = scope.experiment.environment(wildcards["env"]), wildcards["split"]
     facts = scope.facts_of(spec)
     size, rows = _expert_network(scope, spec), scope.rows_of(spec.name, split)
     # ASSUME: random episodes are as long as those of an agent under evaluation.
@@ -139,7 +142,7 @@ def _download(rule: str) -> Callable[[Scope, Mapping[str, str]], Work]:
     """ASSUME: archives are compressed about as well as stores."""
 
     def work(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-        frame = _frame_bytes(environment_spec(f"procgen-{next(iter(PROCGEN_GAMES))}"))
+        frame = _frame_bytes(preset(f"procgen-{next(iter(PROCGEN_GAMES))}"))
         return Work(output_bytes=round(PUBLISHED_FRAMES[rule] * frame * scope.rates.facts_of("pixels").stored_share))
 
     return work
@@ -147,7 +150,7 @@ def _download(rule: str) -> Callable[[Scope, Mapping[str, str]], Work]:
 
 def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """The rows of one split, or of all where one job makes them all."""
-    spec = environment_spec(wildcards["env"])
+    spec = scope.experiment.environment(wildcards["env"])
     splits = [wildcards["split"]] if "split" in wildcards else ["train", "validation", "test"]
     rows = sum(scope.rows_of(spec.name, split) for split in splits)
     stored = rows * _frame_bytes(spec) * scope.facts_of(spec).stored_share
@@ -155,7 +158,7 @@ def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 
 def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
+    spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
     size, training, supervision = lam_size(settings, spec), settings.training, settings.supervision
     tasks = [Task("lam_training", _samples(training), size.macs)]
     batch_macs, window = training.batch_size * size.macs, _window(scope, spec, training)
@@ -175,7 +178,7 @@ def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 
 def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    spec, settings = environment_spec(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
+    spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
     size = inverse_dynamics_size(settings, spec)
     rows = scope.rows_of(spec.name, "train") + scope.rows_of(spec.name, "validation")
     quantizer = settings.quantizer
@@ -191,7 +194,7 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One decoder a label count and draw: an MLP, a table, or VPT's inverse dynamics model."""
-    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     members, rows = scope.experiment.num_agents(wildcards["method"]), scope.most_rows_of(wildcards["env"], "train")
     if isinstance(method, VptMethodSettings):
         training = method.decoder.training
@@ -259,7 +262,7 @@ def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
 
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
-    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     assert not isinstance(method, RandomMethodSettings | OnlineMethodSettings)
     single = not isinstance(method, BcMethodSettings | VptMethodSettings)
     members = 1 if single else scope.experiment.num_agents(wildcards["method"])
@@ -281,7 +284,7 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 
 def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
-    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     if isinstance(method, RandomMethodSettings):
         return NetworkSize(0, 0)
     if isinstance(method, OnlineMethodSettings):
@@ -296,7 +299,7 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
 
 def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """PPO of a policy network: what is frozen is computed once a step, what is trained once more in each epoch, and thrice."""
-    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     assert isinstance(method, OnlineMethodSettings)
     tuned, ppo = scope.experiment.methods[method.of], method.ppo
     assert isinstance(tuned, LatentMethodSettings)
@@ -317,7 +320,7 @@ def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Every agent of a method plays the test levels."""
-    spec, method = environment_spec(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     agents, size = scope.experiment.num_agents(wildcards["method"]), _policy_network(scope, wildcards)
     networks = 1 if isinstance(method, LatentMethodSettings) else agents
     length = spec.max_steps * scope.facts_of(spec).agent_share

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeWriter
 from lamflow.envs.interface import SPLITS
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import file_digest, record_provenance
@@ -19,7 +19,13 @@ from lamflow.stages.code import stage_code
 
 
 def collect_episodes(
-    *, env: str, settings: Mapping[str, Any], split: str, seed: int, expert: Path | str, output: Path | str
+    *,
+    environment: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    split: str,
+    seed: int,
+    expert: Path | str,
+    output: Path | str,
 ) -> None:
     """Write ``<split>_episodes`` episodes of the demonstrator on the split's levels to the episode store ``output``.
 
@@ -34,7 +40,7 @@ def collect_episodes(
     started = time.monotonic()
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    spec, typed = environment_spec(env), CollectionSettings.model_validate(settings)
+    spec, typed = EnvironmentSpec.from_facts(environment), CollectionSettings.model_validate(settings)
     code = stage_code(__name__, spec)
     collection = demonstrator_of(spec).collect(spec, typed, split, seed, Path(expert))
     attributes = {
@@ -46,13 +52,13 @@ def collect_episodes(
         **collection.attributes,
     }
     warn_of_references(
-        env,
+        spec.name,
         attributes,
         f"Measure them on more than the {typed.reference_episodes} episodes of collection.reference_episodes, or train the demonstrator "
         "longer.",
     )
     if collection.precision is not None:
-        print(f"demonstrator of {env}: precision {collection.precision}")
+        print(f"demonstrator of {spec.name}: precision {collection.precision}")
     with EpisodeWriter(output, spec=spec, split=split, attributes=attributes) as writer:
         for episode in collection.episodes:
             writer.append(episode)

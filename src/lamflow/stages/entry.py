@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
         with _output_to(log), _warnings_to(terminal if log else None, stage):
             try:
                 with stage_signals():
-                    code = _code_of(f"lamflow.stages.{module}", arguments.get("env"))
+                    code = _code_of(f"lamflow.stages.{module}", arguments.get("environment"))
                     note_sources(code)
                     call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
                     if processes == 1:
@@ -69,12 +69,12 @@ def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: An
         os.close(terminal)
 
 
-def _code_of(stage: str, env: str | None) -> Code:
+def _code_of(stage: str, environment: Mapping[str, Any] | None) -> Code:
     """Imported here, as numpy reads the number of threads when it is."""
-    from lamflow.catalogue import ENVIRONMENTS
+    from lamflow.envs.spec import EnvironmentSpec
     from lamflow.stages.code import stage_code
 
-    return stage_code(stage, ENVIRONMENTS.get(env) if env else None)
+    return stage_code(stage, EnvironmentSpec.from_facts(environment) if environment else None)
 
 
 def _message(error: BaseException) -> str:

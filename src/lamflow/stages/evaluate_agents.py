@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
@@ -38,7 +38,7 @@ LEVEL_STREAM = 7_000_003
 
 def evaluate_agents(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     method: str,
     settings: Mapping[str, Any],
     evaluation: Mapping[str, Any],
@@ -57,10 +57,10 @@ def evaluate_agents(
     they are the environment's published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
     code = stage_code(__name__, spec, method_settings(settings))
     rollouts = EvaluationSettings.model_validate(evaluation)
-    references = reference_returns(EpisodeStore.open(episodes, env=env), spec)
+    references = reference_returns(EpisodeStore.open(episodes, env=spec.name), spec)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders}
     members, agent = load_agent(
         spec=spec,
@@ -73,9 +73,9 @@ def evaluate_agents(
         seed=seed,
     )
     if agent.precision is not None:
-        print(f"rollouts of {method} on {env}, seed {seed}: precision {agent.precision}")
-    result = _play(env, agent, rollouts, CollectionSettings.model_validate(collection), seed)
-    write_text(Path(output), _table(result, members, [env, method, seed], references))
+        print(f"rollouts of {method} on {spec.name}, seed {seed}: precision {agent.precision}")
+    result = _play(spec, agent, rollouts, CollectionSettings.model_validate(collection), seed)
+    write_text(Path(output), _table(result, members, [spec.name, method, seed], references))
     record_provenance(
         Path(output),
         code=code,
@@ -88,11 +88,11 @@ def evaluate_agents(
 
 
 def _play(
-    env: str, agent: Agent, rollouts: EvaluationSettings, collection: CollectionSettings, seed: int
+    spec: EnvironmentSpec, agent: Agent, rollouts: EvaluationSettings, collection: CollectionSettings, seed: int
 ) -> RolloutResult:
     """All members of the agent on the test levels of ``seed``."""
     levels = draw_levels(
-        env,
+        spec,
         "test",
         rollouts.episodes,
         seed + LEVEL_STREAM,
@@ -105,10 +105,10 @@ def _play(
 
     def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
         return make_vector_environment(
-            env, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream, num_threads=threads
+            spec, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream, num_threads=threads
         )
 
-    pixels = environment_spec(env).view == "pixels"
+    pixels = spec.view == "pixels"
     return roll_out(agent, make_environment, levels, num_slots=NUM_SLOTS if pixels else GRID_SLOTS)
 
 

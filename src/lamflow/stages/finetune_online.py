@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
@@ -34,7 +34,7 @@ from lamflow.training.tracking import TrackedRun
 
 def finetune_online(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     method: str,
     settings: Mapping[str, Any],
     latent: Mapping[str, Any],
@@ -59,7 +59,8 @@ def finetune_online(
     ValueError when a file is missing or of another environment or method.
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
+    env = spec.name
     typed = OnlineMethodSettings.model_validate(settings)
     tuned = LatentMethodSettings.model_validate(latent)
     played = CollectionSettings.model_validate(collection)
@@ -80,7 +81,7 @@ def finetune_online(
     if typed.variant != "scratch":
         if policy is None:
             raise ValueError(f"method {method!r} fine-tunes the policy of {typed.of!r}; no policy file was given")
-        latent_policy = read_policies(Path(policy), env=env, method=typed.of, seed=seed)[1][0]
+        latent_policy = read_policies(Path(policy), spec, method=typed.of, seed=seed)[1][0]
     model = None
     if typed.variant == "rl_sl":
         if lam is None:

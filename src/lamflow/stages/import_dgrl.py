@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.dgrl_archive import read_episodes
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.sources import DgrlSource
 from lamflow.data.store import SPLITS, EpisodeWriter
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import Code, record_provenance
@@ -21,7 +21,11 @@ ADVICE = "Correct return_random and return_expert in config/datasets.yaml."
 
 
 def import_dgrl(
-    *, env: str, settings: Mapping[str, Any], archive: Path | str, outputs: Mapping[str, Path | str]
+    *,
+    environment: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    archive: Path | str,
+    outputs: Mapping[str, Path | str],
 ) -> None:
     """Convert the tar.xz ``archive`` to the episode stores ``outputs`` (a path for each of train, validation and test) in one
     pass, one episode in memory at a time.
@@ -31,7 +35,8 @@ def import_dgrl(
     not as recorded, damaged, hostile or of another form; the stores appear only when they are whole.
     """
     started = time.monotonic()
-    source, archive, spec = DgrlSource.model_validate(settings), Path(archive), environment_spec(env)
+    source, archive = DgrlSource.model_validate(settings), Path(archive)
+    spec = EnvironmentSpec.from_facts(environment)
     check_archive(archive, source)
     try:
         _convert(archive, source, spec, outputs)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.damage import named_damage
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.lapo_chunks import (
@@ -24,10 +23,13 @@ from lamflow.data.lapo_chunks import (
 )
 from lamflow.data.sources import LapoSource
 from lamflow.data.store import EpisodeWriter
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.provenance import Code, record_provenance
 
 
-def import_lapo(*, env: str, split: str, settings: Mapping[str, Any], archive: Path | str, output: Path | str) -> None:
+def import_lapo(
+    *, environment: Mapping[str, Any], split: str, settings: Mapping[str, Any], archive: Path | str, output: Path | str
+) -> None:
     """Convert the chunks of ``split`` in the zip ``archive`` to the episode store ``output``, one chunk in memory at a time.
 
     ``settings``: ``lamflow.data.sources.LapoSource``. Episodes end where ``done`` says; chunk borders are cut, and what they cut
@@ -36,7 +38,8 @@ def import_lapo(*, env: str, split: str, settings: Mapping[str, Any], archive: P
     only when it is whole.
     """
     started = time.monotonic()
-    source, archive, spec = LapoSource.model_validate(settings), Path(archive), environment_spec(env)
+    source, archive = LapoSource.model_validate(settings), Path(archive)
+    spec = EnvironmentSpec.from_facts(environment)
     check_archive(archive, source)
     with ExitStack() as stack:
         with named_damage(str(archive)):

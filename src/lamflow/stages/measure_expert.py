@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.envs.levels import draw_levels
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.statistics import Estimate, estimate, normalized_return, resample, stratified_mean
 from lamflow.provenance import record_provenance, write_text
 from lamflow.rl.pixel_experts import PixelExpert, play_episodes, read_pixel_expert
@@ -25,7 +25,7 @@ RESAMPLES = 2000
 
 def measure_expert(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     expert: Path | str,
     episodes: int,
     published: Mapping[str, float],
@@ -36,10 +36,10 @@ def measure_expert(
     numbers to ``returns.json`` beside it. ``published``: returns of others that stand beside them, by name.
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
     code = stage_code(__name__, spec)
     network, metadata = read_pixel_expert(Path(expert), spec)
-    levels = draw_levels(env, "test", episodes, seed + CARD_STREAM)
+    levels = draw_levels(spec, "test", episodes, seed + CARD_STREAM)
     players = {
         name: PixelExpert(network, epsilon=epsilon, seed=seed) for name, epsilon in (("expert", 0.0), ("random", 1.0))
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
@@ -24,7 +23,7 @@ def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path
     lam, seed = latent_store.attributes["lam"], latent_store.attributes["seed"]
     if codes is None:
         raise ValueError(f"{latents}: LAM {lam!r} has no codebook, so there are no codes to draw")
-    arrays, spec = store.load(), environment_spec(store.env)
+    arrays, spec = store.load(), store.spec
     rows = effectful(arrays).numpy()
     if not rows.any():
         raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")

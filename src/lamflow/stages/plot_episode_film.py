@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lamflow.catalogue import ENVIRONMENTS, EnvironmentSpec, environment_spec
 from lamflow.data.label_counts import LabelCount
 from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
-from lamflow.envs.families import DEFAULT_NUM_RULESETS
+from lamflow.envs.families import DEFAULT_NUM_RULESETS, family_of
 from lamflow.envs.goals import describe_goal
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.videos import render_video
 from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
@@ -38,7 +38,7 @@ MOST_PIXEL_STEPS, PIXEL_SIDE, PIXEL_FRAME_MS = 300, 256, 100
 
 def plot_episode_film(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     agents: Sequence[Mapping[str, Any]],
     shown_labels: LabelCount,
     action_selection: Literal["argmax", "sample"],
@@ -56,13 +56,14 @@ def plot_episode_film(
     the first draw of ``shown_labels``.
     """
     started = time.monotonic()
-    store = EpisodeStore.open(episodes, env=env)
+    spec = EnvironmentSpec.from_facts(environment)
+    store = EpisodeStore.open(episodes, env=spec.name)
     num_rulesets = store.attributes.get("num_rulesets") or DEFAULT_NUM_RULESETS
     demonstrated = shown_episode(_unread(store))
     level = demonstrated.level_id
     if level == UNKNOWN_LEVEL:
-        level = int(draw_levels(env, "test", 1, seed)[0])
-    environment = make_vector_environment(env, 1, num_rulesets=num_rulesets)
+        level = int(draw_levels(spec, "test", 1, seed)[0])
+    simulator = make_vector_environment(spec, 1, num_rulesets=num_rulesets)
     policy_files, decoder_files = iter(policies), iter(decoders)
     goal = describe_goal(demonstrated.task[0]) if demonstrated.task.shape[1] else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
@@ -70,7 +71,7 @@ def plot_episode_film(
     precision = []
     for agent in agents:
         members, player = load_agent(
-            spec=environment_spec(env),
+            spec=spec,
             method=agent["method"],
             settings=agent["settings"],
             label_budgets=label_members(agent["labels"], agent["label_draws"]),
@@ -83,18 +84,18 @@ def plot_episode_film(
         budgets = [member.labels for member in members]
         index = budgets.index(str(shown_labels)) if str(shown_labels) in budgets else 0
         title = _title(agent["method"], members[index].labels)
-        films[title] = record_agent(player, index, environment, level)
-    if environment_spec(env).view == "pixels":
+        films[title] = record_agent(player, index, simulator, level)
+    if spec.view == "pixels":
         # The frames of another data set may have been drawn by another build of the simulator: they are shown as they are.
         repeatable = "expert_sha256" in store.attributes
-        shown = [_video(title, part, env, part is not demonstrated or repeatable) for title, part in films.items()]
+        shown = [_video(title, part, spec, part is not demonstrated or repeatable) for title, part in films.items()]
         write_episode_film(shown, Path(output), side=PIXEL_SIDE, frame_ms=PIXEL_FRAME_MS)
     else:
-        shown = [_film(title, part, env, num_rulesets) for title, part in films.items()]
+        shown = [_film(title, part, spec, num_rulesets) for title, part in films.items()]
         write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
-        code=stage_code(__name__, environment_spec(env), [method_settings(agent["settings"]) for agent in agents]),
+        code=stage_code(__name__, spec, [method_settings(agent["settings"]) for agent in agents]),
         settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
         seed=seed,
@@ -142,25 +143,27 @@ def _title(method: str, labels: str) -> str:
     return f"{name}\n{budget.get(labels, labels if 'trajectories' in labels else f'{labels} labels')}"
 
 
-def _film(title: str, episode: Episode, env: str, num_rulesets: int) -> EpisodeFilm:
+def _film(title: str, episode: Episode, spec: EnvironmentSpec, num_rulesets: int) -> EpisodeFilm:
     """The episode's first ``MOST_STEPS`` steps, seen from above where the simulator has such a view."""
-    spec = _view_from_above(environment_spec(env))
-    if spec.name != env:
-        environment = make_vector_environment(spec.name, 1, num_rulesets=num_rulesets)
-        episode = replay(episode.actions, environment, episode.level_id)
+    shown = family_of(spec).from_above(spec)
+    if shown != spec:
+        simulator = make_vector_environment(shown, 1, num_rulesets=num_rulesets)
+        episode = replay(episode.actions, simulator, episode.level_id)
     solved = episode.terminated and episode.total_reward > 0
-    tile_size = max(8, SIDE // max(spec.frame_shape[:2]))
+    tile_size = max(8, SIDE // max(shown.frame_shape[:2]))
     return EpisodeFilm(
         title=title,
-        frames=[render_frame(frame, view=spec.view, tile_size=tile_size) for frame in episode.frames[: MOST_STEPS + 1]],
+        frames=[
+            render_frame(frame, view=shown.view, tile_size=tile_size) for frame in episode.frames[: MOST_STEPS + 1]
+        ],
         rewards=episode.rewards[:MOST_STEPS].tolist(),
         outcome=f"{'solved after' if solved else 'not solved in'} {episode.length} steps",
     )
 
 
-def _video(title: str, episode: Episode, env: str, repeatable: bool) -> EpisodeFilm:
+def _video(title: str, episode: Episode, spec: EnvironmentSpec, repeatable: bool) -> EpisodeFilm:
     """The first ``MOST_PIXEL_STEPS`` steps of a Procgen episode in the simulator's large pictures, if it can repeat it."""
-    spec, length = environment_spec(env), min(episode.length, MOST_PIXEL_STEPS)
+    length = min(episode.length, MOST_PIXEL_STEPS)
     if repeatable:
         frames = list(
             render_video(
@@ -176,11 +179,3 @@ def _video(title: str, episode: Episode, env: str, repeatable: bool) -> EpisodeF
         rewards=episode.rewards[:length].tolist(),
         outcome=f"return {episode.total_reward:.2f} after {episode.length} steps",
     )
-
-
-def _view_from_above(spec: EnvironmentSpec) -> EnvironmentSpec:
-    """The full view of the same simulator, or the environment itself where there is none."""
-    same = (
-        other for other in ENVIRONMENTS.values() if other.simulator_id == spec.simulator_id and other.view == "full"
-    )
-    return spec if spec.view == "full" else next(same, spec)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.windows import effectful
@@ -29,7 +28,7 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     grouped by the true action that each code goes with most; ValueError when the LAM has no codebook."""
     started = time.monotonic()
     store = EpisodeStore.open(episodes)
-    spec = environment_spec(store.env)
+    spec = store.spec
     latent_store = LatentStore.open(latents, env=store.env, episodes=store)
     lam, seed = latent_store.attributes["lam"], int(latent_store.attributes["seed"])
     codes, arrays = latent_store.load().codes, store.load()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors, Section
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
 from lamflow.lam.validation import label_rows
@@ -23,7 +24,7 @@ from lamflow.training.precision import autocast, precision_of
 
 def relabel_splits(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     lam: str,
     seed: int,
     model: Path | str,
@@ -32,11 +33,11 @@ def relabel_splits(
 ) -> None:
     """``relabel_episodes`` of several stores, one after the other: starting a process costs more than labelling a small one."""
     for store, output in zip(episodes, outputs, strict=True):
-        relabel_episodes(env=env, lam=lam, seed=seed, model=model, episodes=store, output=output)
+        relabel_episodes(environment=environment, lam=lam, seed=seed, model=model, episodes=store, output=output)
 
 
 def relabel_episodes(
-    *, env: str, lam: str, seed: int, model: Path | str, episodes: Path | str, output: Path | str
+    *, environment: Mapping[str, Any], lam: str, seed: int, model: Path | str, episodes: Path | str, output: Path | str
 ) -> None:
     """Label every transition of the store ``episodes`` with the LAM at ``model``; writes a latent store, row by row beside it.
 
@@ -44,13 +45,14 @@ def relabel_episodes(
     store: while one is labelled, the next is read and the last is written.
     """
     started = time.monotonic()
-    network = load_latent_action_model(Path(model), spec=environment_spec(env), lam=lam, seed=seed)
+    spec = EnvironmentSpec.from_facts(environment)
+    network = load_latent_action_model(Path(model), spec=spec, lam=lam, seed=seed)
     code = stage_code(__name__, settings=network.settings)
     note_sources(code)
     precision = precision_of(network.settings.training.precision, network.parameters())
-    print(f"relabelling of {episodes} by {lam} of {env}, seed {seed}: precision {precision}")
+    print(f"relabelling of {episodes} by {lam} of {spec.name}, seed {seed}: precision {precision}")
     quantizer = network.settings.quantizer
-    store = EpisodeStore.open(episodes, env=env)
+    store = EpisodeStore.open(episodes, env=spec.name)
     data = EpisodeTensors.open(store, window_gib=0)
     num_tokens = quantizer.num_tokens
     with (

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
@@ -35,7 +35,7 @@ from lamflow.training.precision import Precision, precision_of
 
 def train_action_decoders(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     method: str,
     settings: Mapping[str, Any],
     labels: Sequence[LabelCount],
@@ -52,7 +52,8 @@ def train_action_decoders(
     observation. Where the LAM has seen labels, ``labels`` and ``label_draws`` are those that hold them.
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
+    env = spec.name
     typed: Any = method_settings(settings)
     store = EpisodeStore.open(train, env=env)
     store.check_transitions()
@@ -79,7 +80,7 @@ def train_action_decoders(
         features = [torch.zeros(len(part), 0) for part in rows]
         if typed.decoder.observation and policy is not None:
             inputs["policy"] = Path(policy)
-            features = _observed(store, Path(policy), method, seed, rows)
+            features = _observed(store, spec, Path(policy), method, seed, rows)
             metadata["policy_sha256"] = file_digest(Path(policy))
         weights, precision = _latent_decoders(typed, spec, arrays, latent_store, rows, features, seeds)
     elif isinstance(typed, VptMethodSettings):
@@ -116,9 +117,11 @@ def train_action_decoders(
     )
 
 
-def _observed(store: EpisodeStore, policy: Path, method: str, seed: int, rows: Sequence[Tensor]) -> list[Tensor]:
+def _observed(
+    store: EpisodeStore, spec: EnvironmentSpec, policy: Path, method: str, seed: int, rows: Sequence[Tensor]
+) -> list[Tensor]:
     """The policy's features in the observations of each member's labelled rows, float32 [N, F]."""
-    _, (network,) = read_policies(policy, env=store.env, method=method, seed=seed)
+    _, (network,) = read_policies(policy, spec, method=method, seed=seed)
     data = EpisodeTensors.open(store, window_gib=0, context=network.settings.context)
     # Smaller budgets of a draw lie in its larger ones.
     distinct, places = torch.cat(list(rows)).unique(return_inverse=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lamflow.catalogue import environment_spec
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.provenance import record_provenance, settings_digest
 from lamflow.rl.demonstrations import demonstrator_of
 from lamflow.stages.code import stage_code
@@ -19,7 +19,7 @@ from lamflow.training.tracking import TrackedRun
 
 def train_expert(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     settings: Mapping[str, Any],
     seed: int,
     output: Path | str,
@@ -28,7 +28,7 @@ def train_expert(
     logging: Mapping[str, Any] | None = None,
     experiment_dir: Path | str | None = None,
 ) -> None:
-    """Train the PPO expert of ``env`` on train levels and write its weights to ``output`` (safetensors).
+    """Train the PPO expert of an environment on train levels and write its weights to ``output`` (safetensors).
 
     ``settings``: ``ExpertSettings``, or ``PixelExpertSettings`` for Procgen. ``metrics.csv`` beside the output has
     return, losses and entropy by training step (environment steps for XLand, optimiser steps for Procgen; see
@@ -38,7 +38,7 @@ def train_expert(
     With ``logging.wandb`` a training is also a run, whose files lie in ``experiment_dir`` (the output's folder if None).
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
     code = stage_code(__name__, spec)
     demonstrator, given = demonstrator_of(spec), Path(shipped) if shipped else None
     typed = demonstrator.SETTINGS.model_validate(settings)
@@ -46,11 +46,11 @@ def train_expert(
     run = TrackedRun(
         experiment_dir=Path(experiment_dir or Path(output).parent),
         kind="expert",
-        name=f"experts/{env}",
+        name=f"experts/{spec.name}",
         identity=identity,
         code=code,
         settings=typed.model_dump(mode="json"),
-        env=env,
+        env=spec.name,
         seed=seed,
     )
     metrics = MetricsLog(

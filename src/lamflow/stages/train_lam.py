@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lamflow.catalogue import environment_spec
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.lam.verdicts import verdict_of
@@ -27,7 +27,7 @@ from lamflow.training.tracking import TrackedRun
 
 def train_lam(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     lam: str,
     settings: Mapping[str, Any],
     logging: Mapping[str, Any],
@@ -39,7 +39,7 @@ def train_lam(
     state_dir: Path | str,
     experiment_dir: Path | str | None = None,
 ) -> None:
-    """Train the LAM ``lam`` of ``env`` on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
+    """Train the LAM ``lam`` of an environment on the store ``train``, resuming from ``state_dir`` if a run of the same settings,
     seed, data and code was interrupted. Writes weights (``output``) and ``metrics`` (CSV: step, split, name, value). The last line
     that it prints is the verdict on the model.
 
@@ -47,7 +47,8 @@ def train_lam(
     With supervision it also sees the labels that a decoder of the same count, draw and seed gets.
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
+    env = spec.name
     typed = LamSettings.model_validate(settings)
     train_store, validation_store = EpisodeStore.open(train, env=env), EpisodeStore.open(validation, env=env)
     for store in (train_store, validation_store):

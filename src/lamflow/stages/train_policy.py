@@ -13,11 +13,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lamflow.catalogue import EnvironmentSpec, environment_spec
 from lamflow.data.label_counts import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.models.settings import EncoderSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
@@ -64,7 +64,7 @@ class _Task:
 
 def train_policy(
     *,
-    env: str,
+    environment: Mapping[str, Any],
     method: str,
     settings: Mapping[str, Any],
     logging: Mapping[str, Any],
@@ -88,7 +88,8 @@ def train_policy(
     ``logging.wandb`` each member is a run, whose files lie in ``experiment_dir`` (the output's folder if None).
     """
     started = time.monotonic()
-    spec = environment_spec(env)
+    spec = EnvironmentSpec.from_facts(environment)
+    env = spec.name
     typed: Any = method_settings(settings)
     stores = {"train": EpisodeStore.open(train, env=env), "validation": EpisodeStore.open(validation, env=env)}
     given = {"train": train, "validation": validation, "latents": latents, "validation_latents": validation_latents}

@@ -1,0 +1,48 @@
+"""XLand-MiniGrid: ``xland-<short>`` has the egocentric 5x5 view, ``xland-<short>-full`` the whole grid."""
+
+from __future__ import annotations
+
+from lamflow.envs.spec import Demonstrator, EnvironmentSpec, View
+from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, NUM_TILES_FULL, VIEW_SIZE
+
+RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
+
+MINIGRID_ACTIONS = ("forward", "turn right", "turn left", "pick up", "put down", "toggle")
+
+
+def _xland_pair(
+    short: str, simulator_id: str, size: int, max_steps: int, demonstrator: Demonstrator, *, rulesets: bool = False
+) -> list[EnvironmentSpec]:
+    """The egocentric 5x5 view (``xland-<short>``) and the full grid (``xland-<short>-full``) of one simulator."""
+    task_sizes = (15, NUM_TILES, NUM_COLORS, NUM_TILES, NUM_COLORS) if rulesets else ()
+    shapes: list[tuple[str, View, int, int]] = [
+        ("", "egocentric", VIEW_SIZE, NUM_TILES),
+        ("-full", "full", size, NUM_TILES_FULL),
+    ]
+    return [
+        EnvironmentSpec(
+            name=f"xland-{short}{suffix}",
+            family="xland",
+            simulator_id=simulator_id,
+            view=view,
+            frame_shape=(side, side, 2),
+            category_sizes=(tiles, NUM_COLORS),
+            action_names=MINIGRID_ACTIONS,
+            max_steps=max_steps,
+            demonstrator=demonstrator,
+            proprioception_sizes=(4, NUM_TILES, NUM_COLORS),
+            task_sizes=task_sizes,
+            uses_rulesets=rulesets,
+        )
+        for suffix, view, side, tiles in shapes
+    ]
+
+
+PRESETS: tuple[EnvironmentSpec, ...] = (
+    *_xland_pair("empty-random-8x8", "MiniGrid-EmptyRandom-8x8", 8, 256, "ppo"),
+    *_xland_pair("doorkey-5x5", "MiniGrid-DoorKey-5x5", 5, 250, "ppo"),
+    *_xland_pair("doorkey-6x6", "MiniGrid-DoorKey-6x6", 6, 360, "ppo"),
+    *_xland_pair("doorkey-8x8", "MiniGrid-DoorKey-8x8", 8, 640, "ppo"),
+    *_xland_pair("fourrooms", "MiniGrid-FourRooms", 19, 100, "planner"),
+    *_xland_pair("r1-9x9", "XLand-MiniGrid-R1-9x9", 9, 243, "planner", rulesets=True),
+)
