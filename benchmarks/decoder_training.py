@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.decoders import fit_mlp_decoder
 from lamflow.training.memory import keep_freed_memory
 
@@ -54,7 +55,7 @@ def library_arm(size: Size) -> Round:
 
     def play() -> Figures:
         started = time.perf_counter()
-        fit_mlp_decoder(latents, actions, num_actions=size.spec.num_actions, settings=settings, seed=0)
+        fit_mlp_decoder(latents, actions, space=DiscreteActions.of(size.spec), settings=settings, seed=0)
         seconds = time.perf_counter() - started
         return {"samples": settings.training.steps * settings.training.batch_size, "seconds": seconds}
 

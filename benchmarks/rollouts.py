@@ -29,8 +29,9 @@ from lamflow.envs.xland import make_simulator
 from lamflow.evaluation.rollouts import roll_out
 from lamflow.experiment.reading import read_experiment
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
-from lamflow.policies.latent_agents import action_probabilities, mlp_decode
+from lamflow.policies.latent_agents import mlp_decode, no_decode
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.demonstrators import act_randomly
 from lamflow.training.memory import keep_freed_memory
@@ -68,7 +69,8 @@ def library_arm(size: Size) -> Round:
     agent = PolicyAgent(
         networks=[size.policy().to(default_device())],
         num_members=MEMBERS,
-        decode=mlp_decode(weights, num_tokens=0, num_codes=0),
+        space=DiscreteActions.of(size.spec),
+        decode=mlp_decode(weights, DiscreteActions.of(size.spec), num_tokens=0, num_codes=0),
         action_selection="sample",
         seed=0,
     )
@@ -114,7 +116,8 @@ def xland_agents_arm() -> Round:
     agent = PolicyAgent(
         networks=[network.to(default_device()) for network in networks],
         num_members=members,
-        decode=action_probabilities,
+        space=DiscreteActions.of(spec),
+        decode=no_decode(DiscreteActions.of(spec)),
         action_selection="sample",
         seed=0,
     )

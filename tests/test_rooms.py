@@ -16,7 +16,8 @@ ORDER = [
     {"envs"},
     {"models", "quantizers", "training"},
     {"data"},
-    {"lam", "policies"},
+    {"policies"},
+    {"lam"},
     {"rl"},
     {"methods"},
     {"evaluation"},
@@ -100,3 +101,16 @@ def test_code_that_fills_a_settings_group_says_what_changes_its_result(path: Pat
             assert not missing, (
                 f"{path.name}, line {node.lineno}: TrainingSettings without {', '.join(sorted(missing))}"
             )
+
+
+OF_ACTIONS = {"cross_entropy", "multinomial", "log_softmax"}
+OF_OTHERS = {"policies/actions.py", "policies/learning.py", "policies/latent_heads.py", "models/forward_dynamics.py"}
+"""Where codes, components of a mixture, and the categories of a frame are predicted, and actions themselves."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_an_action_costs_and_how_one_is_drawn_is_written_once(path: Path) -> None:
+    named = {
+        node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)
+    }
+    assert str(path.relative_to(ROOT)) in OF_OTHERS or not named & OF_ACTIONS

@@ -17,6 +17,7 @@ from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import AgentState, RandomAgent
 from lamflow.policies.inputs import PolicyInputs
 
@@ -236,7 +237,7 @@ def test_an_environment_that_leaves_levels_out_is_a_mistake() -> None:
 
 def test_small_rewards_are_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCRIPTS, 8, Script((0.1,) * 1000, by_task=False))
-    result = roll_out(RandomAgent(num_actions=6, seed=0), ScriptedEnvironment, np.array([8]))
+    result = roll_out(RandomAgent(DiscreteActions(6), seed=0), ScriptedEnvironment, np.array([8]))
     assert result.returns[0] == 1000 * np.float64(np.float32(0.1))
 
 
@@ -271,7 +272,9 @@ def test_a_deterministic_agent_reaches_the_same_in_a_procgen_game_by_any_number_
 
 def test_the_random_agent_plays_a_procgen_game_and_repeats_with_its_seed() -> None:
     levels = draw_levels(preset(GAME), "test", 6, seed=0)
-    draws = [roll_out(RandomAgent(num_actions=15, seed=seed), make_game, levels, num_slots=4) for seed in (0, 0, 1)]
+    draws = [
+        roll_out(RandomAgent(DiscreteActions(15), seed=seed), make_game, levels, num_slots=4) for seed in (0, 0, 1)
+    ]
     assert draws[0].lengths.tolist() == draws[1].lengths.tolist() != draws[2].lengths.tolist()
     assert draws[0].level_ids.tolist() == levels.tolist()
     assert (draws[0].lengths >= 1).all() and (draws[0].lengths <= 500).all()
@@ -280,6 +283,6 @@ def test_the_random_agent_plays_a_procgen_game_and_repeats_with_its_seed() -> No
 
 def test_the_random_agent_plays() -> None:
     factory = Factory()
-    result = roll_out(RandomAgent(num_actions=6, seed=0), factory, LEVELS)
+    result = roll_out(RandomAgent(DiscreteActions(6), seed=0), factory, LEVELS)
     assert result.lengths.tolist() == [3, 1, 4, 2, 6]
     assert {action for made in factory.made for taken in made.actions for action in taken} <= set(range(6))

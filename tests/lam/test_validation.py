@@ -17,6 +17,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.lam.probe import probe_accuracy
 from lamflow.lam.settings import LamSettings
 from lamflow.lam.validation import codebook_metrics, effectful_rows, forward_metrics, label_rows
+from lamflow.policies.actions import DiscreteActions
 
 SPEC = preset("xland-doorkey-5x5")
 
@@ -157,7 +158,7 @@ def probe(
     fit_actions: Tensor,
     test_actions: Tensor,
     effectful: Tensor,
-    class_of_action: Tensor | None = None,
+    class_of_action: tuple[int, ...] | None = None,
 ) -> dict[str, float]:
     return probe_accuracy(
         fit_latents=fit,
@@ -165,8 +166,7 @@ def probe(
         test_latents=test,
         test_actions=test_actions,
         test_effectful=effectful,
-        num_actions=6,
-        class_of_action=class_of_action,
+        space=DiscreteActions(6, class_of_action),
     )
 
 
@@ -256,13 +256,13 @@ def test_probes_are_trained_in_float32_whatever_the_lam_is(
 ) -> None:
     monkeypatch.setattr(probes, "PROBE_TRAINING", probes.PROBE_TRAINING.model_copy(update={"steps": 10}))
     seen: set[torch.dtype] = set()
-    compute = probes.functional.cross_entropy
+    loss = DiscreteActions.loss
 
-    def compute_and_note(logits: Tensor, actions: Tensor) -> Tensor:
+    def loss_and_note(space: DiscreteActions, logits: Tensor, actions: Tensor) -> Tensor:
         seen.add(logits.dtype)
-        return compute(logits, actions)
+        return loss(space, logits, actions)
 
-    monkeypatch.setattr(probes.functional, "cross_entropy", compute_and_note)
+    monkeypatch.setattr(DiscreteActions, "loss", loss_and_note)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         probe(torch.randn(1500, 2), torch.randn(1000, 2), *actions, torch.ones(1000, dtype=torch.bool))
     assert seen == {torch.float32}

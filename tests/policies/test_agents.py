@@ -13,12 +13,13 @@ from torch import Tensor
 from lamflow.envs.interface import Observation
 from lamflow.envs.presets import preset
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.latent_agents import action_probabilities, mlp_decode
+from lamflow.policies.latent_agents import mlp_decode, no_decode
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.settings import ActionSelection, FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.precision import default_device
 
 SPEC = preset("xland-doorkey-5x5")
@@ -55,7 +56,7 @@ def decode_rolled(outputs: Tensor, members: Tensor) -> Tensor:
 def make_agent(
     networks: Sequence[PolicyNetwork],
     num_members: int,
-    decode: Decode = action_probabilities,
+    decode: Decode = no_decode(DiscreteActions(6)),  # noqa: B008
     action_selection: Literal["argmax", "sample"] = "argmax",
     seed: int = 0,
     decodes_features: bool = False,
@@ -63,6 +64,7 @@ def make_agent(
     return PolicyAgent(
         networks=networks,
         num_members=num_members,
+        space=DiscreteActions(6),
         decode=decode,
         action_selection=action_selection,
         seed=seed,
@@ -186,7 +188,7 @@ def test_the_random_agent_takes_every_action_equally_often(make_inputs: MakeInpu
     observation, members = observation_of(make_inputs(SPEC, count=6000)), torch.zeros(6000, dtype=torch.long)
     draws = []
     for seed in (0, 0, 1):
-        agent = RandomAgent(num_actions=6, seed=seed)
+        agent = RandomAgent(DiscreteActions(6), seed=seed)
         draws.append(agent.act(observation, agent.initial_state(observation), members)[0])
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
     frequencies = torch.bincount(draws[0], minlength=6) / 6000
@@ -209,8 +211,13 @@ def headed_network(target: MixtureSettings | FlowSettings, **settings: Any) -> P
 def noted_probabilities(agent: PolicyAgent, observation: Observation, members: Tensor) -> Tensor:
     """The action probabilities [B, A] by which the agent acts."""
     seen: list[Tensor] = []
-    select = agent._select
-    agent._select = lambda probabilities: (seen.append(probabilities), select(probabilities))[1]  # type: ignore[method-assign]
+
+    class Noting(DiscreteActions):
+        def choose(self, answers_BA: Tensor, selection: ActionSelection, generator: torch.Generator) -> Tensor:
+            seen.append(answers_BA)
+            return super().choose(answers_BA, selection, generator)
+
+    agent.space = Noting(agent.space.count)
     agent.act(observation, agent.initial_state(observation), members)
     return seen[0]
 
@@ -225,7 +232,7 @@ def test_with_a_head_probabilities_are_the_weighted_mean_over_the_latents_that_i
 ) -> None:
     network = headed_network(target, **settings)
     decoders = [mlp(4, (8,), 6) for _ in range(2)]
-    decode = mlp_decode([decoder.state_dict() for decoder in decoders], num_tokens=0, num_codes=0)
+    decode = mlp_decode([decoder.state_dict() for decoder in decoders], DiscreteActions(6), num_tokens=0, num_codes=0)
     inputs, members = make_inputs(SPEC, context=settings.get("context", 1)), torch.tensor([1, 0, 0, 1, 1, 1, 0, 1])
     observation = observation_of(inputs)
     found = noted_probabilities(make_agent([network], 2, decode, seed=7), observation, members)
@@ -263,7 +270,7 @@ def test_decoders_may_see_the_features_of_the_policy_behind_the_latent(make_inpu
 def test_an_agent_that_draws_latents_repeats_with_its_seed(
     target: MixtureSettings | FlowSettings, make_inputs: MakeInputs
 ) -> None:
-    decode = mlp_decode([mlp(4, (), 6).state_dict()], num_tokens=0, num_codes=0)
+    decode = mlp_decode([mlp(4, (), 6).state_dict()], DiscreteActions(6), num_tokens=0, num_codes=0)
     observation, members = observation_of(make_inputs(SPEC, count=200)), torch.zeros(200, dtype=torch.long)
     acted = []
     for seed in (0, 0, 1):

@@ -15,9 +15,10 @@ from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.envs.presets import preset
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.latent_heads import LatentHead, build_head
-from lamflow.policies.learning import Examples, action_objective, clone, code_objective, latent_objective
+from lamflow.policies.learning import Examples, clone, code_objective, latent_objective
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
 from lamflow.training.metrics import MetricsLog
@@ -39,10 +40,10 @@ def test_the_latent_objective_is_the_mean_squared_error() -> None:
     assert latent_objective(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 2.0]])) == 2.0
 
 
-def test_the_action_objective_is_the_cross_entropy() -> None:
+def test_the_action_loss_is_the_cross_entropy() -> None:
     logits = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
     expected = -(torch.tensor(0.75).log() + torch.tensor(0.5).log()) / 2
-    torch.testing.assert_close(action_objective(logits, torch.tensor([1, 0])), expected)
+    torch.testing.assert_close(DiscreteActions(logits.shape[1]).loss(logits, torch.tensor([1, 0])), expected)
 
 
 def examples_of(arrays: EpisodeArrays) -> Examples:
@@ -54,7 +55,7 @@ def targets_of(examples: Examples) -> Tensor:
 
 
 def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
-    arguments: dict[str, Any] = {"output_dim": 6, "objective": action_objective, "metrics": MetricsLog()}
+    arguments: dict[str, Any] = {"output_dim": 6, "objective": DiscreteActions(6).loss, "metrics": MetricsLog()}
     training = {"steps": 10, "batch_size": 64, "learning_rate": 3e-3, "precision": "float32"}
     network = {"width": 16, "layers": 2, "hidden_width": 32, "pooling": "flatten"}
     settings = PolicySettings.model_validate({"network": network, "training": training | changes.pop("training", {})})
@@ -98,7 +99,7 @@ def test_the_validation_loss_is_the_mean_over_all_its_rows(
     metrics, validation = MetricsLog(), examples_of(other_walks)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 4})
     inputs = policy_inputs(validation.data, validation.rows, network.settings)
-    expected = action_objective(network(inputs), targets_of(validation)).item()
+    expected = DiscreteActions(6).loss(network(inputs), targets_of(validation)).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -112,7 +113,7 @@ def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
     assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40).rows)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 2})
     inputs = policy_inputs(validation.data, picked.rows, network.settings)
-    expected = action_objective(network(inputs), targets_of(picked)).item()
+    expected = DiscreteActions(6).loss(network(inputs), targets_of(picked)).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -135,7 +136,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
             spec=preset("procgen-bigfish"),
             settings=settings,
             output_dim=15,
-            objective=action_objective,
+            objective=DiscreteActions(6).loss,
             train_examples=Examples(data, rows, "actions"),
             validation_examples=None,
             seed=seed,
@@ -224,7 +225,7 @@ def test_an_interrupted_and_resumed_policy_equals_a_straight_one(
             calls.append(1)
             if len(calls) == killed_at:
                 raise Killed
-            return head.loss(outputs, targets) if head else action_objective(outputs, targets)
+            return head.loss(outputs, targets) if head else DiscreteActions(6).loss(outputs, targets)
 
         network = clone(
             spec=WORLD,

@@ -14,6 +14,7 @@ from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.interface import Observation
 from lamflow.envs.presets import preset
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.dataset import policy_inputs
 from lamflow.policies.inputs import PolicyInputs
@@ -94,6 +95,7 @@ def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
     agent = PolicyAgent(
         networks=[recorder],
         num_members=1,
+        space=DiscreteActions(6),
         decode=lambda outputs, member: outputs.softmax(-1),
         action_selection="argmax",
         seed=0,

@@ -16,10 +16,11 @@ from lamflow.envs.presets import preset
 from lamflow.models.perceptron import mlp
 from lamflow.models.settings import ImpalaSettings, NetworkSettings, Symmetry
 from lamflow.models.symmetry import rotate_frames
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
-from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
+from lamflow.policies.latent_agents import mlp_decode, no_decode, table_decode
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import DecoderSettings, PolicySettings
 from lamflow.training.settings import TrainingSettings
@@ -60,7 +61,7 @@ def test_table_decoding_averages_over_the_policys_distribution() -> None:
 
 def test_policies_in_true_actions_answer_the_softmax_of_their_logits() -> None:
     logits = torch.tensor([[0.25, 0.75]]).log()
-    torch.testing.assert_close(action_probabilities(logits, torch.tensor([3])), torch.tensor([[0.25, 0.75]]))
+    torch.testing.assert_close(no_decode(DiscreteActions(2))(logits, torch.tensor([3])), torch.tensor([[0.25, 0.75]]))
 
 
 def test_one_hot_codes_stand_side_by_side() -> None:
@@ -71,7 +72,7 @@ def test_one_hot_codes_stand_side_by_side() -> None:
 def test_an_mlp_decodes_latents_by_the_members_network(hidden: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     networks = [mlp(4, hidden, 6) for _ in range(12)]
-    decode = mlp_decode([network.state_dict() for network in networks], num_tokens=0, num_codes=0)
+    decode = mlp_decode([network.state_dict() for network in networks], DiscreteActions(6), num_tokens=0, num_codes=0)
     for members in ([3, 11, 3, 0, 11, 3, 3, 7, 0], [5, 0, 3], [11] * 4, [*range(12), 3]):
         latents = torch.randn(len(members), 4)
         expected = [networks[member](row).softmax(-1) for member, row in zip(members, latents, strict=True)]
@@ -81,7 +82,7 @@ def test_an_mlp_decodes_latents_by_the_members_network(hidden: tuple[int, ...]) 
 def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
     torch.manual_seed(0)
     network = mlp(2 * 3, (8,), 6)
-    decode = mlp_decode([network.state_dict()], num_tokens=2, num_codes=3)
+    decode = mlp_decode([network.state_dict()], DiscreteActions(6), num_tokens=2, num_codes=3)
     logits = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9]])
     expected = network(torch.tensor([[0.0, 1, 0, 1, 0, 0]])).softmax(-1)
     torch.testing.assert_close(decode(logits, torch.tensor([0])), expected)
@@ -90,7 +91,7 @@ def test_an_mlp_decodes_the_most_likely_code_of_every_token() -> None:
 def test_codes_are_decoded_together_with_what_stands_behind_them() -> None:
     torch.manual_seed(0)
     network = mlp(2 * 3 + 2, (8,), 6)
-    decode = mlp_decode([network.state_dict()], num_tokens=2, num_codes=3)
+    decode = mlp_decode([network.state_dict()], DiscreteActions(6), num_tokens=2, num_codes=3)
     values = torch.tensor([[0.1, 0.9, 0.2, 5.0, 4.0, 4.9, -0.5, 7.0]])
     expected = network(torch.tensor([[0.0, 1, 0, 1, 0, 0, -0.5, 7.0]])).softmax(-1)
     torch.testing.assert_close(decode(values, torch.tensor([0])), expected)
@@ -114,7 +115,7 @@ def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_the
     settings, found = DecoderSettings(training=training), {}
     for name, inputs in (("latent", latents), ("both", torch.cat([latents, features], dim=1))):
         labelled, actions = inputs[:512], data.actions[rows[:512]]
-        decoder = fit_mlp_decoder(labelled, actions, num_actions=6, settings=settings, seed=0)
+        decoder = fit_mlp_decoder(labelled, actions, space=DiscreteActions(6), settings=settings, seed=0)
         found[name] = (decoder(inputs[512:]).argmax(-1) == data.actions[rows[512:]]).float().mean().item()
     assert found["latent"] < 0.7 < 0.9 < found["both"], found
 
@@ -130,7 +131,7 @@ def labelled_latents(count: int) -> tuple[Tensor, Tensor]:
 def test_an_mlp_decoder_learns_from_a_few_labels() -> None:
     latents, actions = labelled_latents(264)
     settings = DecoderSettings(training=TrainingSettings(steps=100, batch_size=32, precision="float32"))
-    network = fit_mlp_decoder(latents[:64], actions[:64], num_actions=6, settings=settings, seed=1)
+    network = fit_mlp_decoder(latents[:64], actions[:64], space=DiscreteActions(6), settings=settings, seed=1)
     assert (network(latents[64:]).argmax(-1) == actions[64:]).float().mean() > 0.95
 
 
@@ -138,7 +139,9 @@ def test_decoders_depend_on_their_seed_alone() -> None:
     latents, actions = labelled_latents(16)
     settings = DecoderSettings(training=TrainingSettings(steps=5, batch_size=32))
     first, again, other = (
-        fit_mlp_decoder(latents, actions, num_actions=6, settings=settings, seed=seed).state_dict()["0.weight"]
+        fit_mlp_decoder(latents, actions, space=DiscreteActions(6), settings=settings, seed=seed).state_dict()[
+            "0.weight"
+        ]
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -88,7 +88,7 @@ def test_the_header_comes_back(tmp_path: Path) -> None:
     ("asked", "message"),
     [
         (
-            {"env": "xland-fourrooms"},
+            {"spec": preset("xland-fourrooms")},
             "found env 'xland-doorkey-5x5', expected 'xland-fourrooms': give the file of that env",
         ),
         ({"method": "vpt"}, "found method 'bc', expected 'vpt': give the file of that method"),
@@ -100,7 +100,7 @@ def test_a_file_of_another_environment_method_or_seed_is_refused(
 ) -> None:
     save(tmp_path / "policy.safetensors")
     with pytest.raises(ValueError, match=rf"policy\.safetensors: {message}"):
-        read_policies(tmp_path / "policy.safetensors", **({"env": ENV, "method": "bc", "seed": 0} | asked))
+        read_policies(tmp_path / "policy.safetensors", **({"spec": preset(ENV), "method": "bc", "seed": 0} | asked))
 
 
 def test_policies_of_another_architecture_are_refused(tmp_path: Path) -> None:

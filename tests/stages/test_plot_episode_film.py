@@ -18,6 +18,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.recording import record_agent
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import RandomAgent
 from lamflow.policies.decoders import code_action_table
 from lamflow.policies.members import ALL_LABELS, Member, label_members, save_members
@@ -38,7 +39,7 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A test store of two episodes of random actions."""
     path = tmp_path_factory.mktemp("episodes") / "test.zarr"
     environment = make_vector_environment(preset(ENV), 1)
-    agent = RandomAgent(num_actions=6, seed=0)
+    agent = RandomAgent(DiscreteActions(6), seed=0)
     attributes = {"source": "test", "licence": "MIT", "num_rulesets": None}
     with EpisodeWriter(path, spec=preset(ENV), split="test", attributes=attributes) as writer:
         for level in draw_levels(preset(ENV), "test", 2, seed=0):

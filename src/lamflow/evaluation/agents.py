@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
-from lamflow.policies.agents import ActingNetwork, Decode, PolicyAgent, RandomAgent
-from lamflow.policies.latent_agents import action_probabilities, mlp_decode, table_decode
+from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.agents import ActingNetwork, PolicyAgent, RandomAgent
+from lamflow.policies.latent_agents import mlp_decode, no_decode, table_decode
 from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
 from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import file_digest
@@ -33,8 +34,9 @@ def load_agent(
     ``action_selection`` is for methods that do not say it themselves.
     """
     typed: Any = method_settings(settings)
+    space = DiscreteActions.of(spec)
     if typed.kind == "random":
-        return [Member(NO_LABELS, 0)], RandomAgent(num_actions=spec.num_actions, seed=seed)
+        return [Member(NO_LABELS, 0)], RandomAgent(space, seed=seed)
     if policy is None:
         raise ValueError(f"method {method!r} acts by a policy; no policy file was given")
     members: list[Member]
@@ -51,7 +53,7 @@ def load_agent(
     else:
         of_latents = {"latents_digest": metadata.get("latents_digest")} if made_for else {}
         members, networks = read_policies(policy, spec, method=method, seed=seed, **of_latents)
-    decode: Decode = action_probabilities
+    decode = no_decode(space)
     observes = False
     if isinstance(typed, LatentMethodSettings):
         members, observes = budgets, typed.decoder.observation
@@ -63,7 +65,7 @@ def load_agent(
             decode = table_decode([part["table"] for part in weights])
         else:
             num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
-            decode = mlp_decode(weights, num_tokens=num_tokens, num_codes=metadata["num_codes"])
+            decode = mlp_decode(weights, space, num_tokens=num_tokens, num_codes=metadata["num_codes"])
     if typed.kind not in ("oracle_bc", "online") and list(members) != list(label_budgets):
         raise ValueError(
             f"{decoders or policy}: holds other label counts or draws than the configuration; train it again"
@@ -71,6 +73,7 @@ def load_agent(
     agent = PolicyAgent(
         networks=networks,
         num_members=len(members),
+        space=space,
         decode=decode,
         action_selection=typed.action_selection or action_selection,
         seed=seed,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.training.checkpoint import random_states, restore_random_states, seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
@@ -35,31 +35,29 @@ def probe_accuracy(
     test_latents: Tensor,
     test_actions: Tensor,
     test_effectful: Tensor,
-    num_actions: int,
-    class_of_action: Tensor | None = None,
+    space: DiscreteActions,
 ) -> dict[str, float]:
     """Fit both probes on one set of episodes and judge them on another.
 
     Latents float32 [N, D], actions int64 [N], ``test_effectful`` bool [N]: transitions that change the frame (an action without
-    effect cannot be told from any other). Answers accuracies in [0, 1]: ``probe/<kind>_accuracy`` over all test
-    transitions and ``probe/<kind>_accuracy_effectful`` over those that change the frame. With ``class_of_action`` int64
-    [num_actions], which names actions that do the same thing alike, also ``probe/<kind>_accuracy_classes``: the predicted
-    action is right when it is in the true one's class. All tensors are on one device.
+    effect cannot be told from any other). Answers what ``space`` measures of both (``held_out_agreement``), accuracies in [0, 1]:
+    ``probe/<kind>_accuracy`` over all test transitions, ``probe/<kind>_accuracy_effectful`` over those that change the frame, and
+    ``probe/<kind>_accuracy_classes`` where actions do the same thing. All tensors are on one device.
     """
     states = random_states()
     mean = fit_latents.mean(0)
     std = (fit_latents.std(0) if len(fit_latents) > 1 else torch.ones_like(mean)).clamp_min(1e-6)
-    values = {}
+    values: dict[str, float] = {}
     for kind, widths in PROBE_WIDTHS.items():
         seed_everything(0)
-        network = mlp(fit_latents.shape[1], widths, num_actions).to(fit_latents.device)
+        network = mlp(fit_latents.shape[1], widths, space.num_outputs).to(fit_latents.device)
 
         def batch_at(_step: int) -> Tensor:
             return torch.randint(len(fit_latents), (PROBE_TRAINING.batch_size,)).to(fit_latents.device)
 
         def loss(rows: Tensor, network: torch.nn.Module = network) -> Loss:
             logits = network((fit_latents[rows] - mean) / std)
-            return Loss(functional.cross_entropy(logits, fit_actions[rows]))
+            return Loss(space.loss(logits, fit_actions[rows]))
 
         with torch.enable_grad():
             train(
@@ -71,12 +69,8 @@ def probe_accuracy(
                 title="",
             )
         with torch.no_grad():
-            predicted = network((test_latents - mean) / std).argmax(1)
-        right = (predicted == test_actions).float()
-        values[f"probe/{kind}_accuracy"] = right.mean().item()
-        values[f"probe/{kind}_accuracy_effectful"] = right[test_effectful].mean().item()
-        if class_of_action is not None:
-            same_class = class_of_action[predicted] == class_of_action[test_actions]
-            values[f"probe/{kind}_accuracy_classes"] = same_class.float().mean().item()
+            answers = network((test_latents - mean) / std)
+        agreement = space.held_out_agreement(answers, test_actions, test_effectful)
+        values |= {f"probe/{kind}_{name}": value for name, value in agreement.items()}
     restore_random_states(states)
     return values

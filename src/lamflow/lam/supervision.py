@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import SupervisionSettings
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import Loss
 from lamflow.training.processes import share_of
@@ -66,17 +66,22 @@ class SupervisedLam(nn.Module):
         super().__init__()
         self.lam = lam
         states = random_states()
-        self.head = mlp(lam.settings.quantizer.latent_dim, settings.hidden_widths, lam.spec.num_actions)
+        self.space = DiscreteActions.of(lam.spec)
+        self.head = mlp(lam.settings.quantizer.latent_dim, settings.hidden_widths, self.space.num_outputs)
         restore_random_states(states)
 
     def loss(self, batch: tuple[Tensor, Labelled]) -> Loss:
-        """The model's own loss of its windows + weight x cross-entropy of the labelled transitions' actions, in nats."""
+        """The model's own loss of its windows + weight x loss of the labelled transitions' actions, in nats."""
         windows_BKHWC, labelled = batch
         loss = self.lam.loss(windows_BKHWC)
         logits_SA = self.head(self.lam.encode(labelled.windows)).float()
-        supervision = functional.cross_entropy(logits_SA, labelled.actions)
-        accuracy = (logits_SA.argmax(-1) == labelled.actions).float().mean()
+        supervision = self.space.loss(logits_SA, labelled.actions)
+        agreement = self.space.agreement(logits_SA, labelled.actions)
         return Loss(
             total=loss.total + labelled.weight * supervision,
-            terms={**loss.terms, "loss/supervision": supervision.detach(), "supervision/accuracy": accuracy},
+            terms={
+                **loss.terms,
+                "loss/supervision": supervision.detach(),
+                **{f"supervision/{name}": value for name, value in agreement.items()},
+            },
         )

@@ -16,6 +16,7 @@ from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import probe_accuracy
+from lamflow.policies.actions import DiscreteActions
 
 
 def window_batches(data: EpisodeTensors, rows_N: Tensor) -> Iterator[Tensor]:
@@ -128,8 +129,7 @@ def held_out_metrics(
     ``action_head``: that of a supervised model, from continuous latents to logits of the actions.
     """
     fitted, tested = label_rows(model, fit, fit_rows), label_rows(model, test, test_rows)
-    quantizer, spec = model.settings.quantizer, model.spec
-    classes = torch.tensor(spec.class_of_action, device=test.device) if spec.action_classes else None
+    quantizer, space = model.settings.quantizer, DiscreteActions.of(model.spec)
     return {
         **forward_metrics(model, test, test_rows, tested.quantized),
         **latent_metrics(tested),
@@ -142,14 +142,15 @@ def held_out_metrics(
             test_latents=tested.continuous,
             test_actions=test.actions[test_rows],
             test_effectful=effectful_rows(test, test_rows),
-            num_actions=spec.num_actions,
-            class_of_action=classes,
+            space=space,
         ),
-        **(_supervision_metrics(action_head, tested.continuous, test.actions[test_rows]) if action_head else {}),
+        **(_supervision_metrics(space, action_head, tested.continuous, test.actions[test_rows]) if action_head else {}),
     }
 
 
 @torch.no_grad()
-def _supervision_metrics(action_head: nn.Module, latents_ND: Tensor, actions_N: Tensor) -> dict[str, float]:
-    right = action_head(latents_ND).argmax(-1) == actions_N
-    return {"supervision/accuracy": right.float().mean().item()}
+def _supervision_metrics(
+    space: DiscreteActions, action_head: nn.Module, latents_ND: Tensor, actions_N: Tensor
+) -> dict[str, float]:
+    agreement = space.agreement(action_head(latents_ND), actions_N)
+    return {f"supervision/{name}": value.item() for name, value in agreement.items()}

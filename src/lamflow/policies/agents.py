@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from lamflow.envs.interface import Observation
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.contexts import first_inputs, next_inputs
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, inference_precision
-from lamflow.policies.settings import PolicySettings
+from lamflow.policies.settings import ActionSelection, PolicySettings
 from lamflow.training.precision import autocast
 
 
@@ -54,9 +55,9 @@ class Agent(Protocol):
 
 
 Decode = Callable[[Tensor, Tensor], Tensor]
-"""(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to action probabilities [B, A]: decoders are too small
-for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the policy's features behind them where decoders see
-the observation."""
+"""(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to answers in true actions [B, A]
+(``DiscreteActions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
+policy's features behind them where decoders see the observation."""
 
 
 class ActingNetwork(Protocol):
@@ -72,10 +73,10 @@ class ActingNetwork(Protocol):
 
 
 class PolicyAgent:
-    """A policy network for all members, or one each, whose outputs ``decode`` turns into action probabilities.
+    """A policy network for all members, or one each, whose outputs ``decode`` turns into answers in true actions of ``space``.
 
     The networks, all of one architecture, compute on the device that they are on, in ``precision``: see ``inference_precision``. Where
-    they have a head, it draws latents z_s with weights w_s there, and the probabilities are the mean sum_s w_s decode(z_s). All that
+    they have a head, it draws latents z_s with weights w_s there, and the answer is the mean sum_s w_s decode(z_s). All that
     is random comes from ``seed``.
     """
 
@@ -84,8 +85,9 @@ class PolicyAgent:
         *,
         networks: Sequence[ActingNetwork],
         num_members: int,
+        space: DiscreteActions,
         decode: Decode,
-        action_selection: Literal["argmax", "sample"],
+        action_selection: ActionSelection,
         seed: int,
         decodes_features: bool = False,
     ) -> None:
@@ -94,6 +96,7 @@ class PolicyAgent:
         self.device = next(networks[0].parameters()).device
         self.precision = inference_precision(networks[0].settings.network, networks[0].parameters())
         self.num_members = num_members
+        self.space = space
         self.decode = decode
         self.decodes_features = decodes_features
         self.action_selection = action_selection
@@ -110,9 +113,9 @@ class PolicyAgent:
         inputs = next_inputs(state.inputs, observation)
         weights_BS, decoded_BSO, recurrent_BF = self._answers(inputs, state.recurrent, members)
         samples = weights_BS.shape[1]
-        probabilities = self.decode(decoded_BSO.flatten(0, 1).cpu(), members.repeat_interleave(samples))
-        chosen = self._select((weights_BS.cpu()[..., None] * probabilities.unflatten(0, (-1, samples))).sum(1))
-        return chosen, AgentState(inputs, recurrent_BF)
+        answers = self.decode(decoded_BSO.flatten(0, 1).cpu(), members.repeat_interleave(samples))
+        mean = self.space.average(weights_BS.cpu(), answers.unflatten(0, (-1, samples)))
+        return self.space.choose(mean, self.action_selection, self.generator), AgentState(inputs, recurrent_BF)
 
     def _answers(self, inputs: PolicyInputs, recurrent_BF: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the networks of the rows' members answer, see ``_run``."""
@@ -152,11 +155,6 @@ class PolicyAgent:
             decoded = torch.cat([decoded, beside], dim=-1)
         return weights, decoded, recurrent_BF.float()
 
-    def _select(self, probabilities_BA: Tensor) -> Tensor:
-        if self.action_selection == "argmax":
-            return probabilities_BA.argmax(-1)
-        return torch.multinomial(probabilities_BA, 1, generator=self.generator)[:, 0]
-
 
 class RandomAgent:
     """Uniformly random actions."""
@@ -165,8 +163,8 @@ class RandomAgent:
     precision = None
     """It has no network."""
 
-    def __init__(self, *, num_actions: int, seed: int) -> None:
-        self.num_actions = num_actions
+    def __init__(self, space: DiscreteActions, *, seed: int) -> None:
+        self.space = space
         self.generator = torch.Generator().manual_seed(seed)
 
     def initial_state(self, observation: Observation) -> AgentState:
@@ -174,4 +172,4 @@ class RandomAgent:
         return AgentState(PolicyInputs(*[empty] * 4), empty)
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        return torch.randint(self.num_actions, (len(members),), generator=self.generator), state
+        return self.space.random(len(members), self.generator), state

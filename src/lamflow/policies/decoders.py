@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from lamflow.data.windows import TransitionStream
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.settings import DecoderSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
@@ -19,19 +20,19 @@ from lamflow.training.precision import default_device
 
 
 def fit_mlp_decoder(
-    inputs_ND: Tensor, actions_N: Tensor, *, num_actions: int, settings: DecoderSettings, seed: int
+    inputs_ND: Tensor, actions_N: Tensor, *, space: DiscreteActions, settings: DecoderSettings, seed: int
 ) -> nn.Sequential:
     """Train a decoder on N labelled inputs (latents, or one-hot codes, perhaps with features of the observation behind them)
     float32 [N, D] and their actions int64 [N], on the default device."""
     seed_everything(seed)
     device = default_device()
     inputs_ND, actions_N = inputs_ND.to(device), actions_N.to(device)
-    network = mlp(inputs_ND.shape[1], settings.hidden_widths, num_actions).to(device)
+    network = mlp(inputs_ND.shape[1], settings.hidden_widths, space.num_outputs).to(device)
     stream = TransitionStream(torch.arange(len(inputs_ND), device=device), settings.training.batch_size, seed)
 
     def loss(rows: Tensor) -> Loss:
         logits = network(inputs_ND[rows])
-        return Loss(functional.cross_entropy(logits, actions_N[rows], label_smoothing=settings.label_smoothing))
+        return Loss(space.loss(logits, actions_N[rows], label_smoothing=settings.label_smoothing))
 
     train(module=network, batch_at=stream.batch, loss=loss, settings=settings.training, metrics=MetricsLog(), title="")
     return network

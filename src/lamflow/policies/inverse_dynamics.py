@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.encoders import build_encoder
 from lamflow.models.settings import EncoderSettings, Symmetry
 from lamflow.models.symmetry import face_up
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.network import inference_precision
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
@@ -29,7 +29,8 @@ class ActionLabeller(nn.Module):
         super().__init__()
         self.settings = settings
         self.symmetry = symmetry
-        self.encoder = build_encoder(settings, num_frames=3, spec=spec, output_dim=spec.num_actions)
+        self.space = DiscreteActions.of(spec)
+        self.encoder = build_encoder(settings, num_frames=3, spec=spec, output_dim=self.space.num_outputs)
 
     def forward(self, windows_B3HWC: Tensor) -> Tensor:
         """Windows uint8 [B, 3, *frame_shape] to action logits [B, A]."""
@@ -43,7 +44,7 @@ class ActionLabeller(nn.Module):
         with autocast(inference_precision(self.settings, self.parameters()).name, data.device):
             return torch.cat(
                 [
-                    self(section.data.windows(part)).argmax(-1)
+                    self.space.most_likely(self(section.data.windows(part)))
                     for section in data.sections(rows)
                     for part in inference_batches(section.rows)
                 ]
@@ -66,7 +67,7 @@ def fit_action_labeller(
 
     def loss(batch: tuple[Tensor, Tensor]) -> Loss:
         windows, actions = batch
-        return Loss(functional.cross_entropy(network(windows).float(), actions))
+        return Loss(network.space.loss(network(windows), actions))
 
     with data.stream(rows, training.batch_size, seed) as stream:
 

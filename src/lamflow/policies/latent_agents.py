@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from lamflow.envs.turns import NUM_TABLES
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import Decode
 from lamflow.policies.decoders import code_one_hot
 
 
-def action_probabilities(logits_BA: Tensor, _members: Tensor) -> Tensor:
+def no_decode(space: DiscreteActions) -> Decode:
     """Policies in true actions need no decoder."""
-    return torch.softmax(logits_BA.float(), dim=-1)
+    return lambda outputs, _members: space.answer(outputs)
 
 
 def table_decode(tables: Sequence[Tensor]) -> Decode:
@@ -29,7 +30,9 @@ def table_decode(tables: Sequence[Tensor]) -> Decode:
     )
 
 
-def mlp_decode(weights: Sequence[dict[str, Tensor]], *, num_tokens: int, num_codes: int) -> Decode:
+def mlp_decode(
+    weights: Sequence[dict[str, Tensor]], space: DiscreteActions, *, num_tokens: int, num_codes: int
+) -> Decode:
     """An MLP on the latent, or, where the policy predicts ``num_tokens`` > 0 codes, on the most likely ones.
 
     Features of the observation stand behind latents or codes, where the MLP gets them.
@@ -49,7 +52,7 @@ def mlp_decode(weights: Sequence[dict[str, Tensor]], *, num_tokens: int, num_cod
             logits_BC, beside = inputs.tensor_split([num_tokens * num_codes], dim=1)
             codes = logits_BC.unflatten(1, (num_tokens, num_codes)).argmax(-1)
             inputs = torch.cat([code_one_hot(codes, num_codes), beside], dim=1)
-        return torch.softmax(_by_member(inputs, members, logits), dim=-1)
+        return space.answer(_by_member(inputs, members, logits))
 
     return decode
 

@@ -1,6 +1,6 @@
 """Behaviour cloning: one procedure for true actions, latent actions and codes.
 
-Shapes: B batch, M rows, A actions, D latent width, T codes a transition, C codes a codebook.
+Shapes: B batch, M rows, D latent width, T codes a transition, C codes a codebook.
 """
 
 from __future__ import annotations
@@ -30,11 +30,6 @@ VALIDATION_ROWS = 8192
 """Rows, at most, that a validation looks at, always the same ones."""
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(outputs [B, O], targets [B, ...]) to a mean loss."""
-
-
-def action_objective(logits_BA: Tensor, actions_B: Tensor) -> Tensor:
-    """Cross-entropy of the true or pseudo-labelled action, nats."""
-    return functional.cross_entropy(logits_BA.float(), actions_B)
 
 
 def latent_objective(predicted_BD: Tensor, latents_BD: Tensor) -> Tensor:

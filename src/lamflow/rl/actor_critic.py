@@ -14,6 +14,7 @@ from torch.nn import functional
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.impala import ImpalaEncoder
 from lamflow.models.settings import ImpalaSettings
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.inputs import PolicyInputs
 
 Encoded = tuple[Tensor, ...]
@@ -27,6 +28,7 @@ class ActorCritic(nn.Module):
     """
 
     spec: EnvironmentSpec
+    space: DiscreteActions
     context: int = 1
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
@@ -54,7 +56,8 @@ class PixelActorCritic(ActorCritic):
         super().__init__()
         self.spec = spec
         self.encoder = ImpalaEncoder(settings=settings, num_frames=1, frame_shape=spec.frame_shape)
-        self.policy = initialise_head(nn.Linear(settings.hidden_width, spec.num_actions), 0.01)
+        self.space = DiscreteActions.of(spec)
+        self.policy = initialise_head(nn.Linear(settings.hidden_width, self.space.num_outputs), 0.01)
         self.value = initialise_head(nn.Linear(settings.hidden_width, 1), 1.0)
         duplicates = [mask_duplicate_actions and first != a for a, first in enumerate(spec.class_of_action)]
         self.register_buffer("masked", torch.tensor(duplicates), persistent=False)
@@ -71,7 +74,7 @@ class PixelActorCritic(ActorCritic):
         """Frames uint8 [B, H, W, 3] to log-probabilities float32 [B, A] and values float32 [B]."""
         features = self.encoder(frames_BHWC[:, None])
         logits = self.policy(features).float().masked_fill(self.masked, -torch.inf)
-        return torch.log_softmax(logits, dim=-1), self.value(features).float()[:, 0]
+        return self.space.log_answer(logits), self.value(features).float()[:, 0]
 
 
 class GridActorCritic(ActorCritic):
@@ -90,7 +93,8 @@ class GridActorCritic(ActorCritic):
         num_features = self.num_cells * (tiles + colors) + directions
         self.hidden1 = initialise_head(nn.Linear(num_features, hidden_width), math.sqrt(2))
         self.hidden2 = initialise_head(nn.Linear(hidden_width, hidden_width), math.sqrt(2))
-        self.policy = initialise_head(nn.Linear(hidden_width, spec.num_actions), 0.01)
+        self.space = DiscreteActions.of(spec)
+        self.policy = initialise_head(nn.Linear(hidden_width, self.space.num_outputs), 0.01)
         self.value = initialise_head(nn.Linear(hidden_width, 1), 1.0)
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
@@ -101,7 +105,7 @@ class GridActorCritic(ActorCritic):
         """Log-probabilities float32 [B, A] and values float32 [B]."""
         (features_BF,) = encoded
         hidden = torch.tanh(self.hidden2(torch.tanh(self.hidden1(features_BF.float()))))
-        return torch.log_softmax(self.policy(hidden).float(), dim=-1), self.value(hidden).float()[:, 0]
+        return self.space.log_answer(self.policy(hidden)), self.value(hidden).float()[:, 0]
 
     def features(self, frames_BHW2: Tensor, proprioception_B3: Tensor) -> Tensor:
         """uint8 [B, F]: one-hot tiles, then colours, of the view's cells and the pocket; one-hot direction."""

@@ -151,7 +151,7 @@ class DecoderRefits:
             decoder = fit_mlp_decoder(
                 inputs,
                 self.buffer.actions,
-                num_actions=self.policy.spec.num_actions,
+                space=self.policy.space,
                 settings=fitting,
                 seed=self.seed + self.num_rollouts,
             )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.models.perceptron import mlp
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.decoders import code_one_hot
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork
@@ -37,7 +38,8 @@ class ScratchPolicy(OnlinePolicy):
         super().__init__()
         refuse_recurrence(settings)
         self.settings, self.spec, self.context = settings, spec, settings.context
-        self.network = PolicyNetwork(settings=settings, spec=spec, output_dim=spec.num_actions)
+        self.space = DiscreteActions.of(spec)
+        self.network = PolicyNetwork(settings=settings, spec=spec, output_dim=self.space.num_outputs)
         initialise_head(self.network.encoder.output, 0.01)
         self.value = initialise_head(nn.Linear(settings.network.hidden_width, 1), 1.0)
 
@@ -49,7 +51,7 @@ class ScratchPolicy(OnlinePolicy):
         """Log-probabilities float32 [B, A] and values float32 [B]."""
         encoder = self.network.encoder
         features_BF = encoder.dense(self.network.convolved(PolicyInputs(*encoded)), encoder.hidden)
-        return torch.log_softmax(encoder.output(features_BF).float(), dim=-1), self.value(features_BF).float()[:, 0]
+        return self.space.log_answer(encoder.output(features_BF)), self.value(features_BF).float()[:, 0]
 
 
 class FinetunedPolicy(OnlinePolicy):
@@ -81,13 +83,14 @@ class FinetunedPolicy(OnlinePolicy):
         encoder = policy.encoder
         width = policy.settings.network.hidden_width
         self.hidden = copy.deepcopy(encoder.hidden).requires_grad_(True)
-        self.policy = nn.Linear(width, spec.num_actions)
+        self.space = DiscreteActions.of(spec)
+        self.policy = nn.Linear(width, self.space.num_outputs)
         nn.init.zeros_(self.policy.weight)
         nn.init.zeros_(self.policy.bias)
         self.value = initialise_head(nn.Linear(width, 1), 1.0)
         self.decoder: nn.Sequential | None = None
         if decoder_widths is not None:
-            self.decoder = mlp(self.decoder_inputs, decoder_widths, spec.num_actions).requires_grad_(False)
+            self.decoder = mlp(self.decoder_inputs, decoder_widths, self.space.num_outputs).requires_grad_(False)
             with torch.no_grad():
                 for parameter in self.decoder[-1].parameters():
                     parameter.zero_()
@@ -112,7 +115,7 @@ class FinetunedPolicy(OnlinePolicy):
         encoder = self.latent_policy.encoder
         outputs = self.latent_policy.outputs(encoder.dense(convolved_BF, encoder.hidden)).float()
         weights_BS, inputs_BSD = self._decodable(outputs)
-        probabilities = torch.softmax(self.decoder(inputs_BSD).float(), dim=-1)
+        probabilities = self.space.answer(self.decoder(inputs_BSD))
         return convolved_BF, torch.einsum("bs,bsa->ba", weights_BS, probabilities).clamp_min(1e-12).log()
 
     def _decodable(self, outputs_BO: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +137,7 @@ class FinetunedPolicy(OnlinePolicy):
         logits_BA = self.policy(features_BF).float()
         if decoded:
             logits_BA = (logits_BA + decoded[0]) / 2
-        return torch.log_softmax(logits_BA, dim=-1), self.value(features_BF).float()[:, 0]
+        return self.space.log_answer(logits_BA), self.value(features_BF).float()[:, 0]
 
 
 def refuse_recurrence(settings: PolicySettings) -> None:

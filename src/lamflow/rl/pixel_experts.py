@@ -45,15 +45,15 @@ class PixelExpert:
     @torch.inference_mode()
     def act(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Actions int64 [B] in frames uint8 [B, H, W, 3]."""
-        batch, num_actions = len(frames), self.network.spec.num_actions
+        batch, space = len(frames), self.network.space
         if self.epsilon < 1:
             with autocast(self.precision.name, self._device):
                 log_probs, _ = self.network(torch.from_numpy(frames).to(self._device))
-            actions = torch.multinomial(log_probs.exp().cpu(), 1, generator=self._generator)[:, 0]
+            actions = space.draw(log_probs.exp().cpu(), self._generator)
         else:
             actions = torch.zeros(batch, dtype=torch.int64)
         if self.epsilon > 0:
-            random = torch.randint(num_actions, (batch,), generator=self._generator)
+            random = space.random(batch, self._generator)
             actions = torch.where(torch.rand(batch, generator=self._generator) < self.epsilon, random, actions)
         return actions.numpy()
 

@@ -283,7 +283,7 @@ class PpoLearner:
         """What the policy saw of a group's present observations, log-probabilities [G, A], values [G], and actions drawn [G, 1]."""
         encoded = self.network.encode(self._memories[index].present)
         log_probs, values = self.network.evaluate(encoded)
-        return encoded, log_probs, values, torch.multinomial(log_probs.exp(), 1)
+        return encoded, log_probs, values, self.network.space.draw(log_probs.exp())[:, None]
 
     def _act(self, index: int, step: int) -> NDArray[np.int64]:
         """Actions of a group in its present observations, recorded."""

@@ -16,6 +16,7 @@ from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
@@ -159,7 +160,7 @@ def _latent_decoders(
         inputs = [code_one_hot(codes, num_codes) for codes in inputs]
     inputs = [torch.cat([values, beside], dim=1) for values, beside in zip(inputs, features, strict=True)]
     networks = [
-        fit_mlp_decoder(values, actions[part], num_actions=spec.num_actions, settings=settings.decoder, seed=member)
+        fit_mlp_decoder(values, actions[part], space=DiscreteActions.of(spec), settings=settings.decoder, seed=member)
         for values, part, member in zip(inputs, rows, seeds, strict=True)
     ]
     precision = precision_of(settings.decoder.training.precision, networks[0].parameters())

@@ -20,12 +20,12 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.models.settings import EncoderSettings
+from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.latent_heads import LatentHead, build_head
 from lamflow.policies.learning import (
     Examples,
     Objective,
-    action_objective,
     clone,
     code_objective,
     latent_objective,
@@ -229,8 +229,9 @@ def _action_tasks(
         if settings.kind == "vpt":
             labellers = _labellers(method, spec, inputs, members, seed)
             parts = [partial(_pseudo_labelled, data, *pair) for pair in zip(labellers, known, strict=True)]
+    space = DiscreteActions.of(spec)
     return [
-        _Task(member, action_objective, spec.num_actions, part, validation)
+        _Task(member, space.loss, space.num_outputs, part, validation)
         for member, part in zip(members, parts, strict=True)
     ]
 
