@@ -8,7 +8,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from lamflow.data.label_counts import parse_label_count
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.envs.presets import preset, presets
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment, read_experiment
@@ -104,10 +104,11 @@ def test_only_restricts_a_method_and_its_lam_to_some_environments() -> None:
 
 @pytest.mark.parametrize(
     ("text", "parsed"),
-    [(16, (16, "transitions")), ("16", (16, "transitions")), ("500 trajectories", (500, "trajectories"))],
+    [(16, LabelBudget(16)), ("16", LabelBudget(16)), ("500 trajectories", LabelBudget(500, "trajectories"))],
 )
-def test_label_counts_are_transitions_or_trajectories(text: int | str, parsed: tuple[int, str]) -> None:
-    assert parse_label_count(text) == parsed
+def test_label_counts_are_transitions_or_trajectories(text: int | str, parsed: LabelBudget) -> None:
+    assert LabelBudget.of_configuration(text) == parsed
+    assert LabelBudget.parse(str(parsed)) == parsed
 
 
 BAD_KEYS: list[tuple[dict[str, Any], str]] = [

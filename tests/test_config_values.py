@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lamflow.data.label_counts import parse_label_count
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.sources import DataSources
 from lamflow.experiment.docs import groups_below
 from lamflow.experiment.experiment import Experiment
@@ -186,7 +186,7 @@ def test_a_trial_gives_each_device_an_equal_part_of_its_batch() -> None:
 
 def test_a_label_count_of_thousands_of_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a positive integer"):
-        parse_label_count("9" * 5000)
+        LabelBudget.of_configuration("9" * 5000)
 
 
 def nested(depth: int) -> Any:

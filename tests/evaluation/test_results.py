@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.evaluation.columns import CURVE_COLUMNS
 from lamflow.evaluation.metrics import read_metrics, read_runs
 from lamflow.evaluation.online import curve_estimates, read_online_curves
 from lamflow.evaluation.published import read_published
 from lamflow.evaluation.results import (
-    label_order,
     read_agent_returns,
     read_aggregate,
     read_improvement,
@@ -33,13 +33,13 @@ WriteReturns = Callable[..., Path]
 def test_label_budgets_sort_by_number_then_trajectories_then_all_then_online() -> None:
     budgets = ["online", "all", "1024", "500 trajectories", "16", "0", "50 trajectories"]
     expected = ["0", "16", "1024", "50 trajectories", "500 trajectories", "all", "online"]
-    assert sorted(budgets, key=label_order) == expected
+    assert sorted(budgets, key=LabelBudget.parse) == expected
 
 
 @pytest.mark.parametrize("budget", ["", "many", "-3", "1.5", "3 trajectory", "Online"])
 def test_label_budget_of_another_form_is_refused(budget: str) -> None:
     with pytest.raises(ValueError, match="label budget"):
-        label_order(budget)
+        LabelBudget.parse(budget)
 
 
 def test_returns_are_read_typed(write_returns: WriteReturns) -> None:

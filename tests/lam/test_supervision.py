@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
@@ -53,7 +54,7 @@ def fit(
     settings, metrics, labelled = LamSettings.model_validate(given), MetricsLog(), None
     if supervision := settings.supervision:
         count, draw = supervision.labels, supervision.label_draw
-        labelled = draw_labels(train, count=count, unit="transitions", draw=draw, seed=0)
+        labelled = draw_labels(train, LabelBudget(count), draw=draw, seed=0)
     model = fit_latent_action_model(
         spec=SPEC,
         settings=settings,
@@ -143,7 +144,7 @@ def test_only_the_labelled_actions_reach_the_model(
     walks: EpisodeArrays, other_walks: EpisodeArrays, no_validation: None
 ) -> None:
     """All others are none that exist: a loss that read one would fail, or be another."""
-    rows = draw_labels(walks, count=20, unit="transitions", draw=1, seed=0)
+    rows = draw_labels(walks, LabelBudget(20), draw=1, seed=0)
     poisoned, swapped = np.full_like(walks.actions, 99), walks.actions.copy()
     poisoned[rows] = walks.actions[rows]
     swapped[rows] = (walks.actions[rows] + 1) % SPEC.num_actions
@@ -156,7 +157,7 @@ def test_only_the_labelled_actions_reach_the_model(
 
 
 def test_labels_are_the_first_of_a_larger_budget_of_the_same_draw(walks: EpisodeArrays) -> None:
-    few, many = (draw_labels(walks, count=count, unit="transitions", draw=1, seed=0) for count in (20, 64))
+    few, many = (draw_labels(walks, LabelBudget(count), draw=1, seed=0) for count in (20, 64))
     assert torch.equal(few, many[:20])
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lamflow.data.label_budgets import ALL_LABELS
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
@@ -21,7 +22,7 @@ from lamflow.evaluation.recording import record_agent
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import RandomAgent
 from lamflow.policies.decoders import code_action_table
-from lamflow.policies.members import ALL_LABELS, Member, label_members, save_members
+from lamflow.policies.members import Member, label_members, save_members
 from lamflow.policies.method_settings import BcMethodSettings, LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.pixel_rollouts import play_episodes

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
@@ -180,5 +181,5 @@ def test_rows_without_a_transition_are_labelled_with_nothing(env: str, networks:
 
 def test_labels_of_all_episodes_with_a_transition_are_their_transitions(tmp_path: Path) -> None:
     arrays = EpisodeStore.open(write(tmp_path / "train.zarr", TRAIN)).load()
-    rows = draw_labels(arrays, count=3, unit="trajectories", draw=0, seed=0)
+    rows = draw_labels(arrays, LabelBudget(3, "trajectories"), draw=0, seed=0)
     assert sorted(rows.tolist()) == [1, 2, 3, 7, 8, 9, 10, 11, 14, 15]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.windows import transition_rows
 
@@ -21,18 +21,18 @@ def episodes_with_transitions(episode_starts: NDArray[np.int64], num_rows: int) 
 
 def draw_labels(
     arrays: EpisodeArrays,
+    budget: LabelBudget,
     *,
-    count: int,
-    unit: Literal["transitions", "trajectories"],
     draw: int,
     seed: int,
     store: Path | None = None,
 ) -> Tensor:
-    """int64 rows of the labelled transitions: ``count`` of them, or all those of ``count`` episodes that have some.
+    """int64 rows of the labelled transitions: so many of them, or all those of so many episodes that have some.
 
     Drawn without replacement from the rows with an action and a next frame. Of the same ``seed`` and ``draw`` a smaller
-    count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer than ``count``.
+    count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer.
     """
+    count, unit = budget.count, budget.unit
     usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
     held = arrays.num_transitions if unit == "transitions" else len(usable)
     if not 0 < count <= held:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lamflow.data.label_budgets import NO_LABELS
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import ActingNetwork, PolicyAgent, RandomAgent
 from lamflow.policies.latent_agents import mlp_decode, no_decode, table_decode
-from lamflow.policies.members import NO_LABELS, Member, read_members, read_policies
+from lamflow.policies.members import Member, read_members, read_policies
 from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import file_digest
 from lamflow.rl.online_files import MEMBER, read_online_policy

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lamflow.data.label_budgets import ONLINE_LABELS
 from lamflow.envs.presets import preset
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
-from lamflow.evaluation.results import ONLINE_LABELS
 from lamflow.evaluation.statistics import normalized_return
 
 OFFLINE = "LAPO (digitised)"

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.envs.presets import preset
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
 from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
 
 EVERY_ENV = "all"
 """Stands in the column ``env`` for the aggregate over all environments."""
-ALL_LABELS = "all"
-"""Label budget of methods that see the true action of every transition."""
-NO_LABELS = "0"
-"""Label budget of methods that see none."""
-ONLINE_LABELS = "online"
-"""Label budget of methods that get no labels but act in the environment and see its rewards."""
-REFERENCE_LABELS = (ALL_LABELS, NO_LABELS, ONLINE_LABELS)
-"""Label budgets that are no number of labels."""
-
 _TEXT = ("env", "method", "labels", "baseline")
 _LEAST = {"seed": 0, "label_draw": 0, "episode": 0, "level_seed": -1, "length": 1}
 """The integer columns, and the lowest number that each may hold."""
@@ -31,26 +22,6 @@ _FLOATS = ("return", "return_random", "return_expert")
 _SHARES = ("probability", "fraction", "success_rate", "success_low", "success_high")
 """Columns of summaries that hold numbers from 0 to 1."""
 _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_TRANSITIONS = re.compile(r"0|[1-9]\d{0,14}", re.ASCII)
-_TRAJECTORIES = re.compile(r"([1-9]\d{0,14}) trajectories", re.ASCII)
-
-
-def label_order(labels: str) -> tuple[int, int]:
-    """Sort key of a label budget: numbers of transitions, then numbers of trajectories, then all, then online.
-
-    ValueError when it is none of '<n>', '<n> trajectories', 'all' and 'online'.
-    """
-    if labels == ALL_LABELS:
-        return (2, 0)
-    if labels == ONLINE_LABELS:
-        return (3, 0)
-    if match := _TRAJECTORIES.fullmatch(labels):
-        return (1, int(match[1]))
-    if _TRANSITIONS.fullmatch(labels):
-        return (0, int(labels))
-    raise ValueError(
-        f"label budget {labels!r}: expected '<n>', '<n> trajectories', '{ALL_LABELS}' or '{ONLINE_LABELS}'"
-    )
 
 
 def read_agent_returns(path: Path) -> pd.DataFrame:
@@ -92,7 +63,7 @@ def check_env(env: str, path: Path) -> None:
 def _check_labels(table: pd.DataFrame, path: Path) -> None:
     for line, labels in table["labels"].drop_duplicates().items():
         try:
-            label_order(labels)
+            LabelBudget.parse(labels)
         except ValueError as error:
             raise ValueError(f"{path}: line {line + 2}, column labels: {error}") from None
 

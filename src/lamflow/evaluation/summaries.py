@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.envs.presets import preset
 from lamflow.evaluation import statistics
 from lamflow.evaluation.normalisers import Normaliser
-from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
+from lamflow.evaluation.results import EVERY_ENV
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
         }
         rows.append(dict(zip(keys, values, strict=True)) | measured)
     return sorted(
-        rows, key=lambda row: (row["env"], row["method"], label_order(row["labels"]), row["label_draw"], row["seed"])
+        rows,
+        key=lambda row: (row["env"], row["method"], LabelBudget.parse(row["labels"]), row["label_draw"], row["seed"]),
     )
 
 
@@ -171,8 +173,8 @@ def group_agents(episodes: pd.DataFrame, *, samples: int) -> Strata:
     return strata
 
 
-def _order(method: str, labels: str) -> tuple[str, tuple[int, int]]:
-    return method, label_order(labels)
+def _order(method: str, labels: str) -> tuple[str, LabelBudget]:
+    return method, LabelBudget.parse(labels)
 
 
 def aggregate_rows(strata: Strata) -> list[Row]:
@@ -238,7 +240,7 @@ def difference_rows(strata: Strata) -> list[Row]:
 def _pairs(strata: Strata) -> Iterator[tuple[Row, list[Group], list[Group]]]:
     """Each ordered pair of methods of one environment and label budget: its names, and the groups of both."""
     for env, budgets in strata.items():
-        for labels in sorted({labels for _, labels in budgets}, key=label_order):
+        for labels in sorted({labels for _, labels in budgets}, key=LabelBudget.parse):
             sides = {method: groups for (method, given), groups in budgets.items() if given == labels}
             for method, baseline in permutations(sides, 2):
                 names = {"env": env, "labels": labels, "method": method, "baseline": baseline}

@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation import statistics
-from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
+from lamflow.evaluation.results import EVERY_ENV
 from lamflow.evaluation.statistics import Estimate
 from lamflow.evaluation.summaries import Strata
 
@@ -66,7 +67,7 @@ def returns_table(
     shown = {
         method: given
         for budgets in measured
-        for method, given in sorted(budgets, key=lambda key: (label_order(key[1]), key[0]))
+        for method, given in sorted(budgets, key=lambda key: (LabelBudget.parse(key[1]), key[0]))
         if given in REFERENCE_LABELS
     }
     compared = sorted({method for budgets in measured for method, given in budgets if given == labels})

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from lamflow.data.label_counts import LabelCount, parse_label_count
+from lamflow.data.label_budgets import LabelBudget, LabelCount
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
@@ -94,8 +94,7 @@ class Experiment(Settings):
     @field_validator("labels")
     @classmethod
     def _label_counts(cls, labels: tuple[LabelCount, ...]) -> tuple[LabelCount, ...]:
-        parsed = [parse_label_count(label) for label in labels]
-        counts = tuple(count if kind == "transitions" else f"{count} trajectories" for count, kind in parsed)
+        counts = tuple(LabelBudget.of_configuration(label).written for label in labels)
         _unique(counts, "label count")
         return counts
 
@@ -202,12 +201,12 @@ class Experiment(Settings):
         """What is sure to be too many; the stages count the labels that the episodes really hold."""
         episodes = self.collection.train_episodes
         for labels in self.labels:
-            count, kind = parse_label_count(labels)
+            budget = LabelBudget.parse(labels)
             for env in self.envs:
-                most = episodes if kind == "trajectories" else episodes * self.environment(env).max_steps
-                if count > most:
+                most = episodes if budget.unit == "trajectories" else episodes * self.environment(env).max_steps
+                if budget.count > most:
                     raise ValueError(
-                        f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {kind}"
+                        f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {budget.unit}"
                     )
         return self
 
@@ -272,7 +271,7 @@ class Experiment(Settings):
 
 def _holding(labels: Sequence[LabelCount], supervision: SupervisionSettings) -> tuple[LabelCount, ...]:
     """The label budgets whose transitions include those of ``supervision``: budgets in trajectories are other draws."""
-    return tuple(count for count in labels if isinstance(count, int) and count >= supervision.labels)
+    return tuple(count for count in labels if LabelBudget.parse(count).transitions >= supervision.labels)
 
 
 def _unique(values: Sequence[T], what: str) -> None:

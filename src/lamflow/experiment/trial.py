@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.lam.settings import SupervisionSettings
 from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
@@ -40,7 +41,8 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
     """
     trial = experiment.trial
     assert trial is not None
-    labels = [count for count in experiment.labels if isinstance(count, int) and count <= trial.labels]
+    counts = [LabelBudget.parse(labels).transitions for labels in experiment.labels]
+    labels = [count for count in counts if 0 < count <= trial.labels]
     if not labels:
         raise ValueError(f"trial.labels: no label budget is at most {trial.labels}; found {list(experiment.labels)}")
     rollout = {"num_envs": 2, "num_steps": 64, "minibatches": 1}

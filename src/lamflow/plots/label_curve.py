@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation.published import OFFLINE, published_mean
-from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS, label_order
+from lamflow.evaluation.results import EVERY_ENV
 from lamflow.plots import style
 
 _CHARACTER = 6.4
@@ -80,29 +81,30 @@ def _published_points(published: pd.DataFrame | None, env: str, aggregate: pd.Da
 
 def label_positions(labels: Sequence[str], trajectory_length: float | None) -> dict[str, float]:
     """Place of each label budget on a log2 axis; trajectories without a known length stand a gap to the right of the rest."""
-    counts = [name for name in labels if label_order(name)[0] == 0]
-    positions = {name: float(np.log2(int(name))) for name in counts}
-    trajectories = sorted((name for name in labels if label_order(name)[0] == 1), key=label_order)
+    budgets = {name: LabelBudget.parse(name) for name in labels}
+    positions = {name: float(np.log2(found.count)) for name, found in budgets.items() if found.unit == "transitions"}
+    trajectories = sorted(set(budgets) - set(positions), key=budgets.__getitem__)
     right = max(positions.values(), default=0.0)
     for index, name in enumerate(trajectories):
-        number = label_order(name)[1]
-        positions[name] = float(np.log2(number * trajectory_length)) if trajectory_length else right + 2.0 * (index + 1)
+        positions[name] = (
+            float(np.log2(budgets[name].count * trajectory_length)) if trajectory_length else right + 2.0 * (index + 1)
+        )
     return positions
 
 
 def tick_text(labels: str) -> str:
     """A label budget as a tick: trajectories take the second line, so that they never collide with numbers."""
-    kind, number = label_order(labels)
-    return f"{number:,}" if kind == 0 else f"\n{number:,} traj."
+    budget = LabelBudget.parse(labels)
+    return f"{budget.count:,}" if budget.unit == "transitions" else f"\n{budget.count:,} traj."
 
 
 def readable_ticks(positions: Mapping[str, float], width: float) -> dict[str, str]:
     """Text of each label budget's tick, empty where it would touch the one to its left on an axis ``width`` points wide."""
-    ends = {0: -np.inf, 1: -np.inf}  # of the last text on either line
+    ends = {"transitions": -np.inf, "trajectories": -np.inf}  # of the last text on either line
     scale = width / (1.1 * max(np.ptp(list(positions.values())), 1.0))
     texts = {}
     for name in sorted(positions, key=positions.__getitem__):
-        text, line = tick_text(name), label_order(name)[0]
+        text, line = tick_text(name), LabelBudget.parse(name).unit
         half = 0.5 * _CHARACTER * len(text.strip())
         fits = positions[name] * scale - half > ends[line]
         texts[name] = text if fits else ""
@@ -120,7 +122,7 @@ def _draw_panel(
     width: float,
     published: Mapping[str, float],
 ) -> None:
-    budgets = sorted((name for name in table["labels"].unique() if name not in REFERENCE_LABELS), key=label_order)
+    budgets = sorted((name for name in table["labels"].unique() if name not in REFERENCE_LABELS), key=LabelBudget.parse)
     positions = label_positions(budgets, trajectory_length)
     if published:
         panel.plot([positions[name] for name in published], list(published.values()), **style.PUBLISHED, zorder=4)

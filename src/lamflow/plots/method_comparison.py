@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lamflow.evaluation.results import EVERY_ENV, REFERENCE_LABELS
+from lamflow.data.label_budgets import REFERENCE_LABELS
+from lamflow.evaluation.results import EVERY_ENV
 from lamflow.plots import style
 
 _QUANTITIES = {

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lamflow.data.label_budgets import ONLINE_LABELS
 from lamflow.evaluation.published import ONLINE, published_mean
-from lamflow.evaluation.results import EVERY_ENV, ONLINE_LABELS
+from lamflow.evaluation.results import EVERY_ENV
 from lamflow.plots import style
 
 _MARKS = dict(zip(ONLINE.values(), ("s", "^", "o"), strict=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lamflow.data.label_counts import LabelCount, parse_label_count
+from lamflow.data.label_budgets import LabelBudget, LabelCount
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.envs.spec import EnvironmentSpec
@@ -22,10 +22,6 @@ from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySetti
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 from lamflow.training.precision import default_device
 
-ALL_LABELS = "all"
-NO_LABELS = "0"
-ONLINE_LABELS = "online"
-"""Label budget of what learns from rewards: no labels but its own actions."""
 LabelDraws = int | Sequence[int]
 """So many label draws, or these."""
 
@@ -37,6 +33,10 @@ class Member:
     labels: str
     label_draw: int
 
+    @property
+    def budget(self) -> LabelBudget:
+        return LabelBudget.parse(self.labels)
+
 
 def label_members(labels: Sequence[LabelCount], label_draws: LabelDraws) -> list[Member]:
     """Every label count with every draw, in the order of the members of all files."""
@@ -46,18 +46,13 @@ def label_members(labels: Sequence[LabelCount], label_draws: LabelDraws) -> list
 
 def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int, store: Path | None = None) -> Tensor:
     """int64 rows of the transitions whose action this member may see; ValueError, which names ``store``, when it holds too few."""
-    count, unit = parse_label_count(member.labels)
-    return draw_labels(arrays, count=count, unit=unit, draw=member.label_draw, seed=seed, store=store)
+    return draw_labels(arrays, member.budget, draw=member.label_draw, seed=seed, store=store)
 
 
 def member_seed(seed: int, member: Member) -> int:
     """A seed of the member's own, from the run's: no two seeds, or draws of a seed, have the same. Below 2^60."""
-    count, unit = (
-        (0, "none")
-        if not member.labels[0].isdigit() or member.labels == NO_LABELS
-        else parse_label_count(member.labels)
-    )
-    return (seed * 101 + member.label_draw) * 1_000_003 + count * 2 + (unit == "trajectories")
+    budget = member.budget
+    return (seed * 101 + member.label_draw) * 1_000_003 + budget.count * 2 + (budget.unit == "trajectories")
 
 
 def save_members(

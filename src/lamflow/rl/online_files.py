@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lamflow.data.label_budgets import ONLINE_LABELS
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.policies.members import ONLINE_LABELS, Member, build_policy, policy_header
+from lamflow.policies.members import Member, build_policy, policy_header
 from lamflow.policies.settings import PolicySettings
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
 from lamflow.training.checkpoint import load_weights, read_model, save_model

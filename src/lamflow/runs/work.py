@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import prod
 
-from lamflow.data.label_counts import parse_label_count
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.envs.presets import preset
 from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.envs.spec import EnvironmentSpec
@@ -230,8 +230,7 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _labelled_rows(scope: Scope, spec: EnvironmentSpec) -> int:
     """Transitions that all label counts and draws together may have."""
-    counts = [parse_label_count(labels) for labels in scope.experiment.labels]
-    rows = sum(count * (spec.max_steps if unit == "trajectories" else 1) for count, unit in counts)
+    rows = sum(LabelBudget.parse(labels).most_transitions(spec.max_steps) for labels in scope.experiment.labels)
     return rows * scope.experiment.label_draws
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lamflow.data.label_counts import LabelCount
+from lamflow.data.label_budgets import LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lamflow.data.label_counts import LabelCount
+from lamflow.data.label_budgets import ALL_LABELS, NO_LABELS, LabelBudget, LabelCount
 from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
 from lamflow.envs.families import DEFAULT_NUM_RULESETS, family_of
 from lamflow.envs.goals import describe_goal
@@ -24,7 +24,7 @@ from lamflow.evaluation.recording import record_agent, replay
 from lamflow.methods.settings import method_settings
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
-from lamflow.policies.members import ALL_LABELS, NO_LABELS, label_members
+from lamflow.policies.members import label_members
 from lamflow.provenance import record_provenance
 from lamflow.stages.code import stage_code
 
@@ -139,8 +139,9 @@ def shown_episode(arrays: EpisodeArrays) -> Episode:
 
 def _title(method: str, labels: str) -> str:
     name = method_styles([method])[method].label.split(" (")[0]
-    budget = {ALL_LABELS: "all labels", NO_LABELS: "no labels"}
-    return f"{name}\n{budget.get(labels, labels if 'trajectories' in labels else f'{labels} labels')}"
+    in_trajectories = LabelBudget.parse(labels).unit == "trajectories"
+    budgets = {ALL_LABELS: "all labels", NO_LABELS: "no labels"}
+    return f"{name}\n{budgets.get(labels, labels if in_trajectories else f'{labels} labels')}"
 
 
 def _film(title: str, episode: Episode, spec: EnvironmentSpec, num_rulesets: int) -> EpisodeFilm:

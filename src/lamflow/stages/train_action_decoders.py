@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamflow.data.label_counts import LabelCount
+from lamflow.data.label_budgets import LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.data.tensors import EpisodeTensors

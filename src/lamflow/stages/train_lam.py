@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
@@ -120,8 +121,7 @@ def _labelled_rows(store: EpisodeStore, supervision: SupervisionSettings | None,
         return None
     return draw_labels(
         store.load(frames=False),
-        count=supervision.labels,
-        unit="transitions",
+        LabelBudget(supervision.labels),
         draw=supervision.label_draw,
         seed=seed,
         store=store.path,

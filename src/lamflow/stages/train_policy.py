@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lamflow.data.label_counts import LabelCount
+from lamflow.data.label_budgets import ALL_LABELS, LabelCount
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
@@ -31,7 +31,6 @@ from lamflow.policies.learning import (
     latent_objective,
 )
 from lamflow.policies.members import (
-    ALL_LABELS,
     Member,
     label_members,
     labelled_rows,
