@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.decoders import fit_mlp_decoder
 from lamflow.training.memory import keep_freed_memory

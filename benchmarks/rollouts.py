@@ -28,7 +28,7 @@ from lamflow.envs.rollouts import ROLLOUT_BATCH, rollout
 from lamflow.envs.xland import make_simulator
 from lamflow.evaluation.rollouts import roll_out
 from lamflow.experiment.reading import read_experiment
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.latent_agents import mlp_decode, no_decode

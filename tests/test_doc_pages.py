@@ -4,16 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from lamflow.data import latents
 from lamflow.data.store import EPISODE_ARRAY_SPECS, row_array_specs
 from lamflow.envs.presets import preset, presets
 from lamflow.evaluation import columns
 from lamflow.lam.probe import PROBE_WIDTHS
+from lamflow.policies.actions import DiscreteActions
 
 ROOT = Path(__file__).parents[1]
 METRIC = re.compile(r'"((?:loss|fdm|latent|codebook|optimizer|supervision|probe)/\w+)"')
-PROBE = re.compile(r'f"(probe/\{kind\}\w+)"')
 
 
 def page(name: str) -> str:
@@ -22,8 +23,11 @@ def page(name: str) -> str:
 
 def logged_metrics() -> list[str]:
     source = "".join(path.read_text() for path in sorted(ROOT.joinpath("src/lamflow").rglob("*.py")))
-    probes = [name.format(kind=kind) for name in PROBE.findall(source) for kind in PROBE_WIDTHS]
-    return sorted({*METRIC.findall(source), *probes, "return", "success", "entropy"})
+    logits, actions, space = torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), DiscreteActions(2, (0, 0))
+    held_out = space.held_out_agreement(logits, actions, torch.ones(1, dtype=torch.bool))
+    probes = [f"probe/{kind}_{name}" for name in held_out for kind in PROBE_WIDTHS]
+    supervision = [f"supervision/{name}" for name in space.agreement(logits, actions)]
+    return sorted({*METRIC.findall(source), *probes, *supervision, "return", "success", "entropy"})
 
 
 def test_the_search_for_metrics_finds_those_of_every_kind() -> None:

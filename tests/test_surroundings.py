@@ -37,13 +37,14 @@ import hashlib
 import jax
 import numpy as np
 from lamflow.envs.rollouts import rollout
+from lamflow.envs.presets import preset
 from lamflow.envs.xland import make_simulator
 
 def act(params, timesteps, key):
     return jax.random.randint(key, timesteps.reward.shape, 0, 6)
 
 digest = hashlib.sha256()
-for episode in rollout(make_simulator("xland-empty-random-8x8-full"), act, None, np.arange(2), 0, batch=2):
+for episode in rollout(make_simulator(preset("xland-empty-random-8x8-full")), act, None, np.arange(2), 0, batch=2):
     for part in (episode.frames, episode.proprioception, episode.actions, episode.rewards):
         digest.update(part.tobytes())
 print(digest.hexdigest())

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.lam.settings import LamSettings
-from lamflow.models.settings import ImpalaSettings, UnetSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.unet_settings import UnetSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 
 PATCH_SIDE = 4

@@ -13,7 +13,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 

@@ -251,7 +251,7 @@ def test_ten_chunks_need_no_more_memory_than_one(tmp_path: Path) -> None:
     peaks = []
     for count in (1, 10):
         arguments = {
-            "env": ENV,
+            "environment": preset(ENV).facts(),
             "split": "train",
             "settings": SETTINGS | {"train_chunk_rows": rows, "train_chunks": count},
             "archive": str(archive),

@@ -11,7 +11,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.tiles import AGENT_TILE
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
-from lamflow.models.symmetry import rotate_frames
+from lamflow.networks.symmetry import rotate_frames
 from lamflow.quantizers.vq_ema import VectorQuantizerEma
 
 FULL, EGOCENTRIC = preset("xland-doorkey-5x5-full"), preset("xland-doorkey-5x5")

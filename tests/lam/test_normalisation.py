@@ -12,11 +12,12 @@ from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
-from lamflow.models.settings import NetworkSettings
+from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings
 from lamflow.training.settings import TrainingSettings
 
 SPEC = preset("xland-doorkey-5x5-full")
-NETWORK = NetworkSettings(width=8, layers=1, hidden_width=16)
+NETWORK = GridEncoderSettings(width=8, layers=1, hidden_width=16)
+DYNAMICS = GridDynamicsSettings(width=8, layers=1)
 
 
 def steps(norm: nn.Module, latents_NBD: Tensor) -> list[Tensor]:
@@ -80,7 +81,7 @@ def windows(count: int) -> Tensor:
 def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
     """The control: in training mode it depends on the others of its batch."""
     torch.manual_seed(0)
-    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=NETWORK, normalise=True)
+    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS, normalise=True)
     model = LatentActionModel(settings=settings, spec=SPEC)
     batch = windows(16)
     model.train()
@@ -96,7 +97,7 @@ def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
 
 
 def test_without_it_a_model_has_no_more_parameters_than_before() -> None:
-    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=NETWORK)
+    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS)
     names = LatentActionModel(settings=settings, spec=SPEC).state_dict()
     assert not any(name.startswith("normalisation") for name in names)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lamflow.envs.interface import Observation
 from lamflow.envs.presets import preset
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
 from lamflow.policies.inputs import PolicyInputs

@@ -13,9 +13,11 @@ from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.envs.presets import preset
-from lamflow.models.perceptron import mlp
-from lamflow.models.settings import ImpalaSettings, NetworkSettings, Symmetry
-from lamflow.models.symmetry import rotate_frames
+from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.perceptron import mlp
+from lamflow.networks.settings import Symmetry
+from lamflow.networks.symmetry import rotate_frames
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_features
 from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
@@ -153,7 +155,7 @@ def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: Episode
     data, rows = EpisodeTensors(walks), transition_rows(walks)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     labeller = fit_action_labeller(
-        settings=NetworkSettings(width=16, layers=2),
+        settings=GridEncoderSettings(width=16, layers=2),
         symmetry="rotation",
         training=TrainingSettings(steps=150, batch_size=64, learning_rate=3e-3, precision="float32"),
         spec=WORLD,
@@ -197,5 +199,5 @@ def test_with_rotation_symmetry_turned_windows_get_the_same_labels(walks: Episod
     windows = EpisodeTensors(walks).windows(transition_rows(walks)[:50])
     expected: dict[Symmetry, bool] = {"rotation": True, "none": False}
     for symmetry, equal in expected.items():
-        labeller = ActionLabeller(settings=NetworkSettings(width=8, layers=2), symmetry=symmetry, spec=WORLD)
+        labeller = ActionLabeller(settings=GridEncoderSettings(width=8, layers=2), symmetry=symmetry, spec=WORLD)
         assert torch.equal(labeller(rotate_frames(windows, 1)), labeller(windows)) == equal

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.symmetry import rotate_frames
+from lamflow.networks.symmetry import rotate_frames
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, carried_matches, inference_precision, match_planes
 from lamflow.policies.settings import PolicySettings

@@ -16,8 +16,8 @@ from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
-from lamflow.models.perceptron import mlp
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork

@@ -47,7 +47,7 @@ class World:
     def train_lam(self, lam: str, folder: Path, **changes: Any) -> Path:
         """Run the stage; the model's path."""
         arguments: dict[str, Any] = {
-            "env": ENV,
+            "environment": preset(ENV).facts(),
             "lam": lam,
             "settings": LAMS[lam],
             "logging": {},

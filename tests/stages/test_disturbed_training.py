@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from lamflow.envs.presets import preset
 from lamflow.lam import probe
 from lamflow.stages.entry import run_stage
 from lamflow.training.checkpoint import read_model
@@ -40,7 +41,7 @@ KILLS = 20
 
 def arguments(data: Path, folder: Path) -> dict[str, Any]:
     return {
-        "env": ENV,
+        "environment": preset(ENV).facts(),
         "lam": "lapo",
         "settings": SETTINGS,
         "logging": {},

@@ -115,6 +115,9 @@ def test_the_same_run_gives_the_same_bytes_also_when_it_was_interrupted(
     assert model.with_name("metrics.csv").read_bytes() == world.model("lapo").with_name("metrics.csv").read_bytes()
 
 
+FOURROOMS = {"environment": preset("xland-fourrooms").facts()}
+
+
 @pytest.mark.parametrize("change", ["seed", "settings", "data"])
 def test_state_of_another_run_is_not_resumed(
     change: str,
@@ -139,7 +142,7 @@ def test_state_of_another_run_is_not_resumed(
 
 def test_episodes_of_another_environment_are_refused(world: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"train\.zarr: found environment '{ENV}', expected 'xland-doorkey-6x6'"):
-        world.train_lam("lapo", tmp_path, env="xland-doorkey-6x6")
+        world.train_lam("lapo", tmp_path, environment=preset("xland-doorkey-6x6").facts())
     assert not list(tmp_path.iterdir())
 
 
@@ -188,7 +191,10 @@ def test_latents_of_a_store_read_in_pieces_are_those_of_one_read_at_once(
     [
         ({"lam": "single"}, r"model\.safetensors: found a model of lam 'lapo', expected 'single'"),
         ({"seed": 1}, r"model\.safetensors: found a model of seed 0, expected 1"),
-        ({"env": "xland-fourrooms"}, rf"model\.safetensors: found a model of env '{ENV}', expected 'xland-fourrooms'"),
+        (
+            {"environment": preset("xland-fourrooms").facts()},
+            rf"model\.safetensors: found a model of env '{ENV}', expected 'xland-fourrooms'",
+        ),
         ({"model": Path("nowhere.safetensors")}, r"nowhere\.safetensors: no such model file"),
         ({"episodes": Path("nowhere.zarr")}, r"nowhere\.zarr"),
     ],
@@ -196,7 +202,13 @@ def test_latents_of_a_store_read_in_pieces_are_those_of_one_read_at_once(
 def test_relabelling_with_what_does_not_belong_together_is_refused(
     changes: dict[str, Any], message: str, world: Any, tmp_path: Path
 ) -> None:
-    arguments = {"env": ENV, "lam": "lapo", "seed": 0, "model": world.model("lapo"), "episodes": world.episodes()}
+    arguments = {
+        "environment": preset(ENV).facts(),
+        "lam": "lapo",
+        "seed": 0,
+        "model": world.model("lapo"),
+        "episodes": world.episodes(),
+    }
     with pytest.raises(ValueError, match=message):
         relabel_episodes(**(arguments | changes), output=tmp_path / "train.zarr")
     assert not list(tmp_path.iterdir())

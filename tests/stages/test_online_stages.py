@@ -64,7 +64,7 @@ def policy(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def finetune(world: Any, latent_policy: Path | None, folder: Path, variant: str, **changes: Any) -> Path:
     arguments: dict[str, Any] = {
-        "env": ENV,
+        "environment": preset(ENV).facts(),
         "method": "online",
         "settings": ONLINE | {"variant": variant},
         "latent": LATENT,
@@ -122,7 +122,7 @@ def test_the_file_says_what_it_is_of(world: Any, policy: Path, tmp_path: Path) -
     _, header = read_model(finetune(world, policy, tmp_path, "rl_sl") / "agent.safetensors")
     assert {key: header[key] for key in ("kind", "env", "method", "seed", "variant")} == {
         "kind": "online",
-        "env": ENV,
+        "environment": preset(ENV).facts(),
         "method": "online",
         "seed": 0,
         "variant": "rl_sl",

@@ -73,7 +73,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(method: str, data: Path, folder: Path, **evaluation: Any) -> list[dict[str, str]]:
     """All stages of a method; the rows of its returns."""
     settings = METHODS[method]
-    common = {"env": ENV, "method": method, "settings": settings, "labels": LABELS, "label_draws": DRAWS, "seed": 0}
+    common = {
+        "environment": preset(ENV).facts(),
+        "method": method,
+        "settings": settings,
+        "labels": LABELS,
+        "label_draws": DRAWS,
+        "seed": 0,
+    }
     latent = settings["kind"] == "latent"
     decoders = folder / "decoders.safetensors" if latent or method == "vpt" else None
     latents = {split: data / f"latents_{split}.zarr" if latent else None for split in ("train", "validation")}

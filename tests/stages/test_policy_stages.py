@@ -93,7 +93,7 @@ class Stages:
 
     def common(self, method: str) -> dict[str, Any]:
         return {
-            "env": ENV,
+            "environment": preset(ENV).facts(),
             "method": method,
             "settings": METHODS[method],
             "labels": LABELS,
@@ -346,7 +346,7 @@ REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
     (
         "decoders",
         "lapo",
-        lambda w: {"env": "xland-fourrooms"},
+        lambda w: {"environment": preset("xland-fourrooms").facts()},
         f"found environment '{ENV}', expected 'xland-fourrooms'",
     ),
     ("decoders", "lapo", lambda w: {"latents": w.latents("lapo", "validation")}, "found latents of other episodes"),
@@ -360,7 +360,7 @@ REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
     ("policy", "lapo", lambda w: {"seed": 1}, "found seed 0, expected 1"),
     ("policy", "lapo", lambda w: {"validation_latents": w.latents("lapo")}, "found latents of other episodes"),
     ("policy", "vpt", lambda w: {"decoders": None}, "needs its supervised inverse dynamics models; none were given"),
-    ("policy", "oracle_bc", lambda w: {"env": "xland-fourrooms"}, f"found environment '{ENV}'"),
+    ("policy", "oracle_bc", lambda w: {"environment": preset("xland-fourrooms").facts()}, f"found environment '{ENV}'"),
 ]
 
 
@@ -395,7 +395,7 @@ def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -
     with pytest.raises(ValueError, match=r"policy\.safetensors: found method 'lapo', expected 'bc'"):
         stages.evaluate("bc", policy=stages.folder / "lapo" / "policy.safetensors")
     with pytest.raises(ValueError, match=f"found environment '{ENV}', expected 'xland-fourrooms'"):
-        stages.evaluate("random", env="xland-fourrooms")
+        stages.evaluate("random", environment=preset("xland-fourrooms").facts())
 
 
 @pytest.mark.slow

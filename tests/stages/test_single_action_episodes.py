@@ -76,7 +76,14 @@ class Stages:
     def lam(self, **changes: Any) -> None:
         arguments: dict[str, Any] = {"train": self.train, "validation": self.validation, "settings": LAM}
         out = {"output": self.model, "metrics": self.folder / "lam.csv", "state_dir": self.folder / "lam" / "state"}
-        train_lam(**({"env": ENV, "lam": "lapo", "logging": {}, "seed": 0} | out | arguments | changes))
+        train_lam(
+            **(
+                {"environment": preset(ENV).facts(), "lam": "lapo", "logging": {}, "seed": 0}
+                | out
+                | arguments
+                | changes
+            )
+        )
 
     def latents(self, split: str) -> Path:
         output = self.folder / "lam" / f"{split}.zarr"
@@ -90,7 +97,12 @@ class Stages:
     def method(self, method: str, **changes: Any) -> None:
         """Its decoders, where it has some, and its policy."""
         folder, latent = self.folder / method, METHODS[method]["kind"] == "latent"
-        common: dict[str, Any] = {"env": ENV, "method": method, "settings": METHODS[method], "labels": LABELS}
+        common: dict[str, Any] = {
+            "environment": preset(ENV).facts(),
+            "method": method,
+            "settings": METHODS[method],
+            "labels": LABELS,
+        }
         common |= {
             "label_draws": 2,
             "seed": 0,

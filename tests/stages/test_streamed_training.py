@@ -155,7 +155,11 @@ class Training:
 
     def common(self, method: str, window_gib: float) -> dict[str, Any]:
         labels = {"labels": LABELS, "label_draws": 1, "seed": 0}
-        return labels | {"env": ENV, "method": method, "settings": self.settings(method, window_gib)}
+        return labels | {
+            "environment": preset(ENV).facts(),
+            "method": method,
+            "settings": self.settings(method, window_gib),
+        }
 
     def decoders(self, method: str, window_gib: float) -> Path:
         output = self.folder / f"{method}_{window_gib}_decoders.safetensors"

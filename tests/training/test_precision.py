@@ -14,7 +14,7 @@ from torch import nn
 from lamflow.envs.presets import preset
 from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training import precision
 from lamflow.training.precision import (

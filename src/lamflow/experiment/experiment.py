@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from lamflow.components import kind_of
 from lamflow.data.label_budgets import LabelBudget, LabelCount
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
@@ -19,6 +20,7 @@ from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.methods.settings import MethodSettings
+from lamflow.networks.settings import NetworkSettings, suited_kinds
 from lamflow.policies.method_settings import (
     LatentMethodSettings,
     OracleMethodSettings,
@@ -175,26 +177,28 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _networks_see_the_frames(self) -> Experiment:
         for env in self.envs:
-            pixels = self.environment(env).view == "pixels"
-            for key, kind in self._networks_on(env).items():
-                if (kind == "grid") == pixels:
-                    wanted = "impala (or unet for a forward model)" if pixels else "grid"
-                    raise ValueError(f"{key}.kind: found {kind}, and the frames of {env} need {wanted}")
+            spec = self.environment(env)
+            for key, network in self._networks_on(env).items():
+                if not network.accepts(spec):
+                    suited = " or ".join(suited_kinds(type(network), spec)) or "a kind that there is not"
+                    raise ValueError(
+                        f"{key}.kind: found {kind_of(type(network))}, and the frames of {env} need {suited}"
+                    )
         return self
 
-    def _networks_on(self, env: str) -> dict[str, str]:
-        """Kinds of the networks used on ``env`` by key."""
-        kinds: dict[str, str] = {}
+    def _networks_on(self, env: str) -> dict[str, NetworkSettings]:
+        """The networks used on ``env`` by key."""
+        networks: dict[str, NetworkSettings] = {}
         for name in self.lams_of(env):
-            kinds[f"lams.{name}.inverse_dynamics"] = self.lams[name].inverse_dynamics.kind
-            kinds[f"lams.{name}.forward_dynamics"] = self.lams[name].forward_dynamics.kind
+            networks[f"lams.{name}.inverse_dynamics"] = self.lams[name].inverse_dynamics
+            networks[f"lams.{name}.forward_dynamics"] = self.lams[name].forward_dynamics
         for name in self.methods_of(env):
             method = self.methods[name]
             if isinstance(method, VptMethodSettings):
-                kinds[f"methods.{name}.inverse_dynamics"] = method.inverse_dynamics.kind
+                networks[f"methods.{name}.inverse_dynamics"] = method.inverse_dynamics
             if not isinstance(method, RandomMethodSettings | OnlineMethodSettings):
-                kinds[f"methods.{name}.policy.network"] = method.policy.network.kind
-        return kinds
+                networks[f"methods.{name}.policy.network"] = method.policy.network
+        return networks
 
     @model_validator(mode="after")
     def _labels_within_data(self) -> Experiment:

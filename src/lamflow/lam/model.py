@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
-from lamflow.models.encoders import build_encoder
-from lamflow.models.forward_dynamics import build_forward_dynamics
-from lamflow.models.symmetry import agent_direction, face_up, rotate_each
+from lamflow.networks.encoders import build_encoder
+from lamflow.networks.forward_dynamics import build_forward_dynamics
+from lamflow.networks.symmetry import agent_direction, face_up, rotate_each
 from lamflow.quantizers.interface import Quantized
 from lamflow.training.loop import Loss
 

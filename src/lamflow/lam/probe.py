@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.training.checkpoint import random_states, restore_random_states, seed_everything
 from lamflow.training.loop import Loss, train

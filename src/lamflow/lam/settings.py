@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from lamflow.components import Chosen
-from lamflow.models.settings import SYMMETRY, DynamicsSettings, EncoderSettings, NetworkSettings, Symmetry
+from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings
+from lamflow.networks.settings import SYMMETRY, AnyDynamics, AnyEncoder, Symmetry
 from lamflow.quantizers.settings import QUANTIZERS, QuantizerSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, Settings, Width
@@ -35,11 +36,11 @@ class SupervisionSettings(Settings):
 class LamSettings(Settings):
     """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
 
-    inverse_dynamics: EncoderSettings = Field(
-        default_factory=NetworkSettings, description="The inverse dynamics model (IDM)."
+    inverse_dynamics: AnyEncoder = Field(
+        default_factory=GridEncoderSettings, description="The inverse dynamics model (IDM)."
     )
-    forward_dynamics: DynamicsSettings = Field(
-        default_factory=NetworkSettings, description="The forward dynamics model (FDM)."
+    forward_dynamics: AnyDynamics = Field(
+        default_factory=GridDynamicsSettings, description="The forward dynamics model (FDM)."
     )
     quantizer: Annotated[QuantizerSettings, Chosen(QUANTIZERS)] = Field(
         default_factory=VqEmaSettings, description="The quantiser between them."

@@ -18,7 +18,7 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TransitionStream
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import SupervisionSettings
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import Loss

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.data.windows import TransitionStream
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.settings import DecoderSettings
 from lamflow.training.checkpoint import seed_everything

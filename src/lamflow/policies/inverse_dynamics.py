@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lamflow.data.tensors import EpisodeTensors, inference_batches
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.encoders import build_encoder
-from lamflow.models.settings import EncoderSettings, Symmetry
-from lamflow.models.symmetry import face_up
+from lamflow.networks.encoders import build_encoder
+from lamflow.networks.settings import EncoderSettings, Symmetry
+from lamflow.networks.symmetry import face_up
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.network import inference_precision
 from lamflow.training.checkpoint import seed_everything

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.models.flow import FlowNetwork, integrate, noisy
+from lamflow.networks.flow import FlowNetwork, integrate, noisy
 from lamflow.policies.settings import FlowSettings, MixtureSettings
 
 MIN_DEVIATION = 0.1

@@ -6,12 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lamflow.models.settings import (
-    SYMMETRY,
-    EncoderSettings,
-    NetworkSettings,
-    Symmetry,
-)
+from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
 from lamflow.policies.settings import (
     ACTION_SELECTION,
     ActionSelection,
@@ -64,7 +60,7 @@ class VptMethodSettings(Settings):
     """An IDM trained on the N labels, its pseudo-labels on all episodes, behaviour cloning on them (VPT)."""
 
     kind: Literal["vpt"] = "vpt"
-    inverse_dynamics: EncoderSettings = Field(default_factory=NetworkSettings, description="The supervised IDM.")
+    inverse_dynamics: AnyEncoder = Field(default_factory=GridEncoderSettings, description="The supervised IDM.")
     symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
     label_draws: int | None = Field(

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.encoders import build_encoder
-from lamflow.models.grids import CategoryEmbedding
-from lamflow.models.settings import EncoderSettings, NetworkSettings
-from lamflow.models.symmetry import agent_direction, centred_on_agent, face_up
+from lamflow.networks.encoders import build_encoder
+from lamflow.networks.grids import CategoryEmbedding
+from lamflow.networks.settings import EncoderSettings
+from lamflow.networks.symmetry import agent_direction, centred_on_agent, face_up
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.settings import PolicySettings
@@ -34,8 +34,9 @@ def carried_matches(proprioception_BP: Tensor, task_BG: Tensor) -> Tensor:
 
 
 def inference_precision(settings: EncoderSettings, parameters: Iterable[nn.Parameter]) -> Precision:
-    """Of the network of these settings and parameters outside of training: over pixels what ``auto`` takes, over grids float32."""
-    return Precision("float32", "over grids") if settings.kind == "grid" else precision_of("auto", parameters)
+    """Of the network of these settings and parameters outside of training: what ``auto`` takes, or float32 where its kind says so."""
+    reason = settings.float32_when_used
+    return Precision("float32", reason) if reason else precision_of("auto", parameters)
 
 
 class PolicyNetwork(nn.Module):
@@ -56,7 +57,7 @@ class PolicyNetwork(nn.Module):
         self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"
-        extra_dim = self._embed_extras(spec, settings.network) if isinstance(settings.network, NetworkSettings) else 0
+        extra_dim = self._embed_extras(spec, settings.network.extras_width)
         hidden = settings.network.hidden_width
         self.encoder = build_encoder(
             settings.network,
@@ -71,14 +72,17 @@ class PolicyNetwork(nn.Module):
             self.output = nn.Linear(hidden, output_dim)
         self.head = head
 
-    def _embed_extras(self, spec: EnvironmentSpec, network: NetworkSettings) -> int:
-        """Make the embeddings of the inputs beside the frames; the width of all these inputs together."""
+    def _embed_extras(self, spec: EnvironmentSpec, width: int | None) -> int:
+        """Make the embeddings of the inputs beside the frames, ``width`` a category; the width of all these inputs together, 0 where the
+        encoder has none."""
         extra_dim = 0
+        if width is None:
+            return extra_dim
         if self.has_proprioception:
-            self.proprioception = CategoryEmbedding(spec.proprioception_sizes, network.embedding_dim)
+            self.proprioception = CategoryEmbedding(spec.proprioception_sizes, width)
             extra_dim += self.proprioception.output_dim
         if self.has_task:
-            self.goal = CategoryEmbedding(spec.task_sizes[:1], network.embedding_dim)
+            self.goal = CategoryEmbedding(spec.task_sizes[:1], width)
             extra_dim += self.goal.output_dim + (2 if self.has_proprioception else 0)
             if self.centres_goal:
                 extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)

@@ -6,12 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lamflow.models.settings import (
-    SYMMETRY,
-    EncoderSettings,
-    NetworkSettings,
-    Symmetry,
-)
+from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
 from lamflow.settings import DEEPEST, WIDEST, Settings, Width
 from lamflow.training.settings import TrainingSettings
 
@@ -24,8 +20,8 @@ ACTION_SELECTION = "How an action is taken from its distribution; null: as `eval
 class PolicySettings(Settings):
     """A policy network and its inputs."""
 
-    network: EncoderSettings = Field(
-        default_factory=lambda: NetworkSettings(pooling="flatten"), description="The network."
+    network: AnyEncoder = Field(
+        default_factory=lambda: GridEncoderSettings(pooling="flatten"), description="The network."
     )
     context: int = Field(
         1,

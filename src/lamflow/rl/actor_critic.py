@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.impala import ImpalaEncoder
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala import ImpalaEncoder
+from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.inputs import PolicyInputs
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.settings import DEEPEST, MOST, SMALLEST, WIDEST, Settings
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.decoders import code_one_hot
 from lamflow.policies.inputs import PolicyInputs

@@ -1,6 +1,6 @@
 """What networks cost, counted from their settings: multiply-accumulates of one sample's forward pass, and parameters.
 
-The counts are of the networks in ``lamflow.models`` and ``lamflow.policies.network``, without torch, which takes seconds to
+The counts are of the networks in ``lamflow.networks`` and ``lamflow.policies.network``, without torch, which takes seconds to
 import. Elementwise passes (activations, normalisation, pooling) are left out of the multiply-accumulates.
 """
 
@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.settings import LamSettings
-from lamflow.models.settings import DynamicsSettings, EncoderSettings, ImpalaSettings, NetworkSettings, UnetSettings
+from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings, GridTrunkSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.settings import DynamicsSettings, EncoderSettings
+from lamflow.networks.unet_settings import UnetSettings
 from lamflow.policies.settings import FlowSettings, PolicySettings
 from lamflow.quantizers.settings import QuantizerSettings
 
 FLOW_TIME_WIDTH = 8
-"""Entries of the embedding of the time of a flow (``lamflow.models.flow``)."""
+"""Entries of the embedding of the time of a flow (``lamflow.networks.flow``)."""
 PATCH_SIDE = 4
 """Pixels of a patch's side in the stems of kind ``patch``."""
 
@@ -48,9 +51,13 @@ def encoder_size(
     extra_dim: int = 0,
     extra_planes: int = 0,
 ) -> NetworkSize:
-    """A network from frames to a vector; the arguments are those of ``lamflow.models.encoders.build_encoder``."""
-    if isinstance(settings, ImpalaSettings):
-        return total([_impala(settings, spec, num_frames), _linear(settings.hidden_width, output_dim)])
+    """A network from frames to a vector; the arguments are those of ``lamflow.networks.encoders.build_encoder``."""
+    if not isinstance(settings, GridEncoderSettings):
+        # ASSUME: another package's encoder is like the IMPALA network.
+        impala = (
+            settings if isinstance(settings, ImpalaSettings) else ImpalaSettings(hidden_width=settings.hidden_width)
+        )
+        return total([_impala(impala, spec, num_frames), _linear(impala.hidden_width, output_dim)])
     cells = spec.frame_shape[0] * spec.frame_shape[1]
     pooled = settings.width * (cells if settings.pooling == "flatten" else 1)
     return total(
@@ -64,8 +71,9 @@ def encoder_size(
 
 def forward_dynamics_size(settings: DynamicsSettings, spec: EnvironmentSpec, latent_dim: int) -> NetworkSize:
     """A forward dynamics model over two frames and a latent."""
-    if isinstance(settings, UnetSettings):
-        return _unet(settings, spec, latent_dim)
+    if not isinstance(settings, GridDynamicsSettings):
+        # ASSUME: another package's model is like the U-Net.
+        return _unet(settings if isinstance(settings, UnetSettings) else UnetSettings(), spec, latent_dim)
     cells = spec.frame_shape[0] * spec.frame_shape[1]
     return total(
         [
@@ -100,7 +108,7 @@ def policy_size(settings: PolicySettings, spec: EnvironmentSpec, output_dim: int
     network = settings.network
     hidden = network.hidden_width
     has_task = settings.task and bool(spec.task_sizes)
-    extras = _extra_inputs(settings, spec, network.embedding_dim) if isinstance(network, NetworkSettings) else (0, 0)
+    extras = (0, 0) if network.extras_width is None else _extra_inputs(settings, spec, network.extras_width)
     encoder = encoder_size(
         network,
         spec,
@@ -136,14 +144,15 @@ def dense_macs(settings: PolicySettings, spec: EnvironmentSpec) -> int:
     """Multiply-accumulates of a policy's hidden layer, which is all that a fine-tuning trains beside its heads."""
     network = settings.network
     height, width, _ = spec.frame_shape
-    if isinstance(network, NetworkSettings):
+    if isinstance(network, GridEncoderSettings):
         cells = height * width if network.pooling == "flatten" else 1
         inputs = network.width * cells + _extra_inputs(settings, spec, network.embedding_dim)[0]
     else:
-        for index in range(len(network.channels)):
-            step = PATCH_SIDE if index == 0 and network.stem == "patch" else 2
+        impala = network if isinstance(network, ImpalaSettings) else ImpalaSettings()
+        for index in range(len(impala.channels)):
+            step = PATCH_SIDE if index == 0 and impala.stem == "patch" else 2
             height, width = -(-height // step), -(-width // step)
-        inputs = network.channels[-1] * network.scale * height * width
+        inputs = impala.channels[-1] * impala.scale * height * width
     return inputs * network.hidden_width
 
 
@@ -166,7 +175,7 @@ def _codebooks(settings: QuantizerSettings) -> NetworkSize:
     return NetworkSize(settings.multiplications, 0)
 
 
-def _grid_trunk(settings: NetworkSettings, spec: EnvironmentSpec, num_frames: int, planes: int) -> NetworkSize:
+def _grid_trunk(settings: GridTrunkSettings, spec: EnvironmentSpec, num_frames: int, planes: int) -> NetworkSize:
     height, width, columns = spec.frame_shape
     table = sum(spec.category_sizes) * num_frames * settings.embedding_dim
     widths = [columns * num_frames * settings.embedding_dim + planes] + [settings.width] * settings.layers

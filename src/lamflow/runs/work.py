@@ -14,7 +14,8 @@ from lamflow.envs.presets import preset
 from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland_views import egocentric_twin
-from lamflow.models.settings import EncoderSettings, ImpalaSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.settings import EncoderSettings
 from lamflow.policies.method_settings import (
     BcMethodSettings,
     LatentMethodSettings,

@@ -19,7 +19,7 @@ from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
-from lamflow.models.settings import EncoderSettings
+from lamflow.networks.settings import AnyEncoder
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.latent_heads import LatentHead, build_head
@@ -249,7 +249,7 @@ def _labellers(
     found, weights, metadata = read_members(path, env=spec.name, method=method, seed=seed)
     if found != list(members):
         raise ValueError(f"{path}: holds other label counts or draws than the policies'; train the decoders again")
-    settings: Any = TypeAdapter(EncoderSettings).validate_python(metadata["network"])
+    settings: Any = TypeAdapter(AnyEncoder).validate_python(metadata["network"])
     labellers = []
     for tensors in weights:
         labeller = ActionLabeller(settings=settings, symmetry=metadata["symmetry"], spec=spec)

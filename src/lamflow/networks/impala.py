@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.models.pixels import PatchStem, PixelConv2d, about_grey, network_dtype, pixel_planes, row_planes
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.pixels import PatchStem, PixelConv2d, about_grey, network_dtype, pixel_planes, row_planes
 
 
 class ResidualBlock(nn.Module):

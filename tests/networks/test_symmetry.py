@@ -14,7 +14,7 @@ from torch import Tensor
 from lamflow.envs.presets import preset
 from lamflow.envs.tiles import AGENT_TILE
 from lamflow.envs.xland import Timesteps, XlandSimulator, make_simulator
-from lamflow.models.symmetry import agent_direction, face_up, rotate_each, rotate_frames
+from lamflow.networks.symmetry import agent_direction, face_up, rotate_each, rotate_frames
 
 UP, RIGHT, DOWN, LEFT = range(4)
 KEY = (7, 4)

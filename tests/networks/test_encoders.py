@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lamflow.envs.presets import preset
-from lamflow.models.encoders import build_encoder
-from lamflow.models.settings import ImpalaSettings, NetworkSettings
+from lamflow.networks.encoders import build_encoder
+from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.impala_settings import ImpalaSettings
 
 PIXELS, GRID = preset("procgen-bigfish"), preset("xland-doorkey-5x5")
 NARROW = ImpalaSettings(stem="patch", channels=(8, 8), hidden_width=16)
@@ -24,7 +25,7 @@ def test_lapos_encoders_have_the_parameters_of_the_official_ones(
 
 @pytest.mark.parametrize("kind", ["grid", "impala"])
 def test_the_output_is_a_linear_map_of_the_features(kind: str) -> None:
-    spec, settings = (GRID, NetworkSettings(hidden_width=16)) if kind == "grid" else (PIXELS, NARROW)
+    spec, settings = (GRID, GridEncoderSettings(hidden_width=16)) if kind == "grid" else (PIXELS, NARROW)
     encoder = build_encoder(settings, num_frames=2, spec=spec, output_dim=5)
     frames = torch.randint(12, (3, 2, *spec.frame_shape), dtype=torch.uint8)
     features = encoder.features(frames)
@@ -33,7 +34,7 @@ def test_the_output_is_a_linear_map_of_the_features(kind: str) -> None:
 
 
 def test_a_grid_encoder_takes_extra_inputs() -> None:
-    encoder = build_encoder(NetworkSettings(), num_frames=1, spec=GRID, output_dim=5, extra_dim=3, extra_planes=2)
+    encoder = build_encoder(GridEncoderSettings(), num_frames=1, spec=GRID, output_dim=5, extra_dim=3, extra_planes=2)
     frames = torch.zeros(3, 1, 5, 5, 2, dtype=torch.uint8)
     extra, planes = torch.randn(3, 3), torch.randn(3, 5, 5, 2)
     output = encoder(frames, extra, planes)
@@ -48,6 +49,6 @@ def test_extra_inputs_over_pixels_are_refused() -> None:
 
 def test_an_encoder_of_another_kind_of_frame_is_refused() -> None:
     with pytest.raises(ValueError, match=r"bigfish: found an encoder of kind 'grid', expected 'impala'"):
-        build_encoder(NetworkSettings(), num_frames=1, spec=PIXELS, output_dim=5)
+        build_encoder(GridEncoderSettings(), num_frames=1, spec=PIXELS, output_dim=5)
     with pytest.raises(ValueError, match=r"doorkey-5x5: found an encoder of kind 'impala', expected 'grid'"):
         build_encoder(NARROW, num_frames=1, spec=GRID, output_dim=5)

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.envs.tiles import AGENT_TILE
-from lamflow.models.forward_dynamics import GridForwardDynamics
-from lamflow.models.grids import CategoryEmbedding, GridEncoder, GridTrunk, one_hot_grid
-from lamflow.models.perceptron import mlp
-from lamflow.models.settings import NetworkSettings
+from lamflow.networks.grid_dynamics import GridForwardDynamics
+from lamflow.networks.grid_encoder import GridEncoder
+from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.grids import CategoryEmbedding, GridTrunk, one_hot_grid
+from lamflow.networks.perceptron import mlp
 
 SIZES = (17, 12)
-SMALL = NetworkSettings(width=8, layers=3, embedding_dim=4, hidden_width=16)
+SMALL = GridEncoderSettings(width=8, layers=3, embedding_dim=4, hidden_width=16)
 
 
 @pytest.fixture(autouse=True)

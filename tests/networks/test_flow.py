@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamflow.models.flow import FlowNetwork, integrate, noisy, step_times
+from lamflow.networks.flow import FlowNetwork, integrate, noisy, step_times
 
 
 def test_a_noisy_vector_is_noise_at_time_0_and_clean_at_time_1() -> None:

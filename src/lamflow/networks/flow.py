@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lamflow.models.perceptron import mlp
+from lamflow.networks.perceptron import mlp
 
 TIME_WIDTH = 8
 """Entries of the embedding of the time: cosines of pi k t."""

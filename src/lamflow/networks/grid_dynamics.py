@@ -1,4 +1,4 @@
-"""Forward dynamics models: the next frame from the last two and a latent action.
+"""The forward dynamics model over grids of categories.
 
 Shapes: B batch, H rows, W columns, D latent width.
 """
@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.encoders import check_kind
-from lamflow.models.grids import GridTrunk, one_hot_grid
-from lamflow.models.settings import DynamicsSettings, NetworkSettings
-from lamflow.models.unet import UnetForwardDynamics
+from lamflow.networks.grid_settings import GridDynamicsSettings
+from lamflow.networks.grids import GridTrunk, one_hot_grid
 
 
 class GridForwardDynamics(nn.Module):
@@ -23,7 +21,7 @@ class GridForwardDynamics(nn.Module):
     the network has to learn changes only.
     """
 
-    def __init__(self, *, settings: NetworkSettings, category_sizes: tuple[int, int], latent_dim: int) -> None:
+    def __init__(self, *, settings: GridDynamicsSettings, category_sizes: tuple[int, int], latent_dim: int) -> None:
         super().__init__()
         self.category_sizes = category_sizes
         self.trunk = GridTrunk(settings=settings, num_frames=2, category_sizes=category_sizes)
@@ -55,14 +53,9 @@ class GridForwardDynamics(nn.Module):
         return torch.stack([tiles.argmax(1), colors.argmax(1)], dim=-1).to(torch.uint8)
 
 
-ForwardDynamics = GridForwardDynamics | UnetForwardDynamics
-
-
-def build_forward_dynamics(settings: DynamicsSettings, *, spec: EnvironmentSpec, latent_dim: int) -> ForwardDynamics:
-    """The forward dynamics model that the settings name, for the frames of ``spec``; ValueError when its kind does not fit them."""
-    check_kind(settings.kind, "unet" if spec.view == "pixels" else "grid", "forward dynamics model", spec)
-    if isinstance(settings, NetworkSettings):
-        tile_sizes, color_sizes = spec.category_sizes
-        return GridForwardDynamics(settings=settings, category_sizes=(tile_sizes, color_sizes), latent_dim=latent_dim)
-    network = UnetForwardDynamics(settings=settings, frame_shape=spec.frame_shape, latent_dim=latent_dim)
-    return nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+def build_grid_dynamics(
+    *, settings: GridDynamicsSettings, spec: EnvironmentSpec, latent_dim: int
+) -> GridForwardDynamics:
+    """The model for the frames of ``spec``."""
+    tile_sizes, color_sizes = spec.category_sizes
+    return GridForwardDynamics(settings=settings, category_sizes=(tile_sizes, color_sizes), latent_dim=latent_dim)

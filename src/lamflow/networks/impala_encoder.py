@@ -1,4 +1,4 @@
-"""The networks from frames to a vector, behind one face: over grids of categories, or over pixels.
+"""The IMPALA network as an encoder.
 
 Shapes: B batch, K frames, H rows, W columns, C frame channels, D vector width, P planes.
 """
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.models.grids import GridEncoder
-from lamflow.models.impala import ImpalaEncoder
-from lamflow.models.settings import EncoderSettings, ImpalaSettings, NetworkSettings
+from lamflow.networks.impala import ImpalaEncoder
+from lamflow.networks.impala_settings import ImpalaSettings
 
 
 class PixelEncoder(nn.Module):
-    """The IMPALA network and a linear output; ``GridEncoder``'s face, without its extra inputs."""
+    """The IMPALA network and a linear output; the face of an ``Encoder``, without extra inputs."""
 
     def __init__(
         self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, int, int], output_dim: int
@@ -54,35 +53,16 @@ class PixelEncoder(nn.Module):
         return output
 
 
-Encoder = GridEncoder | PixelEncoder
-
-
-def build_encoder(
-    settings: EncoderSettings,
+def build_impala_encoder(
     *,
+    settings: ImpalaSettings,
     num_frames: int,
     spec: EnvironmentSpec,
     output_dim: int,
     extra_dim: int = 0,
     extra_planes: int = 0,
-) -> Encoder:
-    """The encoder that the settings name, for the frames of ``spec``.
-
-    ``extra_dim`` and ``extra_planes`` are the widths of a grid encoder's extra inputs; with kind ``impala`` they must be 0.
-    ValueError when the kind does not fit the environment's frames.
-    """
-    check_kind(settings.kind, "impala" if spec.view == "pixels" else "grid", "encoder", spec)
-    if isinstance(settings, NetworkSettings):
-        tile_sizes, color_sizes = spec.category_sizes
-        return GridEncoder(
-            settings=settings,
-            num_frames=num_frames,
-            frame_shape=spec.frame_shape,
-            category_sizes=(tile_sizes, color_sizes),
-            output_dim=output_dim,
-            extra_dim=extra_dim,
-            extra_planes=extra_planes,
-        )
+) -> PixelEncoder:
+    """The network for the frames of ``spec``; ValueError when it shall have extra inputs."""
     if extra_dim or extra_planes:
         raise ValueError(
             f"{spec.name}: found extra inputs ({extra_dim} entries, {extra_planes} planes) of an encoder of kind 'impala', "
@@ -92,12 +72,3 @@ def build_encoder(
         settings=settings, num_frames=num_frames, frame_shape=spec.frame_shape, output_dim=output_dim
     )
     return nn.utils.convert_conv2d_weight_memory_format(encoder, torch.channels_last)
-
-
-def check_kind(found: str, expected: str, network: str, spec: EnvironmentSpec) -> None:
-    """ValueError when a network's kind is not the one that suits the environment's frames."""
-    if found != expected:
-        raise ValueError(
-            f"{spec.name}: found {'an' if network[0] in 'aeiou' else 'a'} {network} of kind {found!r}, expected {expected!r} for "
-            f"frames of shape {list(spec.frame_shape)}: set its kind"
-        )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.models.pixels import PatchStem, PixelConv2d, about_grey, patch_planes, pixel_planes, row_planes
+from lamflow.networks.pixels import PatchStem, PixelConv2d, about_grey, patch_planes, pixel_planes, row_planes
 
 
 def random_frames(count: int, num_frames: int, height: int = 12, width: int = 16) -> Tensor:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.envs.presets import preset
-from lamflow.models.forward_dynamics import build_forward_dynamics
-from lamflow.models.impala import ResidualBlock
-from lamflow.models.pixels import LEVELS
-from lamflow.models.settings import NetworkSettings, UnetSettings
-from lamflow.models.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
+from lamflow.networks.forward_dynamics import build_forward_dynamics
+from lamflow.networks.grid_settings import GridDynamicsSettings
+from lamflow.networks.impala import ResidualBlock
+from lamflow.networks.pixels import LEVELS
+from lamflow.networks.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
+from lamflow.networks.unet_settings import UnetSettings
 
 SPEC = preset("procgen-bigfish")
 PATCHES = UnetSettings(stem="patch", base_width=16)
@@ -214,7 +215,7 @@ def test_frames_that_are_no_squares_or_too_small_are_refused(shape: tuple[int, i
 def test_a_model_of_another_kind_of_frame_is_refused() -> None:
     message = "found a forward dynamics model of kind 'grid', expected 'unet' for frames of shape [64, 64, 3]"
     with pytest.raises(ValueError, match=re.escape(message)):
-        build_forward_dynamics(NetworkSettings(), spec=SPEC, latent_dim=8)
+        build_forward_dynamics(GridDynamicsSettings(), spec=SPEC, latent_dim=8)
     grid = preset("xland-doorkey-5x5")
     with pytest.raises(ValueError, match="of kind 'unet', expected 'grid'"):
         build_forward_dynamics(PATCHES, spec=grid, latent_dim=8)

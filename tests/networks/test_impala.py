@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.models.impala import ImpalaEncoder, ResidualBlock
-from lamflow.models.pixels import row_planes
-from lamflow.models.settings import ImpalaSettings
+from lamflow.networks.impala import ImpalaEncoder, ResidualBlock
+from lamflow.networks.impala_settings import ImpalaSettings
+from lamflow.networks.pixels import row_planes
 
 
 def make_network(stem: str, num_frames: int = 3) -> ImpalaEncoder:

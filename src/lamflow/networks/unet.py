@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.models.impala import ResidualBlock
-from lamflow.models.pixels import LEVELS, PATCH_SIDE, about_grey, network_dtype, patch_planes, pixel_planes
-from lamflow.models.settings import UnetSettings
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.networks.impala import ResidualBlock
+from lamflow.networks.pixels import LEVELS, PATCH_SIDE, about_grey, network_dtype, patch_planes, pixel_planes
+from lamflow.networks.unet_settings import UnetSettings
 
 
 class LatentConv2d(nn.Conv2d):
@@ -205,3 +206,9 @@ def _out_of_channels(planes_BCHW: Tensor, patch: int) -> Tensor:
     """The pixels of one frame: [B, patch**2 * 3, H / patch, W / patch] to [B, 3, H, W]."""
     patches = planes_BCHW.unflatten(1, (patch, patch, -1))
     return patches.permute(0, 3, 4, 1, 5, 2).flatten(4).flatten(2, 3)
+
+
+def build_unet(*, settings: UnetSettings, spec: EnvironmentSpec, latent_dim: int) -> UnetForwardDynamics:
+    """The model for the frames of ``spec``."""
+    network = UnetForwardDynamics(settings=settings, frame_shape=spec.frame_shape, latent_dim=latent_dim)
+    return nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)

@@ -1,0 +1,78 @@
+"""What every network's settings say. A network is two files of this room: one of torch, and ``<name>_settings.py``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from lamflow.components import Chosen, Component, Registry, kind_of
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.settings import WIDEST
+
+Symmetry = Literal["none", "rotation"]
+SYMMETRY = (
+    "rotation: networks see the window turned by quarter turns so that the agent faces up in the present frame, which makes them "
+    "invariant to rotations of the grid. Only for full views, whose dynamics have that symmetry."
+)
+
+
+class NetworkSettings(Component):
+    """A network that sees frames."""
+
+    role: ClassVar[str] = "network"
+    """What it is, for messages."""
+
+    @classmethod
+    def accepts(cls, spec: EnvironmentSpec) -> bool:
+        """Whether it can see the environment's frames."""
+        raise NotImplementedError
+
+    def check(self, spec: EnvironmentSpec) -> None:
+        """ValueError when it cannot see the environment's frames."""
+        if not self.accepts(spec):
+            found, suited = kind_of(type(self)), ", ".join(map(repr, suited_kinds(type(self), spec)))
+            raise ValueError(
+                f"{spec.name}: found {'an' if self.role[0] in 'aeiou' else 'a'} {self.role} of kind {found!r}, expected "
+                f"{suited or 'no kind there is'} for frames of shape {list(spec.frame_shape)}: set its kind"
+            )
+
+
+class EncoderSettings(NetworkSettings):
+    """From frames to a vector, by a last hidden layer and a linear output.
+
+    It builds an ``lamflow.networks.encoders.Encoder``, with ``num_frames``, ``spec``, ``output_dim``, and the widths ``extra_dim`` and
+    ``extra_planes`` of inputs beside the frames.
+    """
+
+    role: ClassVar[str] = "encoder"
+    float32_when_used: ClassVar[str] = ""
+    """Why a trained network of this kind computes in float32 whatever the processor prefers; empty where it need not."""
+
+    hidden_width: int = Field(128, gt=0, le=WIDEST, description="Width of the hidden layer.")
+
+    @property
+    def extras_width(self) -> int | None:
+        """Embedding width of each category among inputs beside the frames; None where the network has no such inputs."""
+        return None
+
+
+class DynamicsSettings(NetworkSettings):
+    """A forward dynamics model: the next frame from the last two and a latent.
+
+    It builds an ``lamflow.networks.forward_dynamics.ForwardDynamics``, with ``spec`` and ``latent_dim``.
+    """
+
+    role: ClassVar[str] = "forward dynamics model"
+
+
+ENCODERS: Registry[EncoderSettings] = Registry("lamflow.networks", EncoderSettings)
+DYNAMICS: Registry[DynamicsSettings] = Registry("lamflow.networks", DynamicsSettings)
+AnyEncoder = Annotated[EncoderSettings, Chosen(ENCODERS)]
+AnyDynamics = Annotated[DynamicsSettings, Chosen(DYNAMICS)]
+
+
+def suited_kinds(group: type[NetworkSettings], spec: EnvironmentSpec) -> list[str]:
+    """The kinds of the networks of the same role that can see the environment's frames."""
+    registry: Registry[Any] = ENCODERS if issubclass(group, EncoderSettings) else DYNAMICS
+    return [kind for kind, choice in registry.choices().items() if choice.accepts(spec)]
