@@ -115,9 +115,6 @@ def test_the_same_run_gives_the_same_bytes_also_when_it_was_interrupted(
     assert model.with_name("metrics.csv").read_bytes() == world.model("lapo").with_name("metrics.csv").read_bytes()
 
 
-FOURROOMS = {"environment": preset("xland-fourrooms").facts()}
-
-
 @pytest.mark.parametrize("change", ["seed", "settings", "data"])
 def test_state_of_another_run_is_not_resumed(
     change: str,

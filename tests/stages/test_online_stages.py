@@ -122,7 +122,7 @@ def test_the_file_says_what_it_is_of(world: Any, policy: Path, tmp_path: Path) -
     _, header = read_model(finetune(world, policy, tmp_path, "rl_sl") / "agent.safetensors")
     assert {key: header[key] for key in ("kind", "env", "method", "seed", "variant")} == {
         "kind": "online",
-        "environment": preset(ENV).facts(),
+        "env": ENV,
         "method": "online",
         "seed": 0,
         "variant": "rl_sl",

@@ -8,6 +8,9 @@ from lamflow.stages.code import stage_code
 def test_a_component_counts_with_its_settings_and_no_other_does() -> None:
     lam = LamSettings(quantizer=FsqSettings(), normalise=True)
     code = stage_code("lamflow.stages.train_lam", settings=lam)
-    assert code.components == {"lamflow.quantizers.fsq", "lamflow.quantizers.fsq_settings"}
+    assert code.components == {
+        *(f"lamflow.quantizers.{name}" for name in ("fsq", "fsq_settings")),
+        *(f"lamflow.networks.{name}" for name in ("grid_encoder", "grid_dynamics", "grid_settings")),
+    }
     assert stage_code("lamflow.stages.train_lam", settings=[{"lam": lam}, None]) == code
     assert stage_code("lamflow.stages.train_lam", settings=LamSettings()).digest != code.digest
