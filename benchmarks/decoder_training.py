@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
-from lamflow.policies.decoders import fit_mlp_decoder
+from lamflow.policies.mlp_decoder import fit_mlp_decoder
 from lamflow.training.memory import keep_freed_memory
 
 LABELS = 1024

@@ -31,7 +31,8 @@ from lamflow.experiment.reading import read_experiment
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
-from lamflow.policies.latent_agents import mlp_decode, no_decode
+from lamflow.policies.decoders import no_decode
+from lamflow.policies.mlp_decoder import mlp_decode
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.demonstrators import act_randomly
 from lamflow.training.memory import keep_freed_memory

@@ -104,7 +104,7 @@ def test_code_that_fills_a_settings_group_says_what_changes_its_result(path: Pat
 
 
 OF_ACTIONS = {"cross_entropy", "multinomial", "log_softmax"}
-OF_OTHERS = {"policies/actions.py", "policies/learning.py", "policies/latent_heads.py", "networks/grid_dynamics.py"}
+OF_OTHERS = {"policies/actions.py", "policies/learning.py", "policies/mixture_head.py", "networks/grid_dynamics.py"}
 """Where codes, components of a mixture, and the categories of a frame are predicted, and actions themselves."""
 
 

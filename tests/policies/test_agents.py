@@ -15,11 +15,13 @@ from lamflow.envs.presets import preset
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import AgentState, Decode, PolicyAgent, RandomAgent
+from lamflow.policies.decoders import no_decode
+from lamflow.policies.flow_settings import FlowSettings
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.latent_agents import mlp_decode, no_decode
-from lamflow.policies.latent_heads import build_head
+from lamflow.policies.mixture_settings import MixtureSettings
+from lamflow.policies.mlp_decoder import mlp_decode
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import ActionSelection, FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.settings import ActionSelection, PolicySettings
 from lamflow.training.precision import default_device
 
 SPEC = preset("xland-doorkey-5x5")
@@ -198,7 +200,7 @@ def test_the_random_agent_takes_every_action_equally_often(make_inputs: MakeInpu
 def headed_network(target: MixtureSettings | FlowSettings, **settings: Any) -> PolicyNetwork:
     """With a head over latents of four entries."""
     torch.manual_seed(0)
-    head = build_head(target, latent_dim=4, feature_dim=16)
+    head = target.build(latent_dim=4, feature_dim=16)
     network = {"width": 8, "layers": 1, "embedding_dim": 4, "hidden_width": 16}
     return PolicyNetwork(
         settings=PolicySettings.model_validate({"network": network} | settings),

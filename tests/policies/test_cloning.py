@@ -17,10 +17,12 @@ from lamflow.data.windows import transition_rows
 from lamflow.envs.presets import preset
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_inputs
-from lamflow.policies.latent_heads import LatentHead, build_head
+from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.learning import Examples, clone, code_objective, latent_objective
+from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.metrics import MetricsLog
 
 WORLD = preset("xland-empty-random-8x8-full")
@@ -174,7 +176,7 @@ def latent_examples(arrays: EpisodeArrays) -> Examples:
 
 def new_head(settings: MixtureSettings | FlowSettings) -> LatentHead:
     torch.manual_seed(0)
-    return build_head(settings, latent_dim=4, feature_dim=32)
+    return settings.build(latent_dim=4, feature_dim=32)
 
 
 HEADS = [MixtureSettings(components=3), FlowSettings(hidden_widths=(16,))]

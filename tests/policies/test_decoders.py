@@ -20,11 +20,13 @@ from lamflow.networks.settings import Symmetry
 from lamflow.networks.symmetry import rotate_frames
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_features
-from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
+from lamflow.policies.decoders import code_one_hot, no_decode
+from lamflow.policies.dictionary_decoder import code_action_table, table_decode
 from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
-from lamflow.policies.latent_agents import mlp_decode, no_decode, table_decode
+from lamflow.policies.mlp_decoder import fit_mlp_decoder, mlp_decode
+from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import DecoderSettings, PolicySettings
+from lamflow.policies.settings import PolicySettings
 from lamflow.training.settings import TrainingSettings
 
 WORLD = preset("xland-empty-random-8x8-full")
@@ -114,7 +116,7 @@ def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_the
     features = policy_features(network, data, rows)
     assert features.shape == (len(rows), 32) and features.dtype == torch.float32
     training = TrainingSettings(steps=300, batch_size=64, learning_rate=3e-3, precision="float32")
-    settings, found = DecoderSettings(training=training), {}
+    settings, found = MlpDecoderSettings(training=training), {}
     for name, inputs in (("latent", latents), ("both", torch.cat([latents, features], dim=1))):
         labelled, actions = inputs[:512], data.actions[rows[:512]]
         decoder = fit_mlp_decoder(labelled, actions, space=DiscreteActions(6), settings=settings, seed=0)
@@ -132,14 +134,14 @@ def labelled_latents(count: int) -> tuple[Tensor, Tensor]:
 
 def test_an_mlp_decoder_learns_from_a_few_labels() -> None:
     latents, actions = labelled_latents(264)
-    settings = DecoderSettings(training=TrainingSettings(steps=100, batch_size=32, precision="float32"))
+    settings = MlpDecoderSettings(training=TrainingSettings(steps=100, batch_size=32, precision="float32"))
     network = fit_mlp_decoder(latents[:64], actions[:64], space=DiscreteActions(6), settings=settings, seed=1)
     assert (network(latents[64:]).argmax(-1) == actions[64:]).float().mean() > 0.95
 
 
 def test_decoders_depend_on_their_seed_alone() -> None:
     latents, actions = labelled_latents(16)
-    settings = DecoderSettings(training=TrainingSettings(steps=5, batch_size=32))
+    settings = MlpDecoderSettings(training=TrainingSettings(steps=5, batch_size=32))
     first, again, other = (
         fit_mlp_decoder(latents, actions, space=DiscreteActions(6), settings=settings, seed=seed).state_dict()[
             "0.weight"

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from lamflow.policies.latent_heads import MIN_DEVIATION, FlowHead, LatentHead, MixtureHead, build_head
+from lamflow.policies.flow_head import FlowHead
+from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.learning import latent_objective
-from lamflow.policies.settings import FlowSettings, MixtureSettings
+from lamflow.policies.mixture_head import MIN_DEVIATION, MixtureHead
+from lamflow.policies.mixture_settings import MixtureSettings
 
 HEADS: list[MixtureSettings | FlowSettings] = [
     MixtureSettings(components=3),
@@ -25,7 +28,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def new_head(settings: MixtureSettings | FlowSettings, latent_dim: int = 2, feature_dim: int = 4) -> LatentHead:
     torch.manual_seed(0)
-    return build_head(settings, latent_dim=latent_dim, feature_dim=feature_dim)
+    return settings.build(latent_dim=latent_dim, feature_dim=feature_dim)
 
 
 def two_modes(count: int, share: float = 0.5) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.envs.presets import preset
-from lamflow.policies.latent_heads import build_head
+from lamflow.policies.flow_settings import FlowSettings
 from lamflow.policies.members import (
     Member,
     label_members,
@@ -21,8 +21,9 @@ from lamflow.policies.members import (
     read_policies,
     save_members,
 )
+from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.settings import PolicySettings
 
 ENV = "xland-doorkey-5x5"
 SETTINGS = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 8}})
@@ -64,10 +65,10 @@ def test_members_come_back_in_order_with_their_own_weights(tmp_path: Path) -> No
 @pytest.mark.parametrize("target", ["mixture", "flow"])
 def test_a_policy_comes_back_with_its_head(target: str, tmp_path: Path) -> None:
     settings = FlowSettings(hidden_widths=(4,)) if target == "flow" else MixtureSettings(components=2)
-    head = build_head(settings, latent_dim=3, feature_dim=5)
+    head = settings.build(latent_dim=3, feature_dim=5)
     head.standardise(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, 6.0]))
     network = PolicyNetwork(settings=SETTINGS, spec=preset(ENV), output_dim=head.num_outputs, head=head)
-    header = {"target": target, "latent_dim": 3, "settings": settings.model_dump(mode="json")}
+    header = {"latent_dim": 3, "settings": settings.model_dump(mode="json")}
     metadata = {"env": ENV, "method": "lapo", "seed": 0, "output_dim": head.num_outputs, "head": header}
     metadata["settings"] = SETTINGS.model_dump(mode="json")
     save_members(tmp_path / "policy.safetensors", [Member("all", 0)], [network.state_dict()], metadata)

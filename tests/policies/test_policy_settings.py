@@ -8,8 +8,10 @@ import pytest
 
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment
+from lamflow.policies.flow_settings import FlowSettings
 from lamflow.policies.method_settings import LatentMethodSettings
-from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.mixture_settings import MixtureSettings
+from lamflow.policies.settings import PolicySettings
 
 FULL, EGOCENTRIC = "xland-doorkey-5x5-full", "xland-doorkey-5x5"
 ROTATED = {"symmetry": "rotation"}
@@ -88,9 +90,9 @@ def test_settings_that_do_not_go_together_are_refused(method: dict[str, Any], me
 def test_the_head_of_a_latent_policy_is_that_of_its_target() -> None:
     targets = ("latent", "codes", "mixture", "flow")
     methods = [LatentMethodSettings.model_validate(LATENT | {"target": target}) for target in targets]
-    assert [method.head for method in methods] == [None, None, MixtureSettings(), FlowSettings()]
+    assert [method.latent_head for method in methods] == [None, None, MixtureSettings(), FlowSettings()]
     dumped = load({"flow": LATENT | {"target": "flow", "flow": {"samples": 2}}}).methods["flow"].model_dump(mode="json")
-    assert LatentMethodSettings.model_validate(dumped).head == FlowSettings(samples=2)
+    assert LatentMethodSettings.model_validate(dumped).latent_head == FlowSettings(samples=2)
 
 
 def test_a_rotated_lam_that_no_method_uses_does_no_harm() -> None:

@@ -13,7 +13,6 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.latent_heads import build_head
 from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
@@ -83,7 +82,7 @@ def parts(
     settings = OnlineMethodSettings.model_validate(ONLINE | {"variant": variant})
     latent, lam = latent_method(target, **policy), LatentActionModel(settings=LAM, spec=SPEC)
     width = 2 * 5 if target == "codes" else LAM.quantizer.latent_dim
-    head = build_head(latent.head, latent_dim=width, feature_dim=16) if latent.head else None
+    head = latent.latent_head.build(latent_dim=width, feature_dim=16) if latent.latent_head else None
     width = head.num_outputs if head else width
     network = PolicyNetwork(settings=latent.policy, spec=SPEC, output_dim=width, head=head)
     return settings, make_online_policy(settings, latent, SPEC, network, lam), lam

@@ -19,7 +19,6 @@ from lamflow.lam.settings import LamSettings
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
 from lamflow.rl.actor_critic import GridActorCritic, PixelActorCritic
@@ -143,7 +142,7 @@ def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) 
     given = scope("paper", headed)
     spec, method = preset(given.experiment.envs[0]), given.experiment.methods["lapo"]
     latent_dim = given.experiment.lams["lapo"].quantizer.latent_dim
-    head = build_head(method.head, latent_dim=latent_dim, feature_dim=method.policy.network.hidden_width)
+    head = method.latent_head.build(latent_dim=latent_dim, feature_dim=method.policy.network.hidden_width)
     policy = PolicyNetwork(settings=method.policy, spec=spec, output_dim=head.num_outputs, head=head)
     window, nothing = windows(spec, 1), torch.zeros(2, 0, dtype=torch.uint8)
     inputs = PolicyInputs(window, torch.ones(2, 1, dtype=torch.bool), nothing[:, None], nothing)

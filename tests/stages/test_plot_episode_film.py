@@ -21,7 +21,7 @@ from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.recording import record_agent
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import RandomAgent
-from lamflow.policies.decoders import code_action_table
+from lamflow.policies.dictionary_decoder import code_action_table
 from lamflow.policies.members import Member, label_members, save_members
 from lamflow.policies.method_settings import BcMethodSettings, LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork

@@ -255,7 +255,7 @@ def test_a_latent_policy_standardises_by_the_transitions_of_the_train_split(stag
     latents = torch.from_numpy(held.latents[held.valid])
     torch.testing.assert_close(weights["head.mean"], latents.mean(0))
     torch.testing.assert_close(weights["head.deviation"], latents.std(0, correction=0))
-    assert header["head"] == {"target": "mixture", "latent_dim": latents.shape[1], "settings": {"components": 2}}
+    assert header["head"] == {"latent_dim": latents.shape[1], "settings": {"kind": "mixture", "components": 2}}
 
 
 def test_a_method_selects_its_actions_by_its_own_settings_or_by_those_of_the_evaluation(stages: Stages) -> None:

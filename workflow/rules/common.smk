@@ -122,7 +122,7 @@ UNREAD_BY_POLICIES = {"decoder", "inverse_dynamics", "label_draws", "action_sele
 def decoder_parts(wildcards):
     """Decoders that see the observation see it by the features of the policy's network."""
     method = EXPERIMENT.methods[wildcards.method]
-    observing = method.kind == "latent" and method.decoder.observation
+    observing = method.kind == "latent" and method.decoder.sees_observation
     return parts_of(method, without=UNREAD_BY_DECODERS - ({"policy"} if observing else set()))
 
 
@@ -226,7 +226,7 @@ def labelled_inputs(wildcards):
 def decoder_inputs(wildcards):
     """What labels are read from, and the trained policy where decoders see its features of the observation."""
     inputs, method = labelled_inputs(wildcards), EXPERIMENT.methods[wildcards.method]
-    if method.kind == "latent" and method.decoder.observation:
+    if method.kind == "latent" and method.decoder.sees_observation:
         inputs["policy"] = "results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors"
     return inputs
 

@@ -49,7 +49,7 @@ def policy_gpus(wildcards):
 
 
 def decoder_gpus(wildcards):
-    return EXPERIMENT.methods[wildcards.method].decoder.training.devices
+    return EXPERIMENT.methods[wildcards.method].decoder.devices
 
 
 def gpus_of(rulename, wildcards):

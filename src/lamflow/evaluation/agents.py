@@ -11,7 +11,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import ActingNetwork, PolicyAgent, RandomAgent
-from lamflow.policies.latent_agents import mlp_decode, no_decode, table_decode
+from lamflow.policies.decoders import Decoder, no_decode
 from lamflow.policies.members import Member, read_members, read_policies
 from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.provenance import file_digest
@@ -57,16 +57,14 @@ def load_agent(
     decode = no_decode(space)
     observes = False
     if isinstance(typed, LatentMethodSettings):
-        members, observes = budgets, typed.decoder.observation
+        members, observes = budgets, typed.decoder.sees_observation
         if observes and metadata.get("policy_sha256") != file_digest(policy):
             raise ValueError(
                 f"{decoders}: decoders that see the features of another policy than {policy}; train them again"
             )
-        if typed.decoder.kind == "dictionary":
-            decode = table_decode([part["table"] for part in weights])
-        else:
-            num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
-            decode = mlp_decode(weights, space, num_tokens=num_tokens, num_codes=metadata["num_codes"])
+        num_tokens = metadata["num_tokens"] if typed.target == "codes" else 0
+        decoder: Decoder = typed.decoder.build(space=space, num_tokens=num_tokens, num_codes=metadata["num_codes"])
+        decode = decoder.decode(weights)
     if typed.kind not in ("oracle_bc", "online") and list(members) != list(label_budgets):
         raise ValueError(
             f"{decoders or policy}: holds other label counts or draws than the configuration; train it again"

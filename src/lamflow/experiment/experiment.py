@@ -109,15 +109,10 @@ class Experiment(Settings):
                         f"methods.{name}.lam: unknown LAM {method.lam!r}; known: {', '.join(self.lams) or 'none'}"
                     )
                 quantizer = self.lams[method.lam].quantizer
-                if (method.target == "codes" or method.decoder.kind == "dictionary") and not quantizer.num_tokens:
+                if (method.target == "codes" or method.decoder.decodes_codes) and not quantizer.num_tokens:
                     raise ValueError(f"methods.{name}: codes need a quantiser, and LAM {method.lam!r} has none")
-                if method.decoder.kind == "dictionary" and method.target != "codes":
-                    raise ValueError(f"methods.{name}: a dictionary decodes codes; set target: codes")
-                if method.target == "codes" and quantizer.num_tokens > 1 and method.decoder.kind == "dictionary":
-                    raise ValueError(
-                        f"methods.{name}: a dictionary needs a LAM with one codebook of one token; {method.lam!r} has "
-                        f"{quantizer.num_codebooks} x {quantizer.num_tokens // quantizer.num_codebooks}"
-                    )
+                if refusal := method.decoder.refusal(method.target, quantizer, method.lam):
+                    raise ValueError(f"methods.{name}: {refusal}")
             elif isinstance(method, OnlineMethodSettings):
                 self._check_online(name, method)
         for name, envs in self.only.items():
@@ -152,7 +147,7 @@ class Experiment(Settings):
                 f"methods.{name}.of: the LAM of {method.of!r}, {tuned.lam!r}, has seen action labels (supervision), and online decoding "
                 "has none; give it a latent method whose LAM is unsupervised"
             )
-        if method.variant == "rl_sl" and tuned.decoder.observation:
+        if method.variant == "rl_sl" and tuned.decoder.sees_observation:
             raise ValueError(
                 f"methods.{name}.of: {method.of!r} has decoder.observation: true, and the decoder of online decoding sees the latent "
                 "alone; give it a latent method with observation: false"

@@ -6,7 +6,7 @@ O entries of what is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lamflow.envs.interface import Observation
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.contexts import first_inputs, next_inputs
+from lamflow.policies.decoders import Decode
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, inference_precision
 from lamflow.policies.settings import ActionSelection, PolicySettings
@@ -52,12 +53,6 @@ class Agent(Protocol):
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         """Actions int64 [B] on the CPU for the present observations, and the state to pass with the next ones."""
         ...
-
-
-Decode = Callable[[Tensor, Tensor], Tensor]
-"""(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to answers in true actions [B, A]
-(``DiscreteActions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
-policy's features behind them where decoders see the observation."""
 
 
 class ActingNetwork(Protocol):

@@ -1,41 +1,46 @@
-"""Action decoders: from a latent action to the true action, learnt from a few labels.
+"""Action decoders: from a latent action to the true action, learnt from a few labels. A decoder is two files of this room.
 
-Shapes: B batch, D latent width, C codes, A actions, M members (one a label count and label draw).
+Shapes: B batch, N labelled transitions, D latent width, T codes a transition, C codes a codebook, M members, R rows a member, A actions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from lamflow.data.windows import TransitionStream
-from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
-from lamflow.policies.settings import DecoderSettings
-from lamflow.training.checkpoint import seed_everything
-from lamflow.training.loop import Loss, train
-from lamflow.training.metrics import MetricsLog
-from lamflow.training.precision import default_device
+from lamflow.training.precision import Precision
+
+Weights = Mapping[str, Tensor]
+"""Of one decoder, by name."""
+Decode = Callable[[Tensor, Tensor], Tensor]
+"""(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to answers in true actions [B, A]
+(``DiscreteActions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
+policy's features behind them where decoders see the observation."""
 
 
-def fit_mlp_decoder(
-    inputs_ND: Tensor, actions_N: Tensor, *, space: DiscreteActions, settings: DecoderSettings, seed: int
-) -> nn.Sequential:
-    """Train a decoder on N labelled inputs (latents, or one-hot codes, perhaps with features of the observation behind them)
-    float32 [N, D] and their actions int64 [N], on the default device."""
-    seed_everything(seed)
-    device = default_device()
-    inputs_ND, actions_N = inputs_ND.to(device), actions_N.to(device)
-    network = mlp(inputs_ND.shape[1], settings.hidden_widths, space.num_outputs).to(device)
-    stream = TransitionStream(torch.arange(len(inputs_ND), device=device), settings.training.batch_size, seed)
+class Decoder(Protocol):
+    """How labels make a decoder, and decoders make actions of a policy's answers."""
 
-    def loss(rows: Tensor) -> Loss:
-        logits = network(inputs_ND[rows])
-        return Loss(space.loss(logits, actions_N[rows], label_smoothing=settings.label_smoothing))
+    def fit(
+        self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int
+    ) -> tuple[Weights, Precision | None]:
+        """A decoder of latents float32 [N, D], or of codes int64 [N, T] where the policy answers codes, and of the policy's features
+        (F is 0 where decoders do not see the observation); and the precision that it was trained in, None of what computes nothing."""
+        ...
 
-    train(module=network, batch_at=stream.batch, loss=loss, settings=settings.training, metrics=MetricsLog(), title="")
-    return network
+    def decode(self, weights: Sequence[Weights]) -> Decode:
+        """The decoders of all members as one function."""
+        ...
+
+
+def no_decode(space: DiscreteActions) -> Decode:
+    """Policies in true actions need no decoder."""
+    return lambda outputs, _members: space.answer(outputs)
 
 
 def code_one_hot(codes_NT: Tensor, num_codes: int) -> Tensor:
@@ -43,15 +48,16 @@ def code_one_hot(codes_NT: Tensor, num_codes: int) -> Tensor:
     return functional.one_hot(codes_NT, num_codes).flatten(1).float()
 
 
-def code_action_table(
-    codes_N: Tensor, actions_N: Tensor, *, num_codes: int, num_actions: int, smoothing: float
-) -> Tensor:
-    """P(action | code) float32 [C, A] from labelled codes: counts smoothed towards the labels' own action frequencies.
+def by_member(inputs_BD: Tensor, members: Tensor, compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """``compute`` for the rows of all members at once; its answers, a row each, in the order of the rows.
 
-    p(a | c) = (n_ca + s * p(a)) / (n_c + s), with p(a) = (n_a + 1) / (N + A): a code without labels gets p(a).
-    Decoding codes by a table is Genie's way (Bruce et al. 2024).
+    It gets inputs [M, R, D], padded with zeros to the rows of the member that has most, and which members int64 [M] they are of: one
+    batched product is several times as fast as a product a member.
     """
-    counts = torch.zeros(num_codes, num_actions)
-    counts.index_put_((codes_N, actions_N), torch.ones(len(codes_N)), accumulate=True)
-    prior = (counts.sum(0) + 1) / (len(codes_N) + num_actions)
-    return (counts + smoothing * prior) / (counts.sum(1, keepdim=True) + smoothing)
+    present, place, counts = members.unique(return_inverse=True, return_counts=True)
+    order = place.argsort(stable=True)
+    row = torch.empty_like(order)
+    row[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    padded = inputs_BD.new_zeros(len(present), int(counts.max()), inputs_BD.shape[1])
+    padded[place, row] = inputs_BD
+    return compute(padded, present)[place, row]

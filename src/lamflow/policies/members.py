@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.data.label_budgets import LabelBudget, LabelCount
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.policies.latent_heads import build_head
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import FlowSettings, MixtureSettings, PolicySettings
+from lamflow.policies.settings import AnyHead, HeadSettings, PolicySettings
 from lamflow.training.checkpoint import load_weights, read_model, save_model
 from lamflow.training.precision import default_device
 
@@ -96,17 +96,12 @@ def read_policies(
     return members, networks
 
 
-_HEADS: dict[str, type[MixtureSettings | FlowSettings]] = {"mixture": MixtureSettings, "flow": FlowSettings}
-"""Settings of latent heads by target."""
-
-
 def policy_header(network: PolicyNetwork) -> dict[str, Any]:
     """What ``build_policy`` needs to make the network again, to be kept in the header of a file."""
     header: dict[str, Any] = {"output_dim": network.output_dim, "settings": network.settings.model_dump(mode="json")}
     if network.head is not None:
-        target = next(target for target, kind in _HEADS.items() if isinstance(network.head.settings, kind))
         settings = network.head.settings.model_dump(mode="json")
-        header["head"] = {"target": target, "latent_dim": network.head.latent_dim, "settings": settings}
+        header["head"] = {"latent_dim": network.head.latent_dim, "settings": settings}
     return header
 
 
@@ -115,7 +110,7 @@ def build_policy(header: Mapping[str, Any], spec: EnvironmentSpec) -> PolicyNetw
     head = None
     if "head" in header:
         described = header["head"]
-        settings = _HEADS[described["target"]].model_validate(described["settings"])
-        head = build_head(settings, latent_dim=described["latent_dim"], feature_dim=header["output_dim"])
+        settings: HeadSettings = TypeAdapter(AnyHead).validate_python(described["settings"])
+        head = settings.build(latent_dim=described["latent_dim"], feature_dim=header["output_dim"])
     policy = PolicySettings.model_validate(header["settings"])
     return PolicyNetwork(settings=policy, spec=spec, output_dim=header["output_dim"], head=head)

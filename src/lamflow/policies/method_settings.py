@@ -8,12 +8,15 @@ from pydantic import Field, model_validator
 
 from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
+from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.mixture_settings import MixtureSettings
+from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.policies.settings import (
     ACTION_SELECTION,
     ActionSelection,
-    DecoderSettings,
-    FlowSettings,
-    MixtureSettings,
+    AnyDecoder,
+    AnyHead,
+    HeadSettings,
     PolicySettings,
 )
 from lamflow.settings import Name, Settings
@@ -24,28 +27,33 @@ class LatentMethodSettings(Settings):
 
     kind: Literal["latent"] = "latent"
     lam: Name = Field(description="The LAM, by its name under `lams`.")
-    target: Literal["latent", "codes", "mixture", "flow"] = Field(
+    target: Literal["latent", "codes", "mixture", "flow", "head"] = Field(
         "latent",
         description="What the policy learns of the pre-quantisation latent. latent: its mean (MSE, LAPO); mixture: its distribution as a "
-        "Gaussian mixture; flow: its distribution by flow matching. Or codes: categorical over the codes.",
+        "Gaussian mixture; flow: its distribution by flow matching; head: its distribution as `head` says. Or codes: categorical over the "
+        "codes.",
     )
     mixture: MixtureSettings = Field(default_factory=MixtureSettings, description="The mixture, with target mixture.")
     flow: FlowSettings = Field(default_factory=FlowSettings, description="The flow, with target flow.")
+    head: AnyHead = Field(
+        default_factory=MixtureSettings, description="The distribution, of any kind there is, with target head."
+    )
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The latent policy.")
-    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="The action decoder.")
+    decoder: AnyDecoder = Field(default_factory=MlpDecoderSettings, description="The action decoder.")
     action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
 
     @model_validator(mode="after")
     def _settings_of_the_target(self) -> LatentMethodSettings:
-        for name, default in (("mixture", MixtureSettings()), ("flow", FlowSettings())):
+        for name, default in (("mixture", MixtureSettings()), ("flow", FlowSettings()), ("head", MixtureSettings())):
             if getattr(self, name) != default and self.target != name:
                 raise ValueError(f"{name}: counts with target: {name} alone; found target: {self.target}")
         return self
 
     @property
-    def head(self) -> MixtureSettings | FlowSettings | None:
+    def latent_head(self) -> HeadSettings | None:
         """Settings of the distribution over latents, where the policy has one."""
-        return self.mixture if self.target == "mixture" else self.flow if self.target == "flow" else None
+        heads: dict[str, HeadSettings] = {"mixture": self.mixture, "flow": self.flow, "head": self.head}
+        return heads.get(self.target)
 
 
 class BcMethodSettings(Settings):
@@ -62,7 +70,9 @@ class VptMethodSettings(Settings):
     kind: Literal["vpt"] = "vpt"
     inverse_dynamics: AnyEncoder = Field(default_factory=GridEncoderSettings, description="The supervised IDM.")
     symmetry: Symmetry = Field("none", description="Of the supervised IDM. " + SYMMETRY)
-    decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="Training of the supervised IDM.")
+    decoder: MlpDecoderSettings = Field(
+        default_factory=MlpDecoderSettings, description="Training of the supervised IDM."
+    )
     label_draws: int | None = Field(
         None,
         gt=0,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lamflow.components import Chosen, Component, Registry, kind_of
 from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
-from lamflow.settings import DEEPEST, WIDEST, Settings, Width
+from lamflow.quantizers.settings import QuantizerSettings
+from lamflow.settings import DEEPEST, Settings
 from lamflow.training.settings import TrainingSettings
 
 ActionSelection = Literal["argmax", "sample"]
@@ -49,62 +51,39 @@ class PolicySettings(Settings):
         return self
 
 
-class DecoderSettings(Settings):
-    """From latent actions to true actions, with a few labels."""
+class DecoderSettings(Component):
+    """From latent actions to true actions, with a few labels. It builds an ``lamflow.policies.decoders.Decoder``, with ``space``,
+    ``num_tokens`` (0 where the policy answers latents) and ``num_codes``."""
 
-    kind: Literal["mlp", "dictionary"] = Field(
-        "mlp",
-        description="mlp: a network on the latent; dictionary: smoothed counts of true actions a code (Genie's way).",
-    )
-    hidden_widths: tuple[Width, ...] = Field((128, 128), max_length=DEEPEST, description="Hidden layers of the MLP.")
-    observation: bool = Field(
-        False,
-        description="The MLP also gets the features of the trained policy's hidden layer in the present observation: what a latent "
-        "stands for may depend on it. Latent methods, kind mlp.",
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the label that the MLP's loss spreads over all actions."
-    )
-    smoothing: float = Field(
-        0.1, gt=0, description="Pseudo-count of each action and code, shared out by the labels' frequencies."
-    )
-    training: TrainingSettings = Field(
-        default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Training of the MLP."
-    )
+    decodes_codes: ClassVar[bool] = False
+    """Whether it decodes codes alone, of one token."""
 
-    @model_validator(mode="after")
-    def _tables_see_codes_alone(self) -> DecoderSettings:
-        if self.observation and self.kind == "dictionary":
-            raise ValueError(
-                "decoder.observation: true needs kind: mlp, a network on latent and observation; found kind: dictionary, a table of "
-                "codes alone"
-            )
-        return self
+    @property
+    def sees_observation(self) -> bool:
+        """Whether it also gets the features of the trained policy in the present observation."""
+        return False
+
+    @property
+    def devices(self) -> int:
+        """GPUs that share its training."""
+        return 1
 
     @property
     def inputs(self) -> str:
         """What the decoder is and sees, as files of decoders say it."""
-        return f"{self.kind} with observation" if self.observation else self.kind
+        return kind_of(type(self)) or ""
+
+    def refusal(self, target: str, quantizer: QuantizerSettings, lam: str) -> str:
+        """Why it cannot decode what a policy learns of the latents of ``lam``, empty where it can."""
+        return ""
 
 
-class MixtureSettings(Settings):
-    """A Gaussian mixture over the pre-quantisation latent, with diagonal deviations."""
+class HeadSettings(Component):
+    """A distribution over latents, given a policy's outputs. It builds an ``lamflow.policies.latent_heads.LatentHead``, with ``latent_dim``
+    and ``feature_dim``, the width of the policy's hidden layer."""
 
-    components: int = Field(5, gt=0, le=WIDEST, description="Components; an agent decodes the mean of each.")
 
-
-class FlowSettings(Settings):
-    """Flow matching over the pre-quantisation latent: a network predicts the latent from a noisy one, the time and the policy's output."""
-
-    integration_steps: int = Field(
-        4, gt=0, le=DEEPEST, description="Euler steps from noise to a latent; 2 to 5 are enough."
-    )
-    hidden_widths: tuple[Width, ...] = Field(
-        (256, 256), min_length=1, max_length=DEEPEST, description="Hidden layers of the network."
-    )
-    samples: int = Field(
-        4,
-        gt=0,
-        le=DEEPEST,
-        description="Latents that an agent draws at each step; it averages their decoded action probabilities.",
-    )
+DECODERS: Registry[DecoderSettings] = Registry("lamflow.policies", DecoderSettings)
+HEADS: Registry[HeadSettings] = Registry("lamflow.policies", HeadSettings)
+AnyDecoder = Annotated[DecoderSettings, Chosen(DECODERS)]
+AnyHead = Annotated[HeadSettings, Chosen(HEADS)]

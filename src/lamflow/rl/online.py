@@ -16,10 +16,11 @@ from torch import Tensor
 from lamflow.data.tensors import inference_batches
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
-from lamflow.policies.decoders import code_one_hot, fit_mlp_decoder
+from lamflow.policies.decoders import code_one_hot
 from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.policies.mlp_decoder import fit_mlp_decoder
+from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import DecoderSettings
 from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.label_buffer import LabelBuffer
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
@@ -127,8 +128,7 @@ class DecoderRefits:
         latents, count = self.buffer.latents, len(self.buffer)
         inputs = code_one_hot(latents, self.policy.num_codes) if self.policy.num_tokens else latents
         steps = max(1, settings.epochs * count // min(settings.batch_size, count))
-        fitting = DecoderSettings(
-            kind="mlp",
+        fitting = MlpDecoderSettings(
             observation=False,
             hidden_widths=settings.hidden_widths,
             label_smoothing=settings.label_smoothing,

@@ -16,7 +16,8 @@ from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSett
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.settings import DynamicsSettings, EncoderSettings
 from lamflow.networks.unet_settings import UnetSettings
-from lamflow.policies.settings import FlowSettings, PolicySettings
+from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.settings import PolicySettings
 from lamflow.quantizers.settings import QuantizerSettings
 
 FLOW_TIME_WIDTH = 8

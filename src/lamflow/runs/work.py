@@ -16,12 +16,15 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland_views import egocentric_twin
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.settings import EncoderSettings
+from lamflow.policies.flow_settings import FlowSettings
 from lamflow.policies.method_settings import (
     BcMethodSettings,
     LatentMethodSettings,
     RandomMethodSettings,
     VptMethodSettings,
 )
+from lamflow.policies.mixture_settings import MixtureSettings
+from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.rl.online_settings import OnlineMethodSettings
 from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.runs.network_sizes import (
@@ -210,7 +213,7 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
             output_bytes=4 * members * size.parameters,
         )
     assert isinstance(method, LatentMethodSettings)
-    if method.decoder.kind == "dictionary":
+    if not isinstance(method.decoder, MlpDecoderSettings):  # ASSUME: another package's decoder is as quick as a table
         return Work(rows=rows)
     training = method.decoder.training
     observes, policy = method.decoder.observation, _policy_network(scope, wildcards)
@@ -244,19 +247,19 @@ def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
 
 def _policy_outputs(scope: Scope, method: LatentMethodSettings) -> int:
     """Outputs of a latent policy: what its decoder gets, or what its head makes latents of."""
-    width = _latent_width(scope, method)
-    if method.target == "mixture":
-        return method.mixture.components * (1 + 2 * width)
-    return method.policy.network.hidden_width if method.target == "flow" else width
+    width, head = _latent_width(scope, method), method.latent_head
+    if isinstance(head, MixtureSettings):
+        return head.components * (1 + 2 * width)
+    return width if head is None else method.policy.network.hidden_width
 
 
 def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
-    """A latent policy's head; the multiply-accumulates are those of a sample in training."""
-    width = _latent_width(scope, method)
-    if method.target == "mixture":
-        return NetworkSize(0, method.mixture.components * width)
+    """A latent policy's head; the multiply-accumulates are those of a sample in training. ASSUME: another package's is small."""
+    width, head = _latent_width(scope, method), method.latent_head
+    if isinstance(head, MixtureSettings):
+        return NetworkSize(0, head.components * width)
     return (
-        flow_size(method.flow, width, _policy_outputs(scope, method)) if method.target == "flow" else NetworkSize(0, 0)
+        flow_size(head, width, _policy_outputs(scope, method)) if isinstance(head, FlowSettings) else NetworkSize(0, 0)
     )
 
 
@@ -326,8 +329,8 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length
     macs = size.macs
-    if isinstance(method, LatentMethodSettings) and method.target == "flow":
-        macs += (method.flow.samples * method.flow.integration_steps - 1) * _head(scope, method).macs
+    if isinstance(method, LatentMethodSettings) and isinstance(head := method.latent_head, FlowSettings):
+        macs += (head.samples * head.integration_steps - 1) * _head(scope, method).macs
     return Work((Task("rollouts", steps, macs),), members=networks * size.parameters)
 
 

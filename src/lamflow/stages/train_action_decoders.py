@@ -18,7 +18,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.methods.settings import method_settings
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_features
-from lamflow.policies.decoders import code_action_table, code_one_hot, fit_mlp_decoder
+from lamflow.policies.decoders import Decoder
 from lamflow.policies.inverse_dynamics import fit_action_labeller
 from lamflow.policies.members import (
     LabelDraws,
@@ -69,7 +69,7 @@ def train_action_decoders(
             raise ValueError(
                 f"{output}: decoders of method {method!r} need the latents of the train split; none were given"
             )
-        if typed.decoder.observation and policy is None:
+        if typed.decoder.sees_observation and policy is None:
             raise ValueError(
                 f"{output}: decoders of method {method!r} see the features of its policy; no policy file was given"
             )
@@ -79,7 +79,7 @@ def train_action_decoders(
         metadata["latents_digest"] = latent_store.attributes["digest"]
         inputs["latents"] = Path(latents)
         features = [torch.zeros(len(part), 0) for part in rows]
-        if typed.decoder.observation and policy is not None:
+        if typed.decoder.sees_observation and policy is not None:
             inputs["policy"] = Path(policy)
             features = _observed(store, spec, Path(policy), method, seed, rows)
             metadata["policy_sha256"] = file_digest(Path(policy))
@@ -140,28 +140,15 @@ def _latent_decoders(
     seeds: Sequence[int],
 ) -> tuple[list[dict[str, Tensor]], Precision | None]:
     """The weights of each member's decoder, and the precision that they were trained in; a table needs none."""
-    actions, num_codes = torch.from_numpy(arrays.actions), latents.codebook_size or 0
-    column = latents.rows("codes" if settings.target == "codes" else "latents")
-    inputs = [torch.from_numpy(column.read_rows(part.numpy())) for part in rows]
-    if settings.decoder.kind == "dictionary":
-        assert settings.target == "codes" and latents.num_tokens == 1
-        tables = [
-            code_action_table(
-                codes[:, 0],
-                actions[part],
-                num_codes=num_codes,
-                num_actions=spec.num_actions,
-                smoothing=settings.decoder.smoothing,
-            )
-            for codes, part in zip(inputs, rows, strict=True)
-        ]
-        return [{"table": table} for table in tables], None
-    if settings.target == "codes":
-        inputs = [code_one_hot(codes, num_codes) for codes in inputs]
-    inputs = [torch.cat([values, beside], dim=1) for values, beside in zip(inputs, features, strict=True)]
-    networks = [
-        fit_mlp_decoder(values, actions[part], space=DiscreteActions.of(spec), settings=settings.decoder, seed=member)
-        for values, part, member in zip(inputs, rows, seeds, strict=True)
+    actions, codes = torch.from_numpy(arrays.actions), settings.target == "codes"
+    column = latents.rows("codes" if codes else "latents")
+    decoder: Decoder = settings.decoder.build(
+        space=DiscreteActions.of(spec),
+        num_tokens=latents.num_tokens if codes else 0,
+        num_codes=latents.codebook_size or 0,
+    )
+    fitted = [
+        decoder.fit(torch.from_numpy(column.read_rows(part.numpy())), beside, actions[part], member)
+        for part, beside, member in zip(rows, features, seeds, strict=True)
     ]
-    precision = precision_of(settings.decoder.training.precision, networks[0].parameters())
-    return [network.state_dict() for network in networks], precision
+    return [dict(weights) for weights, _ in fitted], fitted[0][1]

@@ -22,7 +22,7 @@ from lamflow.methods.settings import method_settings
 from lamflow.networks.settings import AnyEncoder
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.inverse_dynamics import ActionLabeller
-from lamflow.policies.latent_heads import LatentHead, build_head
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.learning import (
     Examples,
     Objective,
@@ -97,7 +97,7 @@ def train_policy(
     digests = {name: file_digest(path) for name, path in inputs.items()}
     learnt: list[Any] = [typed.policy.model_dump(mode="json"), typed.kind]
     if isinstance(typed, LatentMethodSettings):
-        learnt += [typed.target, typed.head.model_dump(mode="json") if typed.head else None]
+        learnt += [typed.target, typed.latent_head.model_dump(mode="json") if typed.latent_head else None]
     identity = settings_digest([*learnt, seed, digests, stage_code(__name__, settings=typed).digest])
     if isinstance(typed, LatentMethodSettings):
         tasks = _latent_tasks(typed, stores, inputs, seed)
@@ -187,7 +187,7 @@ def _latent_tasks(
     if settings.target == "codes":
         num_logits = latents.num_tokens * (latents.codebook_size or 0)
         return [_Task(member, code_objective, num_logits, lambda: train, validation)]
-    if settings.head is None:
+    if settings.latent_head is None:
         return [_Task(member, latent_objective, latents.latent_dim, lambda: train, validation)]
     head = _new_head(settings, opened[0], seed)
     return [_Task(member, head.loss, head.num_outputs, lambda: train, validation, head)]
@@ -195,10 +195,10 @@ def _latent_tasks(
 
 def _new_head(settings: LatentMethodSettings, latents: LatentStore, seed: int) -> LatentHead:
     """The untrained head of a policy, which standardises by the latents of the train split."""
-    assert settings.head is not None
+    assert settings.latent_head is not None
     seed_everything(seed)
     feature_dim = settings.policy.network.hidden_width
-    head = build_head(settings.head, latent_dim=latents.latent_dim, feature_dim=feature_dim)
+    head: LatentHead = settings.latent_head.build(latent_dim=latents.latent_dim, feature_dim=feature_dim)
     head.standardise(*map(torch.from_numpy, latents.moments()))
     return head
 

@@ -1,0 +1,64 @@
+"""Decoders that are tables of codes and actions.
+
+Shapes: B batch, N labelled transitions, C codes, A actions, M members, R rows a member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.decoders import Decode, Weights, by_member
+from lamflow.policies.dictionary_decoder_settings import DictionaryDecoderSettings
+
+
+@dataclass(frozen=True)
+class DictionaryDecoder:
+    """See ``lamflow.policies.decoders.Decoder``."""
+
+    settings: DictionaryDecoderSettings
+    space: DiscreteActions
+    num_tokens: int
+    num_codes: int
+
+    def fit(self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int) -> tuple[Weights, None]:
+        """See ``code_action_table``; there are no features."""
+        assert self.num_tokens == 1
+        table = code_action_table(
+            inputs[:, 0],
+            actions_N,
+            num_codes=self.num_codes,
+            num_actions=self.space.count,
+            smoothing=self.settings.smoothing,
+        )
+        return {"table": table}, None
+
+    def decode(self, weights: Sequence[Weights]) -> Decode:
+        """See ``table_decode``."""
+        return table_decode([part["table"] for part in weights])
+
+
+def code_action_table(
+    codes_N: Tensor, actions_N: Tensor, *, num_codes: int, num_actions: int, smoothing: float
+) -> Tensor:
+    """P(action | code) float32 [C, A] from labelled codes: counts smoothed towards the labels' own action frequencies.
+
+    p(a | c) = (n_ca + s * p(a)) / (n_c + s), with p(a) = (n_a + 1) / (N + A): a code without labels gets p(a).
+    Decoding codes by a table is Genie's way (Bruce et al. 2024).
+    """
+    counts = torch.zeros(num_codes, num_actions)
+    counts.index_put_((codes_N, actions_N), torch.ones(len(codes_N)), accumulate=True)
+    prior = (counts.sum(0) + 1) / (len(codes_N) + num_actions)
+    return (counts + smoothing * prior) / (counts.sum(1, keepdim=True) + smoothing)
+
+
+def table_decode(tables: Sequence[Tensor]) -> Decode:
+    """P(a | o) = sum over codes of P(code | o) P(a | code): decoding averages over the policy's whole distribution."""
+    stacked_MCA = torch.stack(list(tables))
+    return lambda logits_BC, members: by_member(
+        torch.softmax(logits_BC.float(), dim=-1), members, lambda codes_MRC, present: codes_MRC @ stacked_MCA[present]
+    )
