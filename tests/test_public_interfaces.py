@@ -40,6 +40,13 @@ def test_private_names_are_set_by_their_owners_alone() -> None:
         assert not re.search(rf"""setattr\([^)]*["']{PRIVATE}["']""", text), path
 
 
+def test_tests_replace_what_is_public() -> None:
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        if path != Path(__file__):
+            found = re.findall(rf"""setattr\([^()]*,\s*["']{PRIVATE}["']""", path.read_text(encoding="utf-8"))
+            assert found == [], path
+
+
 def test_nothing_that_is_imported_from_snakemake_is_replaced() -> None:
     for path in MODULES:
         text = path.read_text(encoding="utf-8")

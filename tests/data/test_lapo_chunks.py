@@ -218,7 +218,7 @@ def test_a_full_disk_names_the_store_and_the_room_it_needs(archive: Path, monkey
     def full(self: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(group_writer._ArrayWriter, "_write_shard", full)
+    monkeypatch.setattr(group_writer.ArrayWriter, "write_shard", full)
     with pytest.raises(
         OSError, match=r"writing stopped after 512 rows .*needs about \d\.\d+ GB.*train\.zarr"
     ) as caught:

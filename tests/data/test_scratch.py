@@ -88,14 +88,14 @@ def test_a_copy_that_breaks_off_leaves_nothing(reader: RowReader, disk: Path, mo
 def test_of_two_jobs_that_come_at_once_one_copies_and_both_read_the_copy(
     reader: RowReader, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, made = scratch._copy, []
+    copy, made = scratch.copy_folder, []
 
     def slowly(folder: Path, copied: Path, *, num_bytes: int) -> None:
         made.append(copied)
         time.sleep(0.2)
         copy(folder, copied, num_bytes=num_bytes)
 
-    monkeypatch.setattr(scratch, "_copy", slowly)
+    monkeypatch.setattr(scratch, "copy_folder", slowly)
     with ThreadPoolExecutor() as jobs:
         found = list(jobs.map(on_scratch, [reader, reader]))
     assert [one.folder for one in found] == copies_on(disk) * 2

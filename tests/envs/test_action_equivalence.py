@@ -46,9 +46,9 @@ def test_classes_are_actions_that_were_never_told_apart() -> None:
 def test_the_program_prints_a_line_a_game_and_says_where_the_presets_differ(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(action_equivalence, "_MEASURED_STATES", FEW)
+    monkeypatch.setattr(action_equivalence, "MEASURED_STATES", FEW)
     action_equivalence.main(["maze", "starpilot"])
-    monkeypatch.setattr(action_equivalence, "_MEASURED_STATES", 1)
+    monkeypatch.setattr(action_equivalence, "MEASURED_STATES", 1)
     action_equivalence.main(["coinrun"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"{game}: {describe(PROCGEN_GAMES[game].same)}" for game in ("maze", "starpilot")]

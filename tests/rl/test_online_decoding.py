@@ -190,13 +190,13 @@ def test_heads_do_not_move_before_their_time() -> None:
 
 def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
-    refit = DecoderRefits._refit
+    refit = DecoderRefits.refit
 
     def noted(self: DecoderRefits) -> None:
         fitted.append(self.num_rollouts)
         refit(self)
 
-    monkeypatch.setattr(DecoderRefits, "_refit", noted)
+    monkeypatch.setattr(DecoderRefits, "refit", noted)
     _, _, refits = run("rl_sl")
     assert fitted == [1, 2, 3, 4], "after each rollout up to 192 steps, then every second, until 320"
     assert refits is not None and len(refits.buffer) > 200
@@ -204,10 +204,10 @@ def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch
 
 def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, StepResult]] = []
-    follow = PpoLearner._follow
+    follow = PpoLearner.follow
     monkeypatch.setattr(
         PpoLearner,
-        "_follow",
+        "follow",
         lambda *arguments: (seen.append(arguments[1:3]), follow(*arguments))[1],  # type: ignore[func-returns-value]
     )
     _, curve, _ = run("scratch")
@@ -227,7 +227,7 @@ def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(mon
 
 
 def interrupt_the_fourth_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
-    play, rollouts = PpoLearner._play, []
+    play, rollouts = PpoLearner.play_rollout, []
 
     def interrupted_play(self: PpoLearner) -> None:
         rollouts.append(1)
@@ -235,7 +235,7 @@ def interrupt_the_fourth_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         play(self)
 
-    monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+    monkeypatch.setattr(PpoLearner, "play_rollout", interrupted_play)
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 ) -> None:
     straight_log, resumed_log = MetricsLog(), MetricsLog()
     straight = weights_after(None, straight_log)
-    play, rollouts = PpoLearner._play, []
+    play, rollouts = PpoLearner.play_rollout, []
 
     def interrupted_play(self: PpoLearner) -> None:
         rollouts.append(1)
@@ -154,7 +154,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
             raise KeyboardInterrupt
         play(self)
 
-    monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+    monkeypatch.setattr(PpoLearner, "play_rollout", interrupted_play)
     with pytest.raises(KeyboardInterrupt):
         weights_after(tmp_path)
     resumed = weights_after(tmp_path, resumed_log)

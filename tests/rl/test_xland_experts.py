@@ -78,7 +78,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 ) -> None:
     settings = ExpertSettings(total_steps=6 * 64 * 8, num_envs=64, num_steps=8, checkpoint_every=1)
     straight, _ = train_expert(settings)
-    play, rollouts = PpoLearner._play, []
+    play, rollouts = PpoLearner.play_rollout, []
 
     def interrupted_play(self: PpoLearner) -> None:
         rollouts.append(1)
@@ -86,7 +86,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
             raise KeyboardInterrupt
         play(self)
 
-    monkeypatch.setattr(PpoLearner, "_play", interrupted_play)
+    monkeypatch.setattr(PpoLearner, "play_rollout", interrupted_play)
     with pytest.raises(KeyboardInterrupt):
         train_expert(settings, tmp_path)
     resumed, _ = train_expert(settings, tmp_path)

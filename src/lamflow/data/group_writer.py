@@ -71,7 +71,7 @@ def shard_file(spec: ArraySpec, number: int) -> str:
     return "/".join(["c", str(number), *("0" for _ in spec.row_shape)])
 
 
-class _ArrayWriter:
+class ArrayWriter:
     """Appends rows to one zarr array; holds one chunk of rows and one shard of encoded chunks.
 
     Shards are put together here and not by zarr, whose copies of whole shards cost as much time as their compression.
@@ -121,17 +121,17 @@ class _ArrayWriter:
             self._encode(self._chunk)
             self._buffered = 0
         if self._encoded:
-            self._write_shard()
+            self.write_shard()
         self._array.resize((self.num_rows, *self.spec.row_shape))
 
     def _encode(self, chunk: NDArray[Any]) -> None:
         encoded = bytes(self._encoder.encode(np.ascontiguousarray(chunk, self._chunk.dtype)))
         self._encoded.append(_with_checksum(encoded))
         if len(self._encoded) * self.spec.chunk_rows == self.spec.shard_rows:
-            self._write_shard()
+            self.write_shard()
 
-    def _write_shard(self) -> None:
-        """The chunks, then the index of their offsets and sizes, all bits set for those that are missing (zarr v3,
+    def write_shard(self) -> None:
+        """Write the chunks, then the index of their offsets and sizes, all bits set for those that are missing (zarr v3,
         ``sharding_indexed``)."""
         index = np.full((self.spec.shard_rows // self.spec.chunk_rows, 2), 2**64 - 1, "<u8")
         sizes = np.array([len(part) for part in self._encoded])
@@ -162,7 +162,7 @@ class GroupWriter:
         self.path = path
         self.attributes: dict[str, Any] = {}
         self._specs = arrays
-        self._arrays: dict[str, _ArrayWriter] = {}
+        self._arrays: dict[str, ArrayWriter] = {}
         self._failed = False
         self._temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
 
@@ -174,7 +174,7 @@ class GroupWriter:
 
             with own_zarr_options():
                 self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
-                self._arrays = {spec.name: _ArrayWriter(self._group, self._temporary, spec) for spec in self._specs}
+                self._arrays = {spec.name: ArrayWriter(self._group, self._temporary, spec) for spec in self._specs}
         except OSError as error:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise self._explained(error) from error

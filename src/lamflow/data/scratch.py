@@ -35,7 +35,7 @@ def on_scratch(reader: RowReader) -> RowReader:
     try:
         with _alone(copied):
             if not copied.exists():
-                _copy(reader.folder, copied, num_bytes=sum(path.stat().st_size for path in files))
+                copy_folder(reader.folder, copied, num_bytes=sum(path.stat().st_size for path in files))
     except OSError as error:
         print(f"{VARIABLE}: {reader.folder} is read where it is, for it could not be copied to {copied}: {error}")
         return reader
@@ -59,7 +59,8 @@ def _alone(copied: Path) -> Iterator[None]:
         yield
 
 
-def _copy(folder: Path, copied: Path, *, num_bytes: int) -> None:
+def copy_folder(folder: Path, copied: Path, *, num_bytes: int) -> None:
+    """Copy a folder so that it is there whole or not at all; OSError where there is no room for its ``num_bytes``."""
     free = shutil.disk_usage(copied.parent).free
     if num_bytes > free:
         raise OSError(f"found {free / 2**30:.1f} GiB of free space, expected {num_bytes / 2**30:.1f} GiB")

@@ -24,7 +24,7 @@ LOOKAHEAD = 4
 """Steps without an action that follow the compared one: some consequences show late (a jump, a shot)."""
 _STEPS_BETWEEN = 12
 """Random steps from one set of states to the next."""
-_MEASURED_STATES = 600
+MEASURED_STATES = 600
 
 
 def told_apart(spec: EnvironmentSpec, num_states: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown game {unknown[0]!r}; known: {', '.join(PROCGEN_GAMES)}")
     for game in games or PROCGEN_GAMES:
         spec = preset(f"procgen-{game}")
-        classes = classes_of(told_apart(spec, _MEASURED_STATES))
+        classes = classes_of(told_apart(spec, MEASURED_STATES))
         agrees = "" if set(classes) == set(spec.action_classes) else f" (the presets: {describe(spec.action_classes)})"
         print(f"{game}: {describe(classes)}{agrees}", flush=True)
 

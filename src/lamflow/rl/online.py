@@ -116,13 +116,13 @@ class DecoderRefits:
         self.buffer.add(*self._labelled(experience))
         due = env_steps <= settings.each_until or self.num_rollouts % settings.every == 0
         if env_steps >= settings.first_fit and due and len(self.buffer):
-            self._refit()
+            self.refit()
 
     def _labelled(self, experience: Experience) -> tuple[Tensor, Tensor]:
         codes, precision = bool(self.policy.num_tokens), self.precision["labels"].name
         return label_experience(self.lam, experience, codes=codes, precision=precision)
 
-    def _refit(self) -> None:
+    def refit(self) -> None:
         """A decoder from scratch; the training's random states are left as they were."""
         settings, states = self.settings, random_states()
         latents, count = self.buffer.latents, len(self.buffer)

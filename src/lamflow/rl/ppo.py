@@ -163,7 +163,7 @@ class PpoLearner:
         settings = self.settings
         within = step % self.steps_each_rollout
         if within == 0:
-            self._play()
+            self.play_rollout()
         minibatch = within % settings.minibatches
         if minibatch == 0:
             self._order = torch.randperm(settings.steps_a_rollout).to(self.device)
@@ -237,7 +237,7 @@ class PpoLearner:
         )
 
     @torch.no_grad()
-    def _play(self) -> None:
+    def play_rollout(self) -> None:
         """Fill the rollout and its advantages."""
         settings, rollout = self.settings, self._rollout
         with autocast(self._precision.name, self.device):
@@ -312,11 +312,11 @@ class PpoLearner:
         self._rollout.ends[step, columns] = ends
         self._rollout.rewards[step, columns] = result.rewards
         # An episode that ends with a rollout's last step is followed by one of the next rollout.
-        ended = self._follow(index, result, len(self.curve) + int(step == self.settings.num_steps - 1))
+        ended = self.follow(index, result, len(self.curve) + int(step == self.settings.num_steps - 1))
         self._finished.extend(ended)
         self._ended_now.extend(ended)
 
-    def _follow(self, index: int, result: StepResult, rollout: int) -> list[float]:
+    def follow(self, index: int, result: StepResult, rollout: int) -> list[float]:
         """Go on to a group's next observations; the returns of the episodes that ended. Those that follow begin in ``rollout``."""
         columns = self._slices[index]
         ends = result.terminated | result.truncated
@@ -340,4 +340,4 @@ class PpoLearner:
             for index, game in enumerate(self._games):
                 while (self._began_in[self._slices[index]] < done).any():
                     game.send(self._answer(index)[3][:, 0].cpu().numpy())
-                    self._follow(index, game.receive(), done)
+                    self.follow(index, game.receive(), done)
