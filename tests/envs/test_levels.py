@@ -94,7 +94,7 @@ def test_a_draw_from_all_of_procgens_levels_does_not_keep_to_the_split() -> None
 
 
 def test_a_level_stream_goes_on_from_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LevelStream, "_CHUNK", 7)
+    monkeypatch.setattr(LevelStream, "CHUNK", 7)
     stream = LevelStream(preset(PROCGEN), "validation", seed=3)
     levels = [next(stream) for _ in range(30)]
     assert stream.position == 30

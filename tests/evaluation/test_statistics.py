@@ -105,7 +105,7 @@ def test_estimates_repeat_with_the_same_seed_and_differ_with_another() -> None:
 
 
 def test_resampling_in_blocks_bounds_memory_and_keeps_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_MAX_DRAWN", 100)
+    monkeypatch.setattr(statistics, "MAX_DRAWN", 100)
     found = statistics.resample(np.random.default_rng(0).random((2, 2, 10)), samples=7, seed=0)
     assert found.resamples.shape == (7, 4)
 

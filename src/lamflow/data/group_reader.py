@@ -16,7 +16,7 @@ from lamflow.data.chunk_reader import REPAIR, RowReader
 from lamflow.data.group_writer import ArraySpec, attributes_digest, own_zarr_options, sha256_of, shard_name
 
 Layout = Callable[[Mapping[str, Any]], list[tuple[ArraySpec, int]]]
-_FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
+FAST_PIPELINE: Final = "zarrs.ZarrsCodecPipeline"
 """A decoder in Rust, about 20 times as fast as zarr's own; used where the package zarrs is installed."""
 _GROUP: Final = {"zarr_format": 3, "node_type": "group"}
 """What stands beside the attributes of a group."""
@@ -95,7 +95,7 @@ def open_array(path: Path, spec: ArraySpec, num_rows: int) -> Any:
         raise ValueError(f"{path}: array {spec.name!r} is missing, expected {expected}: {REPAIR}")
     import zarr
 
-    fast = {"codec_pipeline.path": _FAST_PIPELINE} if importlib.util.find_spec("zarrs") else {}
+    fast = {"codec_pipeline.path": FAST_PIPELINE} if importlib.util.find_spec("zarrs") else {}
     with own_zarr_options(), zarr.config.set(fast):
         array = zarr.open_array(path / spec.name, mode="r", zarr_format=3)
     if array.dtype != np.dtype(spec.dtype) or array.shape != (num_rows, *spec.row_shape):

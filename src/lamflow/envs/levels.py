@@ -36,7 +36,7 @@ def draw_levels(
 class LevelStream(Iterator[int]):
     """Endless levels of a split, drawn in chunks (see ``draw_levels``); ``position`` is what a checkpoint needs to go on from."""
 
-    _CHUNK = 4096
+    CHUNK = 4096
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class LevelStream(Iterator[int]):
     ) -> None:
         self.position = position
         self._draw = lambda chunk: draw_levels(
-            spec, split, self._CHUNK, seed + 7919 * chunk, num_rulesets, all_levels=all_levels
+            spec, split, self.CHUNK, seed + 7919 * chunk, num_rulesets, all_levels=all_levels
         )
         self._chunk = -1
         self._levels = np.zeros(0, np.int64)
 
     def __next__(self) -> int:
-        chunk, offset = divmod(self.position, self._CHUNK)
+        chunk, offset = divmod(self.position, self.CHUNK)
         if chunk != self._chunk:
             self._levels, self._chunk = self._draw(chunk), chunk
         self.position += 1

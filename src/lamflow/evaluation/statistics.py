@@ -26,7 +26,7 @@ Aggregate = Callable[[Sequence[Floats]], Floats]
 """Agents' scores of each stratum, [..., N] each, to one number for each leading index, [...]."""
 
 CONFIDENCE = 0.95
-_MAX_DRAWN = 1 << 22
+MAX_DRAWN = 1 << 22
 """Episodes drawn at once: bounds the memory of the bootstrap to some 100 MB."""
 
 
@@ -118,7 +118,7 @@ def resample(stratum: Floats, *, samples: int, seed: int | Sequence[int]) -> Res
     if not np.isfinite(stratum).all():
         raise ValueError("found scores that are NaN or infinite, expected finite ones")
     rng = np.random.default_rng(seed)
-    at_once = max(1, _MAX_DRAWN // stratum.size)
+    at_once = max(1, MAX_DRAWN // stratum.size)
     sizes = [min(at_once, samples - start) for start in range(0, samples, at_once)]
     parts = [_draw(stratum, size, rng) for size in sizes]
     return Resampled(stratum.mean(-1).reshape(-1), np.concatenate(parts))
