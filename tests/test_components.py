@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lamflow.code_digests import code_digest
 from lamflow.components import Registry
-from lamflow.provenance import code_digest
 from lamflow.quantizers.settings import QuantizerSettings
 
 THING = """from typing import Literal

@@ -11,18 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lamflow import provenance
+from lamflow import code_digests, provenance
 from lamflow.checkout import this_checkout
-from lamflow.provenance import (
-    Code,
-    atomic_path,
-    code_digest,
-    file_digest,
-    note_sources,
-    record_provenance,
-    settings_digest,
-    write_text,
-)
+from lamflow.code_digests import Code, code_digest
+from lamflow.provenance import atomic_path, file_digest, note_sources, record_provenance, settings_digest, write_text
 from lamflow.training.precision import Precision
 
 STAGE = '''"""A stage."""
@@ -85,7 +77,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small package in the place of lamflow: stages.stage imports room.middle, which imports room.leaf in a function."""
     root = tmp_path / "lamflow"
     files = {
-        "provenance.py": "",
+        "code_digests.py": "",
         "settings.py": "RERUNS_NOTHING = 'why'\nclass Settings: ...\n",
         "room/leaf_settings.py": SETTINGS,
         "stages/stage.py": STAGE,
@@ -100,7 +92,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         root.joinpath(name).write_text(text)
     for folder in (root, root / "stages", root / "room"):
         folder.joinpath("__init__.py").write_text("")
-    monkeypatch.setattr(provenance, "__file__", str(root / "provenance.py"))
+    monkeypatch.setattr(code_digests, "__file__", str(root / "code_digests.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     forget()
     yield root
     forget()
@@ -116,7 +109,7 @@ def fresh_checkout() -> Iterator[None]:
 
 def forget() -> None:
     """A process reads each module once."""
-    for cached in (provenance._source_of, provenance._parsed, provenance.code_digest):
+    for cached in (code_digests.source_of, code_digests.parsed_module, code_digests.code_digest, code_digests.memory):
         cached.cache_clear()
 
 
@@ -192,6 +185,29 @@ def test_what_changes_no_behaviour_of_the_stage_keeps_its_digest(package: Path, 
 def test_a_code_edit_anywhere_below_the_stage_changes_its_digest(package: Path, name: str, old: str, new: str) -> None:
     before = code_digest("lamflow.stages.stage")
     assert digest_after(package, name, old, new) != before
+
+
+def test_what_a_process_has_read_is_taken_over_by_the_next_one(package: Path, tmp_path: Path) -> None:
+    first = code_digest("lamflow.stages.stage")
+    code_digests.memory().save()
+    (kept,) = tmp_path.glob("cache/lamflow/code/*.json")
+    forget()
+    assert code_digest("lamflow.stages.stage") == first
+    facts = json.loads(kept.read_text())
+    kept.write_text(json.dumps({key: ["0", *rest] for key, (_, *rest) in facts.items()}))
+    forget()
+    assert code_digest("lamflow.stages.stage") != first, "the control: what is kept is what is taken over"
+    assert digest_after(package, "room/leaf.py", "2", "3") not in (first, None)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}', '{"a": [1, 2]}', "{"])
+def test_a_damaged_memory_is_read_anew(package: Path, tmp_path: Path, text: str) -> None:
+    first = code_digest("lamflow.stages.stage")
+    code_digests.memory().save()
+    (kept,) = tmp_path.glob("cache/lamflow/code/*.json")
+    kept.write_text(text)
+    forget()
+    assert code_digest("lamflow.stages.stage") == first
 
 
 def test_the_digest_of_a_missing_module_names_the_expected_file() -> None:

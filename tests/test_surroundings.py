@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.provenance import code_digest
+from lamflow.code_digests import code_digest
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., str]

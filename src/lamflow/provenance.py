@@ -1,11 +1,9 @@
-"""Atomic files, digests of code and data, and the JSON neighbour that says how an artefact came to be."""
+"""Atomic files, digests of data, and the JSON neighbour that says how an artefact came to be."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import secrets
@@ -13,18 +11,14 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lamflow.checkout import this_checkout
+from lamflow.code_digests import Code, source_of
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
 RERUNS_NOTHING = "An artefact is what it was, whatever is written beside it."
-"""A module that says this of itself, and why, is in no other module's code digest: what it decides reaches stages as values, which are
-among their params, or changes none of their results. Rules whose tables it decides have its own digest among their params."""
-_MARK = "RERUNS_NOTHING"
 
 
 @contextmanager
@@ -50,202 +44,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-@cache
-def _source_of(module: str) -> Path | None:
-    """The file of a module of lamflow, or of a package that has a component of its own, found without importing it."""
-    package, *parts = module.split(".")
-    roots = [Path(__file__).parent]
-    if package != "lamflow":
-        found = importlib.util.find_spec(package)
-        if found is None or not found.submodule_search_locations:
-            return Path(found.origin) if found and found.origin and not parts else None
-        roots = list(map(Path, found.submodule_search_locations))  # a namespace package has several
-    for root in roots:
-        for candidate in (
-            root.joinpath(*parts).with_suffix(".py") if parts else root,
-            root.joinpath(*parts, "__init__.py"),
-        ):
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Drops docstrings, which like comments change nothing that runs."""
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [statement for statement in body if not _is_text(statement)]
-            node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
-        return node
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def _is_field(node: ast.stmt) -> bool:
-    """Whether a statement of a settings group is a field or a validator, not a method that computes with its values, nor a constant."""
-    if isinstance(node, _Function):
-        return any("validator" in ast.unparse(decorator) for decorator in node.decorator_list)
-    return isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
-
-
-def _is_group(node: ast.ClassDef) -> bool:
-    """Whether a class is a settings group, by the names of its bases; any other class computes."""
-    bases = [ast.unparse(base).split("[")[0].rpartition(".")[2] for base in node.bases]
-    return any(base.endswith("Settings") or base in ("Component", "BaseModel") for base in bases)
-
-
-def _names_in(nodes: Iterable[ast.AST]) -> set[str]:
-    return {node.id for part in nodes for node in ast.walk(part) if isinstance(node, ast.Name)}
-
-
-def _set_by(node: ast.stmt) -> set[str]:
-    """The names that an assignment gives values to."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return _names_in(targets)
-
-
-def _names_but_defaults(tree: ast.Module) -> set[str]:
-    """The names in a module of settings, without those that stand in its fields' defaults and descriptions alone."""
-    groups = [node for node in tree.body if isinstance(node, ast.ClassDef) and _is_group(node)]
-    fields = [part for group in groups for part in group.body if isinstance(part, ast.AnnAssign) and _is_field(part)]
-    skipped = {name for field in fields if field.value for name in ast.walk(field.value)}
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in skipped}
-
-
-def _formulas_of_settings(tree: ast.Module) -> ast.Module:
-    """What a module of settings computes: its functions, the methods and constants of its groups, its other classes and statements, and
-    the constants that any of these come to.
-
-    Fields, their defaults, choices and descriptions are no part, nor are validators: a stage gets the values, which are among its params.
-    """
-    constants, kept = [], []
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            constants.append(node)
-            continue
-        if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
-            continue
-        if isinstance(node, ast.ClassDef) and _is_group(node):
-            node.body = [part for part in node.body if not _is_field(part) and not _is_text(part)]
-            if all(isinstance(part, ast.Pass) for part in node.body):
-                continue
-        kept.append(node)
-    named, before = _names_in(kept), set[str]()
-    while named != before:
-        before = named
-        named = before | _names_in(constant for constant in constants if _set_by(constant) & before)
-    return ast.Module([*(constant for constant in constants if _set_by(constant) & named), *kept], [])
-
-
-def _finds_modules_by_name(node: ast.AST) -> bool:
-    """Whether this is a call of ``import_module`` whose argument is computed."""
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "import_module"
-        and not isinstance(node.args[0], ast.Constant)
-    )
-
-
-class _Parsed(NamedTuple):
-    """``digest`` of a module's syntax tree; ``imported``: the lamflow modules that it imports, also inside functions; ``is_registry``:
-    whether it finds more by name; ``counts``: whether it is a part of the digests of those that import it."""
-
-    digest: str
-    imported: tuple[str, ...]
-    is_registry: bool
-    counts: bool
-
-
-@cache
-def _parsed(module: str) -> _Parsed:
-    path = _source_of(module)
-    assert path is not None, module
-    tree = ast.parse(path.read_bytes())
-    is_settings = path.stem.endswith("settings")
-    used = _names_but_defaults(tree) if is_settings else None
-    imported: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names if used is None or (alias.asname or alias.name) in used]
-            if names:
-                package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                imported.update([source, *(f"{source}.{name}" for name in names)])
-    packages = {"lamflow", module.split(".")[0]}
-    ours = tuple(sorted(n for n in imported - {"lamflow"} if n.split(".")[0] in packages and _source_of(n)))
-    # What a component of another package finds by name is for it to say; its digest is that of what it imports.
-    is_registry = module.startswith("lamflow.") and any(map(_finds_modules_by_name, ast.walk(tree)))
-    counts = not any(
-        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == _MARK
-        for node in tree.body
-    )
-    if is_settings:
-        tree = _formulas_of_settings(tree)
-    digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return _Parsed(digest, ours, is_registry, counts)
-
-
-Choices = frozenset[tuple[str, str | None]]
-"""Pairs of a registry, which is a module that finds others by name, and a module that it finds for the job at hand, None for nothing."""
-
-
-@cache
-def code_digest(module: str, choices: Choices = frozenset(), components: frozenset[str] = frozenset()) -> str:
-    """Digest of a lamflow module, the modules of ``components``, and all that they import of lamflow and of their own package, except
-    modules that say ``RERUNS_NOTHING``.
-
-    Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
-    count. Of a module of settings its formulas count, and not its fields. The digest is taken over syntax trees without docstrings:
-    comments and layout do not count. ValueError when there is no such module, SyntaxError when one does not parse.
-    """
-    if _source_of(module) is None:
-        expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
-    for component in sorted(components):
-        if _source_of(component) is None:
-            raise ValueError(
-                f"code digest of {module}: no source file of the component {component}; expected a module of Python"
-            )
-    seen: dict[str, str] = {}
-    pending = [module, *components]
-    while pending:
-        name = pending.pop()
-        parsed = _parsed(name)
-        if name in seen or not (parsed.counts or name == module):
-            continue
-        seen[name] = parsed.digest
-        chosen = [found for registry, found in choices if registry == name]
-        assert chosen or not parsed.is_registry, f"code digest of {module}: what {name} finds by name is not said"
-        pending.extend([*parsed.imported, *filter(None, chosen)])
-    joined = "".join(f"{name}:{seen[name]}" for name in sorted(seen))
-    return hashlib.sha256(joined.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Code:
-    """The code that a job runs: its stage's module, what its environment chooses, and the modules of the components that it builds."""
-
-    stage: str
-    choices: Choices = frozenset()
-    components: frozenset[str] = frozenset()
-
-    @property
-    def digest(self) -> str:
-        """See ``code_digest``."""
-        return code_digest(self.stage, self.choices, self.components)
-
-
 def settings_digest(settings: Any) -> str:
     """Digest of a JSON-able value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -266,7 +64,7 @@ def file_digest(path: Path) -> str:
 def note_sources(code: Code) -> None:
     """Read now what ``record_provenance`` will say of the sources: they may be edited while the job runs."""
     this_checkout()
-    if _source_of(code.stage):
+    if source_of(code.stage):
         _ = code.digest
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from wandb_files import OfflineRun, offline_runs
 
-from lamflow.provenance import Code
+from lamflow.code_digests import Code
 from lamflow.stages.log_experiment import has_curves, log_experiment
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.settings import LoggingSettings

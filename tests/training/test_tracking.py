@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from wandb_files import offline_runs
 
-from lamflow.provenance import Code
+from lamflow.code_digests import Code
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import LONGEST_TAG, TrackedRun, Tracker, folder_id
@@ -54,7 +54,7 @@ def go(script: str, results: Path, **variables: str) -> subprocess.CompletedProc
         from pathlib import Path
         import psutil
         from lamflow.training.settings import LoggingSettings
-        from lamflow.provenance import Code
+        from lamflow.code_digests import Code
         from lamflow.training import tracking
         from lamflow.training.metrics import MetricsLog
         run = tracking.TrackedRun(Path({str(results)!r}), "lam", "lam/maze/lapo/seed3", "these settings",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lamflow import provenance
+from lamflow import code_digests
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(ROOT.joinpath("workflow", "scripts").glob("*.py"))
@@ -97,9 +97,9 @@ def digested_modules(module: str) -> set[str]:
     pending, seen = [module], set[str]()
     while pending:
         name = pending.pop()
-        if name not in seen and (name == module or provenance._parsed(name).counts):
+        if name not in seen and (name == module or code_digests.parsed_module(name).counts):
             seen.add(name)
-            pending.extend(provenance._parsed(name).imported)
+            pending.extend(code_digests.parsed_module(name).imported)
     return seen
 
 
@@ -112,16 +112,16 @@ def third_party_imports(module: str) -> set[str]:
         if name in seen:
             continue
         seen.add(name)
-        path = provenance._source_of(name)
+        path = code_digests.source_of(name)
         assert path
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-                if node.module.startswith("lamflow.") and provenance._source_of(node.module):
+                if node.module.startswith("lamflow.") and code_digests.source_of(node.module):
                     pending.append(node.module)  # modules that digests leave out import as well
-        pending.extend(provenance._parsed(name).imported)
+        pending.extend(code_digests.parsed_module(name).imported)
         pending.extend(FOUND_BY_NAME.get(name, []) if name in digested else [])
     found -= {"lamflow", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in found}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from lamflow.code_digests import Choices, Code
 from lamflow.components import components_in
 from lamflow.envs.families import module_of
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.videos import video_module
-from lamflow.provenance import Choices, Code
 from lamflow.rl.demonstrations import demonstrator_module
 
 RERUNS_NOTHING = "It names the code that a digest is of."

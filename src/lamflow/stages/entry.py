@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lamflow.provenance import Code, note_sources
+from lamflow.code_digests import Code
+from lamflow.provenance import note_sources
 from lamflow.training.interruption import RETRY_EXIT_CODE, StageInterrupted, TrainingInterrupted, stage_signals
 from lamflow.training.memory import keep_freed_memory
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lamflow.code_digests import Code
 from lamflow.data.dgrl_archive import read_episodes
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.sources import DgrlSource
@@ -15,7 +16,7 @@ from lamflow.data.store import SPLITS, EpisodeWriter
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.normalisers import warn_of_references
 from lamflow.evaluation.references import mean_and_error
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 ADVICE = "Correct return_random and return_expert in config/datasets.yaml."
 

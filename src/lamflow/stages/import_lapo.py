@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lamflow.code_digests import Code
 from lamflow.data.damage import named_damage
 from lamflow.data.downloads import FULL_DISK, check_archive
 from lamflow.data.lapo_chunks import (
@@ -24,7 +25,7 @@ from lamflow.data.lapo_chunks import (
 from lamflow.data.sources import LapoSource
 from lamflow.data.store import EpisodeWriter
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def import_lapo(

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lamflow.provenance import Code, file_digest, write_text
+from lamflow.code_digests import Code
+from lamflow.provenance import file_digest, write_text
 from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun, Tracker
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
 from lamflow.evaluation.codes import count_codes, name_classes
 from lamflow.plots.code_actions import draw_code_actions
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path | str) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lamflow.code_digests import Code
 from lamflow.data.labels import episodes_with_transitions
 from lamflow.data.store import EpisodeStore
 from lamflow.evaluation.published import read_published
 from lamflow.evaluation.results import EVERY_ENV, read_aggregate
 from lamflow.plots.label_curve import draw_label_curve
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_label_curve(

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.plots.latent_panels import read_latent_panels
 from lamflow.plots.latent_umap import draw_latent_umap
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_latent_umap(*, episodes: Path | str, latents: Sequence[Path | str], output: Path | str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.evaluation.results import read_aggregate
 from lamflow.plots.method_comparison import draw_method_comparison
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_method_comparison(*, aggregate: Path | str, labels: str | int, output: Path | str) -> None:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.evaluation.online import curve_estimates, read_online_curves
 from lamflow.evaluation.published import read_published
 from lamflow.evaluation.references import reference_errors
 from lamflow.plots.online_curves import NO_EPISODES, draw_online_curves
 from lamflow.plots.style import NOTHING_NORMALISED, save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_online_curves(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.evaluation.results import read_profile
 from lamflow.plots.performance_profile import draw_performance_profile
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_performance_profile(*, profile: Path | str, output: Path | str) -> None:

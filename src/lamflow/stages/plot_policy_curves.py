@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lamflow.code_digests import Code
 from lamflow.evaluation.metrics import named_inputs, read_runs
 from lamflow.plots.policy_curves import draw_policy_curves
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_policy_curves(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, Any]], output: Path | str) -> None:

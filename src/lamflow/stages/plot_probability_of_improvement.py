@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamflow.code_digests import Code
 from lamflow.evaluation.results import read_improvement
 from lamflow.plots.probability_of_improvement import draw_probability_of_improvement
 from lamflow.plots.style import save_figure
-from lamflow.provenance import Code, record_provenance
+from lamflow.provenance import record_provenance
 
 
 def plot_probability_of_improvement(

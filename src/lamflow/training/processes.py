@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lamflow.provenance import Code, note_sources
+from lamflow.code_digests import Code
+from lamflow.provenance import note_sources
 from lamflow.training.interruption import (
     RETRY_EXIT_CODE,
     SIGNALS,

@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 import psutil
 
-from lamflow.provenance import Code, origin, settings_digest, write_text
+from lamflow.code_digests import Code
+from lamflow.provenance import origin, settings_digest, write_text
 from lamflow.training.settings import LoggingSettings
 
 RERUNS_NOTHING = "It sends curves elsewhere and changes none."
