@@ -38,6 +38,16 @@ GOAL_CELL = np.array([6, 6])
 MAX_STEPS = 40
 
 
+SLOW_FIXTURES = {
+    "test_demonstrator_stages": {"folder"},
+    "test_learning": {"trained"},
+    "test_plot_episode_film": {"episodes"},
+    "test_procgen_experts": {"expert"},
+    "test_verdicts": {"grid_model", "pixel_model"},
+}
+"""By test file the fixtures that take seconds: whichever of their tests runs first would pay for them."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs Snakemake begins first, as it takes longest. With several workers a file's tests stay together, and so do all on Slurm."""
@@ -47,6 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         on_slurm = slurm in item.path.parents
         if on_slurm:
             item.add_marker(pytest.mark.whole)
+        used = set(getattr(item, "fixturenames", ()))
+        if used & SLOW_FIXTURES.get(item.path.stem, {"world"}):
+            item.add_marker(pytest.mark.slow)
         item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.stem))
 
 

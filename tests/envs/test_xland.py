@@ -124,6 +124,7 @@ def test_an_episode_that_has_ended_stays_as_it_is_and_gives_no_more_reward(level
     np.testing.assert_array_equal(stepped.observation[ended], timesteps.observation[ended])
 
 
+@pytest.mark.slow
 def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
     environment = make_vector_environment(preset(ENV), BATCH)
     observation = environment.reset(levels)

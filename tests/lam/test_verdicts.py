@@ -196,6 +196,7 @@ def test_an_untrained_model_ignores_its_latent_within_the_error_of_the_differenc
     assert judge(measure(make(PIXELS, CONTINUOUS))).finding is Finding.IGNORED
 
 
+@pytest.mark.slow
 def test_a_prediction_that_hardly_leaves_the_present_frame_is_no_better_than_copying(
     pixel_model: LatentActionModel, measure: Measure
 ) -> None:

@@ -72,6 +72,7 @@ def test_umap_keeps_clusters_apart_and_repeats_itself() -> None:
     np.testing.assert_array_equal(plane, umap_plane(latents))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (LEAST_POINTS - 1, 3), (LEAST_POINTS, 1), (12, 1)])
 def test_umap_of_few_points_or_of_one_dimension_is_finite(shape: tuple[int, int]) -> None:
     plane = umap_plane(np.random.default_rng(0).random(shape).astype(np.float32))

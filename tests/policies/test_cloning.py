@@ -89,11 +89,13 @@ def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
     assert (chosen == expert).float().mean() > 0.85
 
 
+@pytest.mark.slow
 def test_cloning_is_deterministic_in_its_seed(walks: EpisodeArrays) -> None:
     first, again, other = (fit(examples_of(walks), seed=seed).encoder.output.weight for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_the_validation_loss_is_the_mean_over_all_its_rows(
     walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +124,7 @@ def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
 PIXEL_NETWORK = {"kind": "impala", "stem": "patch", "channels": [8, 16], "blocks": 1, "hidden_width": 32}
 
 
+@pytest.mark.slow
 def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
     colours: Callable[..., EpisodeArrays],
 ) -> None:
@@ -157,6 +160,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
     assert (chosen == unseen.actions).float().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_targets_may_be_latents_or_codes(walks: EpisodeArrays) -> None:
     rows = walks.num_rows
     data = EpisodeTensors(walks).with_column("latents", torch.randn(rows, 4))
@@ -182,6 +186,7 @@ def new_head(settings: MixtureSettings | FlowSettings) -> LatentHead:
 HEADS = [MixtureSettings(components=3), FlowSettings(hidden_widths=(16,))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", HEADS, ids=["mixture", "flow"])
 def test_a_head_is_trained_with_its_policy_and_deterministic(
     target: MixtureSettings | FlowSettings, walks: EpisodeArrays

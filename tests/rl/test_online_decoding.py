@@ -175,6 +175,7 @@ def test_convolutions_and_latent_policy_stay_as_they_are(variant: str) -> None:
     assert [point.env_steps for point in curve] == [64 * k for k in range(6)]
 
 
+@pytest.mark.slow
 def test_heads_do_not_move_before_their_time() -> None:
     late = {"starts_at": 10_000, "full_at": 10_000}
     settings, agent, _ = parts("rl")
@@ -188,6 +189,7 @@ def test_heads_do_not_move_before_their_time() -> None:
     assert all(torch.equal(value, before[name]) for name, value in agent.state_dict().items())
 
 
+@pytest.mark.slow
 def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[int] = []
     refit = DecoderRefits.refit
@@ -202,6 +204,7 @@ def test_decoders_are_refitted_on_schedule_and_learn_what_actions_do(monkeypatch
     assert refits is not None and len(refits.buffer) > 200
 
 
+@pytest.mark.slow
 def test_a_learning_curve_counts_every_episode_where_it_began_and_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, StepResult]] = []
     follow = PpoLearner.follow
@@ -255,6 +258,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_training_keeps_its_precisions_on_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the loss, of the rollouts, of the labels and of the refits."""
     processor: list[Processor] = ["CPU with AMX"]

@@ -98,6 +98,7 @@ def played(actor: RandomActor, levels: NDArray[np.int64], **options: float) -> l
     return list(play_episodes(actor, levels, **options))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 8, 64])
 def test_every_level_is_played_once(batch: int) -> None:
     levels = draw_levels(preset("procgen-starpilot"), "train", 20, seed=1)

@@ -37,6 +37,7 @@ def test_xland_rulesets_are_solved(xland: list[Episode]) -> None:
     assert np.mean([episode.total_reward for episode in xland]) > 0.95
 
 
+@pytest.mark.slow
 def test_xland_rulesets_are_solved_from_wherever_random_actions_lead() -> None:
     episodes = play("xland-r1-9x9-full", 512, epsilon=0.3)
     assert np.mean([episode.terminated for episode in episodes]) >= 0.97

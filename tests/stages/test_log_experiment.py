@@ -107,6 +107,7 @@ def test_an_experiment_is_one_run_with_its_tables_figures_and_settings(tmp_path:
     assert answer["not_sent"] == ["summary/table.md"] and answer["error"] is None
 
 
+@pytest.mark.slow
 def test_sent_again_it_is_the_same_run(tmp_path: Path) -> None:
     folder = tmp_path / "trial"
     results = made_up_results(folder)

@@ -300,6 +300,7 @@ def test_an_interrupted_and_resumed_run_equals_a_straight_one(
     assert_equal_runs(resumed, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("begun", "resumed", "taken"),
     [
@@ -517,6 +518,7 @@ def test_a_loss_without_terms_that_is_not_finite_is_named_total() -> None:
         )
 
 
+@pytest.mark.slow
 def test_validation_leaves_no_trace_in_training() -> None:
     modes = []
 
@@ -575,6 +577,7 @@ def test_logged_terms_are_means_over_the_steps_since_the_last_row() -> None:
     assert found == [(2, 0.5), (4, 2.5), (5, 4.0)]
 
 
+@pytest.mark.slow
 def test_a_nan_in_a_batch_leaves_the_earlier_checkpoints_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(TrainingDiverged, match="diverged at step 14: loss/reconstruction = nan"):
         run(tmp_path, nan_at=14)

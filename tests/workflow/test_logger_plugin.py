@@ -53,6 +53,7 @@ NO_UTF8 = "bad.yaml, line 1, byte 20: found the byte 0xe8, which is no UTF-8: sa
 TOO_MUCH = "aliases make 1.29e+10 values of the few that are written; expected at most 100,000"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [(), ("--logger=lamflow",), ("--quiet", "all"), ("--logger=lamflow", "--quiet", "rules")],
@@ -78,6 +79,7 @@ def test_events_of_all_jobs_are_noted_however_snakemake_is_called(options: tuple
     assert [event["logs"] for event in noted if event.get("exit_status")] == [["bad.log"]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "content", "problem"),
     [
@@ -103,6 +105,7 @@ def test_an_unreadable_configuration_file_is_refused_before_snakemake_reads_it(
     assert len(result.stdout.splitlines()) <= 5
 
 
+@pytest.mark.slow
 def test_a_checkout_runs_where_lamflow_is_not_installed(checkout: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_LAMFLOW, "--cores=1", "--dry-run", "--configfile=config/tiny.yaml"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -111,6 +114,7 @@ def test_a_checkout_runs_where_lamflow_is_not_installed(checkout: Path) -> None:
     assert "This was a dry-run" in run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_a_copied_checkout_is_run_by_its_own_code(
     checkout: Path, snakemake: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

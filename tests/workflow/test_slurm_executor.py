@@ -93,6 +93,7 @@ def events_of(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     return [event for event in events if event["event"] in kinds]
 
 
+@pytest.mark.slow
 def test_jobs_that_slurm_completes_are_done_and_noted(start: Start, slurm: Path, tmp_path: Path) -> None:
     said_by(start("a,b"))
     assert len(jobs_of(slurm)) == 2
@@ -101,6 +102,7 @@ def test_jobs_that_slurm_completes_are_done_and_noted(start: Start, slurm: Path,
     assert {str(event["job"]) for event in events_of(tmp_path, "finished")} >= submitted.keys()
 
 
+@pytest.mark.slow
 def test_a_job_that_slurm_ends_has_failed_in_its_state(start: Start, slurm: Path, tmp_path: Path) -> None:
     said = said_by(start("a", "--retries=1", fates="TIMEOUT\nCOMPLETED"))
     assert "SLURM-job '1' failed, SLURM status is: 'TIMEOUT'. " in said
@@ -109,35 +111,41 @@ def test_a_job_that_slurm_ends_has_failed_in_its_state(start: Start, slurm: Path
     assert [job["state"] for job in jobs_of(slurm)] == ["TIMEOUT", "COMPLETED"]
 
 
+@pytest.mark.slow
 def test_the_accounting_tells_how_a_job_ended_that_squeue_lists_no_longer(start: Start, tmp_path: Path) -> None:
     said = said_by(start("a", "--retries=1", fates="forgotten OUT_OF_MEMORY\nforgotten COMPLETED"))
     assert "SLURM-job '1' failed, SLURM status is: 'OUT_OF_MEMORY'. " in said
     assert "no longer known" not in said
 
 
+@pytest.mark.slow
 def test_a_job_that_nobody_knows_has_failed_and_is_cancelled(start: Start, slurm: Path) -> None:
     said = said_by(start("a", fates="forgotten RUNNING"), fails=True)
     assert "SLURM-job '1' is no longer known to Slurm, and its outputs are not there." in said
     assert slurm.joinpath("1.cancelled").exists()
 
 
+@pytest.mark.slow
 def test_what_slurm_has_not_answered_is_submitted_again(start: Start, slurm: Path) -> None:
     said_by(start("a,b", fates="unanswered\nunanswered\nunanswered\nCOMPLETED"))
     assert len(jobs_of(slurm)) == 2
 
 
+@pytest.mark.slow
 def test_what_slurm_has_heard_without_an_answer_is_not_submitted_twice(start: Start, slurm: Path) -> None:
     said = said_by(start("a", fates="unheard"))
     assert "has reached Slurm all the same, with SLURM jobid 1." in said
     assert len(jobs_of(slurm)) == 1
 
 
+@pytest.mark.slow
 def test_submissions_keep_to_the_limit(start: Start, slurm: Path) -> None:
     said_by(start("a,b,c,d", "--max-jobs-per-timespan=2/2s"))
     times = sorted(job["time"] for job in jobs_of(slurm))
     assert len(times) == 4 and times[-1] - times[0] >= 2  # 3, if each began at once
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_what_is_being_submitted_and_submits_no_more(start: Start, slurm: Path) -> None:
     driver = start("a,b,c,d,e,f", fates="RUNNING", SBATCH_SECONDS="1")
     deadline = time.monotonic() + 60
@@ -150,11 +158,13 @@ def test_ctrl_c_cancels_what_is_being_submitted_and_submits_no_more(start: Start
     assert len(numbers) < 6
 
 
+@pytest.mark.slow
 def test_settings_without_a_meaning_are_refused(start: Start) -> None:
     said = said_by(start("a", "--quick-status-command=sacct"), fails=True)
     assert "--lamflow-status-command has no meaning here; leave it out." in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_snakemakes_own_executor_is_refused_with_advice(checkout: Path, slurm: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--executor=slurm", "--jobs=1", "--configfile=config/tiny.yaml"]
     environment = os.environ | {"PATH": f"{slurm / 'bin'}:{os.environ['PATH']}", "FAKE_SLURM": str(slurm)}
