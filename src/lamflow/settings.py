@@ -36,6 +36,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def problems_on(self, spec: Any) -> Iterable[tuple[str, str]]:
+        """Why this group itself cannot be used on an environment (an ``EnvironmentSpec``): pairs of one of its keys and what is wrong."""
+        return ()
+
     @field_validator("*", mode="after")
     @classmethod
     def _numbers_within_reason(cls, value: Any) -> Any:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from lamflow.components import kind_of
 from lamflow.data.label_budgets import LabelBudget, LabelCount
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
@@ -20,7 +19,6 @@ from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import LamSettings, SupervisionSettings
 from lamflow.methods.settings import MethodSettings
-from lamflow.networks.settings import NetworkSettings, suited_kinds
 from lamflow.policies.method_settings import (
     LatentMethodSettings,
     OracleMethodSettings,
@@ -124,9 +122,6 @@ class Experiment(Settings):
         for env in self.envs:
             if not self.methods_of(env):
                 raise ValueError(f"only: no method is left for {env}; take it out of envs or name it under a method")
-            for key in self._rotated_on(env):
-                if self.environment(env).view != "full":
-                    raise ValueError(f"{key}: rotation needs a full view, and {env} has an egocentric one")
         return self
 
     def _check_online(self, name: str, method: OnlineMethodSettings) -> None:
@@ -158,42 +153,16 @@ class Experiment(Settings):
                     f"methods.{name}: runs on {env}, where its latent method {method.of!r} does not; see `only`"
                 )
 
-    def _rotated_on(self, env: str) -> list[str]:
-        """Keys of the symmetries that are set to rotation and used on ``env``."""
-        symmetries = {f"lams.{lam}.symmetry": self.lams[lam].symmetry for lam in self.lams_of(env)}
-        for name in self.methods_of(env):
-            method = self.methods[name]
-            if isinstance(method, VptMethodSettings):
-                symmetries[f"methods.{name}.symmetry"] = method.symmetry
-            if not isinstance(method, RandomMethodSettings | OnlineMethodSettings):
-                symmetries[f"methods.{name}.policy.symmetry"] = method.policy.symmetry
-        return [key for key, symmetry in symmetries.items() if symmetry == "rotation"]
-
     @model_validator(mode="after")
-    def _networks_see_the_frames(self) -> Experiment:
+    def _all_suit_their_environments(self) -> Experiment:
+        """What is used on an environment may say why it cannot be, at any depth."""
         for env in self.envs:
-            spec = self.environment(env)
-            for key, network in self._networks_on(env).items():
-                if not network.accepts(spec):
-                    suited = " or ".join(suited_kinds(type(network), spec)) or "a kind that there is not"
-                    raise ValueError(
-                        f"{key}.kind: found {kind_of(type(network))}, and the frames of {env} need {suited}"
-                    )
+            used: dict[str, Settings] = {f"lams.{name}": self.lams[name] for name in self.lams_of(env)}
+            used |= {f"methods.{name}": self.methods[name] for name in self.methods_of(env)}
+            for key, group in used.items():
+                for problem in _problems_below(self.environment(env), group, key):
+                    raise ValueError(problem)
         return self
-
-    def _networks_on(self, env: str) -> dict[str, NetworkSettings]:
-        """The networks used on ``env`` by key."""
-        networks: dict[str, NetworkSettings] = {}
-        for name in self.lams_of(env):
-            networks[f"lams.{name}.inverse_dynamics"] = self.lams[name].inverse_dynamics
-            networks[f"lams.{name}.forward_dynamics"] = self.lams[name].forward_dynamics
-        for name in self.methods_of(env):
-            method = self.methods[name]
-            if isinstance(method, VptMethodSettings):
-                networks[f"methods.{name}.inverse_dynamics"] = method.inverse_dynamics
-            if not isinstance(method, RandomMethodSettings | OnlineMethodSettings):
-                networks[f"methods.{name}.policy.network"] = method.policy.network
-        return networks
 
     @model_validator(mode="after")
     def _labels_within_data(self) -> Experiment:
@@ -266,6 +235,14 @@ class Experiment(Settings):
         """Names of the LAMs that some method needs on ``env``."""
         methods = [self.methods[name] for name in self.methods_of(env)]
         return tuple(dict.fromkeys(method.lam for method in methods if isinstance(method, LatentMethodSettings)))
+
+
+def _problems_below(spec: EnvironmentSpec, settings: Settings, key: str) -> Iterator[str]:
+    """Why settings that stand at ``key``, or groups in them, cannot be used on an environment, a line each."""
+    yield from (f"{key}.{name}: {problem}" for name, problem in settings.problems_on(spec))
+    for name in type(settings).model_fields:
+        if isinstance(part := getattr(settings, name), Settings):
+            yield from _problems_below(spec, part, f"{key}.{name}")
 
 
 def _holding(labels: Sequence[LabelCount], supervision: SupervisionSettings) -> tuple[LabelCount, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from lamflow.components import Chosen
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings
-from lamflow.networks.settings import SYMMETRY, AnyDynamics, AnyEncoder, Symmetry
+from lamflow.networks.settings import SYMMETRY, AnyDynamics, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.quantizers.settings import QUANTIZERS, QuantizerSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, Settings, Width
@@ -60,6 +62,10 @@ class LamSettings(Settings):
     )
     supervision: SupervisionSettings | None = Field(None, description="Few action labels in its training; null: none.")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """A symmetry that the environment's view has not."""
+        return symmetry_problems(self.symmetry, spec)
 
     @model_validator(mode="after")
     def _quantizer_gets_what_it_needs(self) -> LamSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,6 +18,13 @@ SYMMETRY = (
 )
 
 
+def symmetry_problems(symmetry: Symmetry, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+    """Why a symmetry, of a settings group's key of this name, cannot be used on an environment."""
+    if symmetry == "rotation" and spec.view != "full":
+        found = "an egocentric one" if spec.view == "egocentric" else spec.view
+        yield "symmetry", f"rotation needs a full view, and {spec.name} has {found}"
+
+
 class NetworkSettings(Component):
     """A network that sees frames."""
 
@@ -27,6 +35,12 @@ class NetworkSettings(Component):
     def accepts(cls, spec: EnvironmentSpec) -> bool:
         """Whether it can see the environment's frames."""
         raise NotImplementedError
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """Frames that it cannot see."""
+        if not self.accepts(spec):
+            suited = " or ".join(suited_kinds(type(self), spec)) or "a kind that there is not"
+            yield "kind", f"found {kind_of(type(self))}, and the frames of {spec.name} need {suited}"
 
     def check(self, spec: EnvironmentSpec) -> None:
         """ValueError when it cannot see the environment's frames."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.grid_settings import GridEncoderSettings
-from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
+from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.policies.flow_settings import FlowSettings
 from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
@@ -82,6 +84,10 @@ class VptMethodSettings(Settings):
     )
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
     action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """A symmetry that the environment's view has not."""
+        return symmetry_problems(self.symmetry, spec)
 
     @model_validator(mode="after")
     def _models_see_windows(self) -> VptMethodSettings:

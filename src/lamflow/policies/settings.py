@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from lamflow.components import Chosen, Component, Registry, kind_of
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.grid_settings import GridEncoderSettings
-from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry
+from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.quantizers.settings import QuantizerSettings
 from lamflow.settings import DEEPEST, Settings
 from lamflow.training.settings import TrainingSettings
@@ -41,6 +43,10 @@ class PolicySettings(Settings):
     symmetry: Symmetry = Field("none", description=SYMMETRY)
     task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """A symmetry that the environment's view has not."""
+        return symmetry_problems(self.symmetry, spec)
 
     @model_validator(mode="after")
     def _recurrent_needs_history(self) -> PolicySettings:
