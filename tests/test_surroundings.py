@@ -148,7 +148,7 @@ def locale(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str | No
 
 
 def test_code_digests_do_not_depend_on_the_locale(locale: dict[str, str | None]) -> None:
-    digested = run(f"from lamflow.provenance import code_digest; print(code_digest({STAGE!r}))", **locale)
+    digested = run(f"from lamflow.code_digests import code_digest; print(code_digest({STAGE!r}))", **locale)
     assert digested == code_digest(STAGE)
 
 

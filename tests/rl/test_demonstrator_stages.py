@@ -26,7 +26,7 @@ from lamflow.rl.pixel_experts import save_pixel_expert
 from lamflow.stages.collect_episodes import collect_episodes
 from lamflow.stages.train_expert import train_expert
 
-PPO, PLANNED, PIXELS = "xland-empty-random-8x8", "xland-r1-9x9-full", "procgen-starpilot"
+PPO, PLANNED, PIXELS = "xland-empty-random-8x8", "xland-r1-9x9-full", "procgen-dodgeball"
 TINY = {"total_steps": 4096, "num_envs": 32, "minibatches": 4}
 COLLECTION = {
     "train_episodes": 40,
@@ -155,7 +155,7 @@ def test_a_store_of_procgen_says_who_played_which_levels_and_how(folder: Path, t
     assert "Procgen is under the MIT License" in attributes["licence"]
     assert {"epsilon": 0.1, "sticky": 0.25, "levels": "split"}.items() <= attributes.items()
     assert attributes["expert_sha256"] == file_digest(folder / "pixels" / "expert.safetensors")
-    assert attributes["source"] == "starpilot/easy, ppo demonstrator"
+    assert attributes["source"] == "dodgeball/easy, ppo demonstrator"
     assert attributes["return_expert"] >= 0
     assert attributes["return_random"] >= 0
     repeated = np.mean(arrays.actions[1:] == arrays.actions[:-1])

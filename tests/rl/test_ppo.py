@@ -15,7 +15,7 @@ from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.metrics import MetricsLog
 
-ENV = "procgen-fruitbot"
+ENV = "procgen-dodgeball"
 TINY = PixelExpertSettings.model_validate(
     {
         "source": "train",

@@ -22,7 +22,7 @@ from lamflow.stages.evaluate_agents import evaluate_agents
 from lamflow.stages.train_action_decoders import train_action_decoders
 from lamflow.stages.train_policy import train_policy
 
-ENV = "procgen-leaper"
+ENV = "procgen-dodgeball"
 LABELS, DRAWS = (16, "2 trajectories"), 1
 TRAINING = {"steps": 3, "batch_size": 8}
 NETWORK = {"kind": "impala", "stem": "patch", "channels": [8], "blocks": 0, "hidden_width": 16}

@@ -110,7 +110,7 @@ def test_a_comment_reruns_nothing(finished: Path, planned: Callable) -> None:
 
 @pytest.mark.slow
 def test_the_forward_models_code_reruns_the_lam_and_what_follows_it(finished: Path, planned: Callable) -> None:
-    edit_code(finished, "models/forward_dynamics.py")
+    edit_code(finished, "networks/grid_dynamics.py")
     jobs = planned(finished, *TINY)
     assert sum(job.startswith("Latent action model ") for job in jobs) == 6
     assert any(job.startswith("Latent actions by") for job in jobs)
@@ -170,7 +170,7 @@ def test_other_families_of_environments_rerun_nothing(finished: Path, planned: C
 def test_fields_of_settings_and_modules_that_say_so_are_in_no_digest(finished: Path, planned: Callable) -> None:
     for module in (
         "settings.py",
-        "models/settings.py",
+        "networks/settings.py",
         "experiment/experiment.py",
         "envs/presets.py",
         "envs/xland_presets.py",
