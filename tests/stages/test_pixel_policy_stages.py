@@ -119,7 +119,7 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, data: Path, tmp_p
     assert len(rows) == 2 * (1 if method in ("oracle_bc", "random") else len(label_members(LABELS, DRAWS)))
     assert {row["level_seed"] for row in rows} == {row["level_seed"] for row in rows[:2]}
     assert {(float(row["return_random"]), float(row["return_expert"])) for row in rows} == {preset(ENV).return_bounds}
-    assert all(1 <= int(row["length"]) <= 500 for row in rows)
+    assert all(1 <= int(row["length"]) <= preset(ENV).max_steps for row in rows)
 
 
 @pytest.mark.slow
