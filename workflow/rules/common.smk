@@ -30,7 +30,9 @@ def envs_from(source):
     """The environments whose episodes come from there; XLand's always come from its demonstrators."""
     chosen = EXPERIMENT.collection.source
     return [
-        env for env in EXPERIMENT.envs if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
+        env
+        for env in EXPERIMENT.envs
+        if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
     ]
 
 
@@ -59,7 +61,9 @@ def code_of(stage, parts=None):
 
     def digest(wildcards):
         env = getattr(wildcards, "env", None)
-        return stage_code(stage, EXPERIMENT.environment(env) if env else None, parts(wildcards) if parts else None).digest
+        return stage_code(
+            stage, EXPERIMENT.environment(env) if env else None, parts(wildcards) if parts else None
+        ).digest
 
     return digest
 
