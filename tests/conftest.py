@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if on_slurm:
             item.add_marker(pytest.mark.whole)
         used = set(getattr(item, "fixturenames", ()))
-        if used & SLOW_FIXTURES.get(item.path.stem, {"world"}):
+        if used & SLOW_FIXTURES.get(item.path.stem, {"world", "tiny_run"}):
             item.add_marker(pytest.mark.slow)
         item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.stem))
 

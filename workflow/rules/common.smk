@@ -49,9 +49,14 @@ def settings_of(group, without=()):
     return {key: value for key, value in group.model_dump(mode="json").items() if key not in without}
 
 
+@cache
+def facts_of(env):
+    return EXPERIMENT.environment(env).facts()
+
+
 def environment_facts(wildcards):
     """What the stage is told of its environment: no stage asks for it by name, or a new environment would re-run them all."""
-    return EXPERIMENT.environment(wildcards.env).facts()
+    return facts_of(wildcards.env)
 
 
 @cache
