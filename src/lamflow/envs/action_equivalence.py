@@ -90,7 +90,7 @@ def describe(classes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the classes of the games (all, if none is named) and whether the presets says the same."""
+    """Print the classes of the games (all, if none is named) and whether the presets say the same."""
     parser = argparse.ArgumentParser(
         prog="python -m lamflow.envs.action_equivalence",
         description="Measure which of Procgen's actions do the same thing, some seconds per game.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lamflow.envs.spec import Demonstrator, EnvironmentSpec, View
-from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, NUM_TILES_FULL, VIEW_SIZE
+from lamflow.envs.spec import Demonstrator, EnvironmentSpec
+from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, VIEW_SIZE
+from lamflow.envs.xland_views import whole_grid_twin
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -14,28 +15,21 @@ def _xland_pair(
     short: str, simulator_id: str, size: int, max_steps: int, demonstrator: Demonstrator, *, rulesets: bool = False
 ) -> list[EnvironmentSpec]:
     """The egocentric 5x5 view (``xland-<short>``) and the full grid (``xland-<short>-full``) of one simulator."""
-    task_sizes = (15, NUM_TILES, NUM_COLORS, NUM_TILES, NUM_COLORS) if rulesets else ()
-    shapes: list[tuple[str, View, int, int]] = [
-        ("", "egocentric", VIEW_SIZE, NUM_TILES),
-        ("-full", "full", size, NUM_TILES_FULL),
-    ]
-    return [
-        EnvironmentSpec(
-            name=f"xland-{short}{suffix}",
-            family="xland",
-            simulator_id=simulator_id,
-            view=view,
-            frame_shape=(side, side, 2),
-            category_sizes=(tiles, NUM_COLORS),
-            action_names=MINIGRID_ACTIONS,
-            max_steps=max_steps,
-            demonstrator=demonstrator,
-            proprioception_sizes=(4, NUM_TILES, NUM_COLORS),
-            task_sizes=task_sizes,
-            uses_rulesets=rulesets,
-        )
-        for suffix, view, side, tiles in shapes
-    ]
+    egocentric = EnvironmentSpec(
+        name=f"xland-{short}",
+        family="xland",
+        simulator_id=simulator_id,
+        view="egocentric",
+        frame_shape=(VIEW_SIZE, VIEW_SIZE, 2),
+        category_sizes=(NUM_TILES, NUM_COLORS),
+        action_names=MINIGRID_ACTIONS,
+        max_steps=max_steps,
+        demonstrator=demonstrator,
+        proprioception_sizes=(4, NUM_TILES, NUM_COLORS),
+        task_sizes=(15, NUM_TILES, NUM_COLORS, NUM_TILES, NUM_COLORS) if rulesets else (),
+        uses_rulesets=rulesets,
+    )
+    return [egocentric, whole_grid_twin(egocentric, size, size)]
 
 
 PRESETS: tuple[EnvironmentSpec, ...] = (

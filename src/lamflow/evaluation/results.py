@@ -53,7 +53,7 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
 
 
 def check_env(env: str, path: Path) -> None:
-    """ValueError unless ``env``, of the first row of the table ``path``, is in the presets."""
+    """ValueError unless ``env``, of the first row of the table ``path``, is among the presets."""
     try:
         preset(env)
     except ValueError as error:
