@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from lamflow import code_digests, provenance
+from lamflow.atomic_files import atomic_path, write_text
 from lamflow.checkout import this_checkout
 from lamflow.code_digests import Code, code_digest
-from lamflow.provenance import atomic_path, file_digest, note_sources, record_provenance, settings_digest, write_text
+from lamflow.provenance import file_digest, note_sources, record_provenance, settings_digest
 from lamflow.training.precision import Precision
 
 STAGE = '''"""A stage."""

@@ -155,7 +155,7 @@ def test_code_digests_do_not_depend_on_the_locale(locale: dict[str, str | None])
 WRITE = """
 import sys
 from pathlib import Path
-from lamflow.provenance import write_text
+from lamflow.atomic_files import write_text
 
 write_text(Path(sys.argv[1]), "\\u03c4 \\u2265 1\\n")
 print("done")
@@ -206,7 +206,7 @@ def says_encoding(call: ast.Call) -> bool:
         ]
         is_text = not call.args or (bool(modes) and not any("b" in mode for mode in modes))
         return not is_text or "encoding" in given or "mode" in given
-    ours = isinstance(call.func, ast.Name)  # lamflow.provenance.write_text
+    ours = isinstance(call.func, ast.Name)  # lamflow.atomic_files.write_text
     return name not in TEXT_READERS or ours or "encoding" in given
 
 

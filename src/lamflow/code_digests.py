@@ -7,7 +7,6 @@ import atexit
 import hashlib
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from lamflow.atomic_files import write_text
 from lamflow.caches import cache_folder
 
-RERUNS_NOTHING = "An artefact is what it was, whatever is written beside it."
+RERUNS_NOTHING = "It tells whether an artefact is made again, not what it is."
 """A module that says this of itself, and why, is in no other module's code digest: what it decides reaches stages as values, which are
 among their params, or changes none of their results. Rules whose tables it decides have its own digest among their params."""
 _MARK = "RERUNS_NOTHING"
@@ -212,9 +212,7 @@ class Memory(dict[str, ParsedModule]):
         if self.is_new and self.path is not None:
             kept = dict(list(self.items())[-MOST_REMEMBERED:])
             with suppress(OSError):
-                temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-                temporary.write_text(json.dumps(kept), encoding="utf-8")
-                temporary.replace(self.path)
+                write_text(self.path, json.dumps(kept))
 
 
 @cache

@@ -1,47 +1,22 @@
-"""Atomic files, digests of data, and the JSON neighbour that says how an artefact came to be."""
+"""Digests of data, and the JSON neighbour that says how an artefact came to be."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
-import os
-import secrets
-import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lamflow.atomic_files import write_text
 from lamflow.checkout import this_checkout
 from lamflow.code_digests import Code, source_of
 
 RECORDED_PACKAGES = ("torch", "jax", "xminigrid", "numpy", "zarr", "snakemake")
 RERUNS_NOTHING = "An artefact is what it was, whatever is written beside it."
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that is renamed to it when the block ends well and removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
-    temporary.touch(exist_ok=False)
-    mode = temporary.stat().st_mode  # what the umask says; libraries may put a file of their own in its place
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(stat.S_IMODE(mode))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def settings_digest(settings: Any) -> str:

@@ -19,7 +19,7 @@ JOB = """
 import os, signal, sys, time
 from contextlib import suppress
 from pathlib import Path
-from lamflow.provenance import atomic_path
+from lamflow.atomic_files import atomic_path
 from lamflow.training.interruption import *
 
 def send(*names):

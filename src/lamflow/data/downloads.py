@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from lamflow.atomic_files import write_text
 from lamflow.data.group_writer import sha256_of
 from lamflow.data.sources import ArchiveSource
-from lamflow.provenance import write_text
 
 FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAGIC: Final = {".zip": b"PK\x03\x04", ".xz": b"\xfd7zXZ\x00"}

@@ -46,17 +46,12 @@ class LabelBudget:
         try:
             budget = cls.parse(labels)
         except ValueError:
-            budget = NO_BUDGET
+            budget = cls(0)
         if not 0 < budget.count <= MOST:
             raise ValueError(
                 f"label count {short_repr(labels)}: expected a positive integer or '<n> trajectories', below {MOST:,}"
             )
         return budget
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it is a number of labels: not all, none or one's own."""
-        return self.count > 0
 
     @property
     def written(self) -> LabelCount:
@@ -90,4 +85,3 @@ ONLINE_LABELS = "online"
 """Of methods that get no labels but act in the environment and see its rewards."""
 REFERENCE_LABELS = (ALL_LABELS, NO_LABELS, ONLINE_LABELS)
 """Budgets that are no number of labels."""
-NO_BUDGET = LabelBudget(0)

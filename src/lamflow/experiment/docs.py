@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from lamflow.atomic_files import write_text
 from lamflow.components import annotation_of, kind_of
 from lamflow.experiment.experiment import Experiment
-from lamflow.provenance import write_text
 
 SCHEMA = Path("config", "schema.json")
 PAGE = Path("docs", "configuration.md")

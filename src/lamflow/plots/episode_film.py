@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lamflow.atomic_files import atomic_path
 from lamflow.plots.style import INK, MUTED
-from lamflow.provenance import atomic_path
 
 _GAP = 16
 _LINE = 17

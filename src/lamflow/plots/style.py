@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from lamflow.atomic_files import atomic_path
 from lamflow.evaluation.results import EVERY_ENV
-from lamflow.provenance import atomic_path
 
 WIDTH = 7.2
 """Width of a figure in inches of 72 points: 691 pixels on a page."""

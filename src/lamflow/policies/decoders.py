@@ -1,6 +1,7 @@
 """Action decoders: from a latent action to the true action, learnt from a few labels. A decoder is two files of this room.
 
-Shapes: B batch, N labelled transitions, D latent width, T codes a transition, C codes a codebook, M members, R rows a member, A actions.
+Shapes: B batch, N labelled transitions, D latent width, T codes per transition, C codes per codebook,
+M members, R rows per member, A actions.
 """
 
 from __future__ import annotations

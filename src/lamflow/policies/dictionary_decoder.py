@@ -1,6 +1,6 @@
 """Decoders that are tables of codes and actions.
 
-Shapes: B batch, N labelled transitions, C codes, A actions, M members, R rows a member.
+Shapes: B batch, N labelled transitions, C codes, A actions, M members, R rows per member.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Behaviour cloning: one procedure for true actions, latent actions and codes.
 
-Shapes: B batch, M rows, D latent width, T codes a transition, C codes a codebook.
+Shapes: B batch, M rows, D latent width, T codes per transition, C codes per codebook.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Decoders that are networks.
 
-Shapes: B batch, N labelled transitions, D input width, O layer width, T codes a transition, C codes a codebook, M members, R rows a member.
+Shapes: B batch, N labelled transitions, D input width, O layer width, T codes per transition, C codes per codebook,
+M members, R rows per member.
 """
 
 from __future__ import annotations

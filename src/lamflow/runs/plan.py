@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lamflow.provenance import write_text
+from lamflow.atomic_files import write_text
 from lamflow.runs.slurm_queue import job_comment
 
 PLAN = "plan.json"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from lamflow.provenance import write_text
+from lamflow.atomic_files import write_text
 from lamflow.runs.plan import Dag, DagJob
 
 MISSING = "missing.rst"

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lamflow.atomic_files import write_text
 from lamflow.data.label_budgets import LabelCount
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.interface import VectorEnvironment
@@ -25,7 +26,7 @@ from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member, label_members
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import record_provenance
 from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.code import stage_code
 from lamflow.training.precision import default_device

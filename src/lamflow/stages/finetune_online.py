@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lamflow.atomic_files import write_text
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import CURVE_COLUMNS
@@ -17,7 +18,7 @@ from lamflow.evaluation.references import reference_returns
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.policies.members import read_policies
 from lamflow.policies.method_settings import LatentMethodSettings
-from lamflow.provenance import file_digest, record_provenance, settings_digest, write_text
+from lamflow.provenance import file_digest, record_provenance, settings_digest
 from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.rl.experience import EpisodesBegun
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online

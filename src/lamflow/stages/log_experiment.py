@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
-from lamflow.provenance import file_digest, write_text
+from lamflow.provenance import file_digest
 from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun, Tracker
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.atomic_files import write_text
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.statistics import Estimate, estimate, normalized_return, resample, stratified_mean
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import record_provenance
 from lamflow.rl.pixel_experts import PixelExpert, play_episodes, read_pixel_expert
 from lamflow.stages.code import stage_code
 

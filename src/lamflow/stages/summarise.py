@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
 from lamflow.evaluation.columns import (
     AGENT_COLUMNS,
@@ -33,7 +34,7 @@ from lamflow.evaluation.summaries import (
     unnormalised,
 )
 from lamflow.evaluation.tables import returns_table, to_csv, to_latex, to_markdown
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import record_provenance
 
 TABLE_FORMATS = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
 from lamflow.evaluation.lam_tables import RUN_COLUMNS, told, with_verdicts
 from lamflow.evaluation.metrics import named_inputs, read_runs
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import record_provenance
 
 
 def summarise_lams(*, metrics: Sequence[Path | str], runs: Sequence[dict[str, Any]], output: Path | str) -> None:

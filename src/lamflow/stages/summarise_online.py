@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
 from lamflow.evaluation.online import curve_estimates, read_online_curves, sample_efficiency
 from lamflow.evaluation.references import reference_errors
-from lamflow.provenance import record_provenance, write_text
+from lamflow.provenance import record_provenance
 
 
 def summarise_online(

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor, nn
 
-from lamflow.provenance import atomic_path
+from lamflow.atomic_files import atomic_path
 from lamflow.training.plain_state import from_plain, to_plain
 
 KEPT_CHECKPOINTS = 2

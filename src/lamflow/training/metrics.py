@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from lamflow.provenance import write_text
+from lamflow.atomic_files import write_text
 from lamflow.training.precision import Precision
 from lamflow.training.processes import is_main
 from lamflow.training.settings import LoggingSettings

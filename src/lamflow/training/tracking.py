@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 import psutil
 
+from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
-from lamflow.provenance import origin, settings_digest, write_text
+from lamflow.provenance import origin, settings_digest
 from lamflow.training.settings import LoggingSettings
 
 RERUNS_NOTHING = "It sends curves elsewhere and changes none."
