@@ -46,7 +46,9 @@ def whole_run(
     slurm_programs: None, copied: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WholeRun]:
     """The whole of config/tiny.yaml on a cluster of its own, in a fresh checkout."""
-    with started(tmp_path_factory.mktemp("slurm_whole")) as running:
+    with started(
+        tmp_path_factory.mktemp("slurm_whole"), settings={"MinJobAge": 7200}
+    ) as running:  # remembers every job
         run = WholeRun(running, copied(tmp_path_factory.mktemp("whole") / "checkout"))
         yield run
         run.stop()

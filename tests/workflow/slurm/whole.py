@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from driving import TINY, Driver
@@ -24,20 +24,18 @@ GPU_COMMENTS = tuple(f"rule_{rule}_" for rule in GPU_RULES)
 class WholeRun:
     """The run of ``config/tiny.yaml`` in ``checkout``, which begins at once and goes on beside other tests.
 
-    ``seen`` counts how often somebody looked at the queue ("looks") and how many jobs with a GPU ran at once at most ("most").
     ``outage`` is when slurmctld was told to end and when it answered again, in seconds of the epoch. ``drained`` are the nodes that
     Slurm took out of service meanwhile, which went on after that, and why.
     """
 
     def __init__(self, cluster: PrivateCluster, checkout: Path) -> None:
         self.cluster, self.checkout = cluster, checkout
-        self.seen: Counter[str] = Counter()
         self.outage: tuple[float, float] | None = None
         self.drained: list[dict[str, str]] = []
         self.driver = Driver(cluster, checkout, "all", TINY)
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor()
-        self._side_work = [self._pool.submit(self._watch), self._pool.submit(self._outage)]
+        self._side_work = [self._pool.submit(self._keep_in_service), self._pool.submit(self._outage)]
 
     def end(self) -> str:
         """What the driver said; it must succeed, and the outage have been. Asked again, it answers at once."""
@@ -55,20 +53,23 @@ class WholeRun:
         self.driver.end()
         self._pool.shutdown()
 
+    def gpu_jobs(self) -> list[tuple[str, str, str]]:
+        """When each job with a GPU began and ended, by Slurm's own records (ISO 8601, seconds), and the node that it had."""
+        listed = self.cluster.command("squeue", "--noheader", "--states=all", "--format=%k|%S|%e|%N").splitlines()
+        jobs = [line.split("|") for line in listed]
+        return sorted(
+            (began, ended, node) for comment, began, ended, node in jobs if comment.startswith(GPU_COMMENTS) and node
+        )
+
     def _running(self) -> list[str]:
         """Comments of the running jobs."""
         return self.cluster.command("squeue", "--noheader", "--states=RUNNING", "--format=%k").splitlines()
 
-    def _watch(self) -> None:
-        while not self._ended.wait(0.5):
-            try:
-                running = self._running()
-                if self.seen["looks"] % 10 == 0 and (drained := self.cluster.resume_drained_nodes()):
+    def _keep_in_service(self) -> None:
+        while not self._ended.wait(5):
+            with suppress(AssertionError):  # slurmctld is away
+                if drained := self.cluster.resume_drained_nodes():
                     self.drained.append(drained)
-            except AssertionError:  # slurmctld is away
-                continue
-            self.seen["looks"] += 1
-            self.seen["most"] = max(self.seen["most"], sum(comment.startswith(GPU_COMMENTS) for comment in running))
 
     def _outage(self) -> None:
         def trains() -> bool:
