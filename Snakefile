@@ -45,6 +45,7 @@ except ValueError as error:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/demonstrators.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/hooks.smk"

@@ -17,12 +17,12 @@ from bench.machine import machine_facts
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
-from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.methods.latent_settings import LatentMethodSettings
+from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.experience import Experience
 from lamflow.rl.online import DecoderRefits, Levels, make_online_policy, train_online
 from lamflow.rl.online_policies import FinetunedPolicy
-from lamflow.rl.online_settings import OnlineMethodSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.metrics import MetricsLog
 

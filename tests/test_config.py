@@ -12,7 +12,7 @@ from lamflow.data.label_budgets import LabelBudget
 from lamflow.envs.presets import preset, presets
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment, read_experiment
-from lamflow.policies.method_settings import LatentMethodSettings
+from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.policies.settings import PolicySettings
 
 CONFIG = Path(__file__).parents[1] / "config"

@@ -13,8 +13,8 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.reading import read_experiment
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
+from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
-from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -121,6 +121,63 @@ def _formulas_of_settings(tree: ast.Module) -> ast.Module:
     return ast.Module([*(constant for constant in constants if _set_by(constant) & named), *kept], [])
 
 
+def _definition(tree: ast.Module, path: str) -> ast.Module:
+    """What ``Class.function`` of a module runs of that module: this function, and the definitions that it comes to.
+
+    Of a class that it comes to by name, or as an attribute of its own, the special functions and those that are named anywhere in what
+    is kept. Imports are those whose names are used. ValueError when there is no such function.
+    """
+    owner, _, name = path.partition(".")
+    statements = [node for node in tree.body if not _is_text(node)]
+    named, before = {owner, name}, set[str]()
+    if not any(name == getattr(part, "name", None) for part in _members(statements, owner)):
+        raise ValueError(f"found no function {path}")
+    while named != before:
+        before = named
+        named = before | {word for node in statements for part in _kept(node, before) for word in _words_in(part)}
+    body: list[ast.stmt] = []
+    for node in statements:
+        if isinstance(node, ast.ClassDef):
+            node.body = [part for part in _kept(node, named) if isinstance(part, ast.stmt)]
+            if node.name in named:
+                body.append(node)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name).split(".")[0] in named]
+            body += [node] if node.names else []
+        else:
+            body += [node] if _kept(node, named) else []
+    return ast.Module(body, [])
+
+
+def _members(statements: Iterable[ast.stmt], owner: str) -> list[ast.stmt]:
+    return [part for node in statements if isinstance(node, ast.ClassDef) and node.name == owner for part in node.body]
+
+
+def _kept(node: ast.stmt, named: set[str]) -> list[ast.AST]:
+    """What counts of a statement of a module, where ``named`` are the words of all that counts."""
+    if isinstance(node, ast.ClassDef):
+        if node.name not in named:
+            return []
+        return [
+            part
+            for part in node.body
+            if not isinstance(part, _Function) or part.name in named or part.name.startswith("__")
+        ] + [*node.bases, *node.decorator_list]
+    if isinstance(node, _Function):
+        return [node] if node.name in named else []
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return []
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        return [node] if _set_by(node) & named else []
+    return [node]
+
+
+def _words_in(node: ast.AST) -> set[str]:
+    """The names and attributes in a part of a tree."""
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+
+
 def _finds_modules_by_name(node: ast.AST) -> bool:
     """Whether this is a call of ``import_module`` whose argument is computed."""
     return (
@@ -143,19 +200,22 @@ class ParsedModule(NamedTuple):
 
 @cache
 def parsed_module(module: str) -> ParsedModule:
-    """What a digest needs of a module, found without importing it."""
+    """What a digest needs of a module, or of ``module:Class.function``, found without importing it."""
+    module, _, part = module.partition(":")
     path = source_of(module)
     assert path is not None, module
     source, is_package = path.read_bytes(), path.name == "__init__.py"
-    facts = _remembered(source, module, is_package, path.stem.endswith("settings"))
+    facts = _remembered(source, module, part, is_package=is_package, is_settings=path.stem.endswith("settings"))
     packages = {"lamflow", module.split(".")[0]}
     ours = [name for name in facts.imported if name.split(".")[0] in packages and source_of(name)]
     return facts._replace(imported=tuple(ours))
 
 
-def _read(source: bytes, module: str, is_package: bool, is_settings: bool) -> ParsedModule:
-    """The facts of a module, with all that it imports."""
+def _read(source: bytes, module: str, part: str, *, is_package: bool, is_settings: bool) -> ParsedModule:
+    """The facts of a module, or of a part of it, with all that it imports."""
     tree = ast.parse(source)
+    if part:
+        tree = _definition(tree, part)
     used = _names_but_defaults(tree) if is_settings else None
     imported: set[str] = set()
     for node in ast.walk(tree):
@@ -182,12 +242,12 @@ def _read(source: bytes, module: str, is_package: bool, is_settings: bool) -> Pa
 # Reading all modules takes a second of every command, so what was read is kept, by what it was read from. -----------------------------
 
 
-def _remembered(source: bytes, module: str, is_package: bool, is_settings: bool) -> ParsedModule:
+def _remembered(source: bytes, module: str, part: str, *, is_package: bool, is_settings: bool) -> ParsedModule:
     """``_read``, or what it answered to another process."""
-    key = hashlib.sha256(f"{module} {is_package} {is_settings} ".encode() + source).hexdigest()
+    key = hashlib.sha256(f"{module} {part} {is_package} {is_settings} ".encode() + source).hexdigest()
     kept = memory()
     if key not in kept:
-        kept[key] = _read(source, module, is_package, is_settings)
+        kept[key] = _read(source, module, part, is_package=is_package, is_settings=is_settings)
         kept.is_new = True
     return kept[key]
 
@@ -230,7 +290,8 @@ Choices = frozenset[tuple[str, str | None]]
 @cache
 def code_digest(module: str, choices: Choices = frozenset(), components: frozenset[str] = frozenset()) -> str:
     """Digest of a lamflow module, the modules of ``components``, and all that they import of lamflow and of their own package, except
-    modules that say ``RERUNS_NOTHING``.
+    modules that say ``RERUNS_NOTHING``. A component may be a function of a class, ``package.module:Class.function``: of its module
+    counts what this function comes to.
 
     Where these come to a registry, they go on to what ``choices`` say of it, and to nothing else: the code of other choices does not
     count. Of a module of settings its formulas count, and not its fields. The digest is taken over syntax trees without docstrings:
@@ -240,7 +301,7 @@ def code_digest(module: str, choices: Choices = frozenset(), components: frozens
         expected = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
         raise ValueError(f"code digest of {module}: no such module; expected the file {expected}")
     for component in sorted(components):
-        if source_of(component) is None:
+        if source_of(component.partition(":")[0]) is None:
             raise ValueError(
                 f"code digest of {module}: no source file of the component {component}; expected a module of Python"
             )

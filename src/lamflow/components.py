@@ -14,8 +14,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from operator import or_
 from pkgutil import iter_modules
-from types import ModuleType
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from types import GenericAlias, ModuleType
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -138,7 +138,17 @@ def annotation_of(field: FieldInfo) -> Any:
         if isinstance(part, Chosen):
             return part.annotation()
     # Pydantic moves the discriminator from the annotation to the field.
-    return Annotated[field.annotation, field] if field.discriminator else field.annotation
+    return Annotated[field.annotation, field] if field.discriminator else _written_out(field.annotation)
+
+
+def _written_out(annotation: Any) -> Any:
+    """An annotation, with the choices of the components that a mapping holds."""
+    if get_origin(annotation) is Annotated:
+        return next((part.annotation() for part in annotation.__metadata__ if isinstance(part, Chosen)), annotation)
+    if get_origin(annotation) is dict:
+        key, value = get_args(annotation)
+        return GenericAlias(dict, (key, _written_out(value)))
+    return annotation
 
 
 def components_in(settings: Any) -> Iterator[Component]:

@@ -8,8 +8,8 @@ import pytest
 
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment
+from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.policies.flow_settings import FlowSettings
-from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.settings import PolicySettings
 

@@ -11,9 +11,11 @@ from lamflow.envs.interface import Observation, StepResult
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
+from lamflow.methods.latent_settings import LatentMethodSettings
+from lamflow.methods.online import make_online_policy
+from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.policies.contexts import ContextMemory
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
 from lamflow.rl.experience import EpisodesBegun, Experience
@@ -22,12 +24,10 @@ from lamflow.rl.online import (
     Levels,
     delayed_rate,
     label_experience,
-    make_online_policy,
     train_online,
 )
 from lamflow.rl.online_files import read_online_policy, save_online_policy
 from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
-from lamflow.rl.online_settings import OnlineMethodSettings
 from lamflow.rl.ppo import PpoLearner
 from lamflow.training import precision
 from lamflow.training.checkpoint import seed_everything

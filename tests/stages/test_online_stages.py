@@ -102,7 +102,8 @@ def test_a_variant_goes_all_the_way_to_its_returns(variant: str, world: Any, pol
         label_draws=1,
         seed=0,
         episodes=world.episodes("test"),
-        policy=folder / "agent.safetensors",
+        policy=None,
+        online_agent=folder / "agent.safetensors",
         decoders=None,
         output=tmp_path / "returns.csv",
     )
@@ -130,9 +131,9 @@ def test_the_file_says_what_it_is_of(world: Any, policy: Path, tmp_path: Path) -
 
 
 def test_what_is_missing_is_named(world: Any, policy: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fine-tunes the policy of 'lapo'; no policy file was given"):
+    with pytest.raises(ValueError, match="needs the policy file of the method that it fine-tunes, and got none"):
         finetune(world, None, tmp_path, "rl")
-    with pytest.raises(ValueError, match="labels by the LAM 'lapo'; no model file was given"):
+    with pytest.raises(ValueError, match="needs the model file of the LAM that labels, and got none"):
         finetune(world, policy, tmp_path, "rl_sl", lam=None)
     with pytest.raises(ValueError, match="found a model of kind 'policy', expected 'lam'"):
         finetune(world, policy, tmp_path, "rl_sl", lam=policy)

@@ -15,9 +15,9 @@ from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.data.windows import transition_rows
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
+from lamflow.methods import cloning as cloning_module
 from lamflow.policies.members import label_members
 from lamflow.stages import evaluate_agents as evaluate_module
-from lamflow.stages import train_policy as policy_module
 from lamflow.stages.evaluate_agents import evaluate_agents
 from lamflow.stages.train_action_decoders import train_action_decoders
 from lamflow.stages.train_policy import train_policy
@@ -134,13 +134,13 @@ def test_the_same_run_gives_the_same_bytes(data: Path, tmp_path: Path) -> None:
 def test_only_methods_that_need_next_frames_leave_last_actions_out(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays, clone, seen = EpisodeStore.open(data / "train.zarr").load(), policy_module.clone, {}
+    arrays, clone, seen = EpisodeStore.open(data / "train.zarr").load(), cloning_module.clone, {}
 
     def clone_and_note(**arguments: Any) -> Any:
         seen[method] = arguments["train_examples"].rows.cpu()
         return clone(**arguments)
 
-    monkeypatch.setattr(policy_module, "clone", clone_and_note)
+    monkeypatch.setattr(cloning_module, "clone", clone_and_note)
     for method in ("oracle_bc", "lapo", "vpt"):
         run(method, data, tmp_path / method)
     assert torch.equal(seen["oracle_bc"], torch.arange(arrays.num_rows))

@@ -19,11 +19,12 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.presets import preset
 from lamflow.envs.registry import make_vector_environment
 from lamflow.evaluation.recording import record_agent
+from lamflow.methods.bc_settings import BcMethodSettings
+from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import RandomAgent
 from lamflow.policies.dictionary_decoder import code_action_table
 from lamflow.policies.members import Member, label_members, save_members
-from lamflow.policies.method_settings import BcMethodSettings, LatentMethodSettings
 from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.stages import plot_episode_film as film_stage
@@ -75,8 +76,7 @@ def write_agents(folder: Path) -> dict[str, Any]:
     ]
     return {
         "agents": [*agents, RANDOM],
-        "policies": [folder / "latent.safetensors", folder / "bc.safetensors"],
-        "decoders": [folder / "decoders.safetensors"],
+        "files": [folder / f"{name}.safetensors" for name in ("latent", "decoders", "bc")],
     }
 
 
@@ -152,8 +152,7 @@ def film_pixels(folder: Path) -> dict[str, Any]:
             {"method": "bc", "settings": bc.model_dump(mode="json"), "labels": [16], "label_draws": 1},
             RANDOM,
         ],
-        policies=[folder / "bc.safetensors"],
-        decoders=[],
+        files=[folder / "bc.safetensors"],
         shown_labels=16,
         action_selection="sample",
         seed=0,

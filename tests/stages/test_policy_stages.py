@@ -16,13 +16,14 @@ from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import transition_rows
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.presets import preset
-from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.results import RETURNS_COLUMNS
+from lamflow.methods import cloning as cloning_module
+from lamflow.methods.jobs import Job
+from lamflow.methods.settings import method_settings
 from lamflow.policies import members as members_module
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.members import Member, label_members, labelled_rows, read_members
 from lamflow.stages import evaluate_agents as evaluate_module
-from lamflow.stages import train_policy as policy_module
 from lamflow.stages.evaluate_agents import evaluate_agents
 from lamflow.stages.train_action_decoders import train_action_decoders
 from lamflow.stages.train_policy import train_policy
@@ -266,16 +267,9 @@ def test_a_method_selects_its_actions_by_its_own_settings_or_by_those_of_the_eva
         ("argmax", "sample", "argmax"),
         ("sample", "argmax", "sample"),
     ):
-        _, agent = load_agent(
-            spec=preset(ENV),
-            method="oracle_bc",
-            settings=METHODS["oracle_bc"] | {"action_selection": own},
-            label_budgets=[],
-            policy=stages.folder / "oracle_bc" / "policy.safetensors",
-            decoders=None,
-            action_selection=of_evaluation,  # type: ignore[arg-type]
-            seed=0,
-        )
+        method = method_settings(METHODS["oracle_bc"] | {"action_selection": own}).build()
+        job = Job("oracle_bc", preset(ENV), 0, {"policy": stages.folder / "oracle_bc" / "policy.safetensors"})
+        _, agent = method.agent(job, of_evaluation)
         assert isinstance(agent, PolicyAgent) and agent.action_selection == expected
 
 
@@ -305,13 +299,13 @@ def test_all_methods_see_the_same_labels(stages: Stages, monkeypatch: pytest.Mon
 def test_vpt_clones_pseudo_labels_and_keeps_the_labels_that_it_knows(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, clone = [], policy_module.clone
+    seen, clone = [], cloning_module.clone
 
     def clone_and_note(**arguments: Any) -> Any:
         seen.append(arguments["train_examples"])
         return clone(**arguments)
 
-    monkeypatch.setattr(policy_module, "clone", clone_and_note)
+    monkeypatch.setattr(cloning_module, "clone", clone_and_note)
     stages.policy("vpt")
     arrays = EpisodeStore.open(stages.world.episodes()).load()
     true = torch.from_numpy(arrays.actions)
@@ -340,7 +334,12 @@ REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
         lambda w: {"labels": ("51 trajectories",)},
         "label count 51 trajectories: the episodes hold 50",
     ),
-    ("decoders", "lapo", lambda w: {"latents": None}, "need the latents of the train split; none were given"),
+    (
+        "decoders",
+        "lapo",
+        lambda w: {"latents": None},
+        "method 'lapo' needs the latents of the train split, and got none",
+    ),
     ("decoders", "lapo", lambda w: {"latents": w.latents("single")}, "found lam 'single', expected 'lapo'"),
     ("decoders", "lapo", lambda w: {"seed": 1}, "found seed 0, expected 1"),
     (
@@ -351,15 +350,15 @@ REFUSED: list[tuple[str, str, Callable[[Any], dict[str, Any]], str]] = [
     ),
     ("decoders", "lapo", lambda w: {"latents": w.latents("lapo", "validation")}, "found latents of other episodes"),
     ("decoders", "bc", lambda w: {}, "method 'bc' of kind 'bc' has no decoders"),
-    ("decoders", "flow", lambda w: {"policy": None}, "see the features of its policy; no policy file was given"),
+    ("decoders", "flow", lambda w: {"policy": None}, "method 'flow' needs its policy file, and got none"),
     ("decoders", "flow", lambda w: {}, r"policy\.safetensors: no such model file"),
     ("policy", "bc", lambda w: {"labels": (100_000,)}, "label count 100000 transitions: the episodes hold"),
-    ("policy", "lapo", lambda w: {"latents": None}, "needs the latents of the train split; none were given"),
+    ("policy", "lapo", lambda w: {"latents": None}, "method 'lapo' needs the latents of the train split, and got none"),
     ("policy", "lapo", lambda w: {"validation_latents": None}, "needs the latents of the validation split"),
     ("policy", "lapo", lambda w: {"latents": w.latents("single")}, "found lam 'single', expected 'lapo'"),
     ("policy", "lapo", lambda w: {"seed": 1}, "found seed 0, expected 1"),
     ("policy", "lapo", lambda w: {"validation_latents": w.latents("lapo")}, "found latents of other episodes"),
-    ("policy", "vpt", lambda w: {"decoders": None}, "needs its supervised inverse dynamics models; none were given"),
+    ("policy", "vpt", lambda w: {"decoders": None}, "method 'vpt' needs its decoders file, and got none"),
     ("policy", "oracle_bc", lambda w: {"environment": preset("xland-fourrooms").facts()}, f"found environment '{ENV}'"),
 ]
 
@@ -383,14 +382,14 @@ def test_vpt_refuses_inverse_dynamics_models_of_other_label_budgets(stages: Stag
 
 def test_agents_without_their_files_or_with_others_are_refused(stages: Stages) -> None:
     stages.policy("lapo")
-    with pytest.raises(ValueError, match="method 'lapo' acts in latents; no decoders file was given"):
+    with pytest.raises(ValueError, match="method 'lapo' needs its decoders file, and got none"):
         stages.evaluate("lapo", decoders=None)
     with pytest.raises(ValueError, match=r"decoders\.safetensors: no such model file"):
         stages.evaluate("lapo")
     stages.decoders("lapo", labels=(8,))
     with pytest.raises(ValueError, match=r"decoders\.safetensors: holds other label counts or draws"):
         stages.evaluate("lapo")
-    with pytest.raises(ValueError, match="method 'bc' acts by a policy; no policy file was given"):
+    with pytest.raises(ValueError, match="method 'bc' needs its policy file, and got none"):
         stages.evaluate("bc", policy=None)
     with pytest.raises(ValueError, match=r"policy\.safetensors: found method 'lapo', expected 'bc'"):
         stages.evaluate("bc", policy=stages.folder / "lapo" / "policy.safetensors")

@@ -18,8 +18,8 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.presets import preset
+from lamflow.methods import cloning as cloning_module
 from lamflow.policies.members import label_members, read_members
-from lamflow.stages import train_policy as policy_module
 from lamflow.stages.relabel_episodes import relabel_episodes
 from lamflow.stages.train_action_decoders import train_action_decoders
 from lamflow.stages.train_policy import train_policy
@@ -205,7 +205,7 @@ def test_a_streamed_policy_is_the_same_also_when_it_was_interrupted(
     method: str, training: Training, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     straight = training.policy(method, SMALL_WINDOW)
-    clone = policy_module.clone
+    clone = cloning_module.clone
 
     def clone_until_killed(**arguments: Any) -> Any:
         calls, objective = [], arguments["objective"]
@@ -219,7 +219,7 @@ def test_a_streamed_policy_is_the_same_also_when_it_was_interrupted(
         return clone(**(arguments | {"objective": killed}))
 
     with monkeypatch.context() as patch:
-        patch.setattr(policy_module, "clone", clone_until_killed)
+        patch.setattr(cloning_module, "clone", clone_until_killed)
         with pytest.raises(Killed):
             training.policy(method, SMALL_WINDOW, "killed")
     resumed = training.policy(method, SMALL_WINDOW, "killed")
@@ -246,14 +246,14 @@ def test_pseudo_labels_of_a_streamed_split_are_those_of_a_resident_one(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
-    clone = policy_module.clone
+    clone = cloning_module.clone
 
     def clone_and_note(**arguments: Any) -> Any:
         examples = arguments["train_examples"]
         seen[examples.data.is_resident].append(examples.data.column(examples.target, examples.rows))
         return clone(**arguments)
 
-    monkeypatch.setattr(policy_module, "clone", clone_and_note)
+    monkeypatch.setattr(cloning_module, "clone", clone_and_note)
     for window_gib in (SMALL_WINDOW, 1.0):
         training.policy("vpt", window_gib, str(window_gib))
     assert len(seen[True]) == len(seen[False]) == len(LABELS)

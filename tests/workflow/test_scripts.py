@@ -82,7 +82,7 @@ def test_a_rule_says_everything_that_a_cluster_and_a_reader_need(name: str) -> N
 @pytest.mark.parametrize("name", RULES)
 def test_a_rules_code_digest_is_that_of_the_stage_it_runs(name: str) -> None:
     script = re.search(r'"\.\./scripts/(\w+\.py)"', RULES[name])
-    digest = re.search(r'code=code_of\("([\w.]+)"(?:, \w+_parts)?\)', RULES[name])
+    digest = re.search(r'code=(?:method_)?code_of\("([\w.]+)"(?:, \w+_parts|, "\w+"(?:, \w+=\w+)?)?\)', RULES[name])
     assert script and digest
     assert digest[1] == stage_of(ROOT / "workflow" / "scripts" / script[1])[0]
 

@@ -3,7 +3,7 @@
 
 rule evaluate_agents:
     input:
-        unpack(agent_inputs),
+        unpack(inputs_of("agent")),
     output:
         returns="results/{experiment}/evaluation/{env}/{method}/seed{seed}/returns.csv",
     log:
@@ -18,13 +18,13 @@ rule evaluate_agents:
         runtime=job_minutes,
         gpu=1,
     params:
-        settings=agent_settings,
+        settings=method_settings_in("agent"),
         evaluation=rollout_settings,
         collection=collection_settings,
         labels=agent_labels,
         label_draws=agent_label_draws,
         environment=environment_facts,
-        code=code_of("lamflow.stages.evaluate_agents", agent_parts),
+        code=method_code_of("lamflow.stages.evaluate_agents", "agent", also=tuned_agent),
     message:
         "Rollouts of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -3,7 +3,7 @@
 
 rule train_action_decoders:
     input:
-        unpack(decoder_inputs),
+        unpack(inputs_of("decoders")),
     output:
         decoders="results/{experiment}/decoders/{env}/{method}/seed{seed}/decoders.safetensors",
     log:
@@ -11,20 +11,20 @@ rule train_action_decoders:
     benchmark:
         "results/{experiment}/benchmarks/train_action_decoders/{env}/{method}/seed{seed}.jsonl"
     wildcard_constraints:
-        method=any_of(methods_of_kind("latent", "vpt")),
+        method=any_of(TARGETS.methods_with("decoders")),
     conda:
         "../../envs/learning.yaml"
     threads: 1
     resources:
         mem_mb=job_mb,
         runtime=job_minutes,
-        gpu=decoder_gpus,
+        gpu=method_gpus("decoders"),
     params:
-        settings=decoder_settings,
+        settings=method_settings_in("decoders"),
         labels=agent_labels,
         label_draws=agent_label_draws,
         environment=environment_facts,
-        code=code_of("lamflow.stages.train_action_decoders", decoder_parts),
+        code=method_code_of("lamflow.stages.train_action_decoders", "decoders"),
     message:
         "Action decoders of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -33,7 +33,7 @@ rule train_action_decoders:
 
 rule train_policy:
     input:
-        unpack(policy_inputs),
+        unpack(inputs_of("policy")),
     output:
         policy="results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors",
         metrics="results/{experiment}/policies/{env}/{method}/seed{seed}/metrics.csv",
@@ -42,21 +42,21 @@ rule train_policy:
     benchmark:
         "results/{experiment}/benchmarks/train_policy/{env}/{method}/seed{seed}.jsonl"
     wildcard_constraints:
-        method=any_of(methods_of_kind("latent", "bc", "vpt", "oracle_bc")),
+        method=any_of(TARGETS.methods_with("policy")),
     conda:
         "../../envs/learning.yaml"
     threads: 1
     resources:
         mem_mb=job_mb,
         runtime=job_minutes,
-        gpu=policy_gpus,
+        gpu=method_gpus("policy"),
     params:
-        settings=policy_settings,
+        settings=method_settings_in("policy"),
         labels=policy_labels,
         label_draws=policy_label_draws,
         state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
         environment=environment_facts,
-        code=code_of("lamflow.stages.train_policy", policy_parts),
+        code=method_code_of("lamflow.stages.train_policy", "policy"),
     message:
         "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
@@ -65,7 +65,7 @@ rule train_policy:
 
 rule finetune_online:
     input:
-        unpack(online_inputs),
+        unpack(inputs_of("online")),
     output:
         agent="results/{experiment}/online/{env}/{method}/seed{seed}/agent.safetensors",
         curve="results/{experiment}/online/{env}/{method}/seed{seed}/curve.csv",
@@ -75,21 +75,21 @@ rule finetune_online:
     benchmark:
         "results/{experiment}/benchmarks/finetune_online/{env}/{method}/seed{seed}.jsonl"
     wildcard_constraints:
-        method=any_of(methods_of_kind("online")),
+        method=any_of(TARGETS.methods_with("online")),
     conda:
         "../../envs/simulation.yaml"
     threads: online_threads
     resources:
         mem_mb=job_mb,
         runtime=job_minutes,
-        gpu=1,
+        gpu=method_gpus("online"),
     params:
-        settings=online_settings,
+        settings=method_settings_in("online"),
         latent=tuned_settings,
         collection=level_settings,
         state_dir="results/{experiment}/state/online/{env}/{method}/seed{seed}",
         environment=environment_facts,
-        code=code_of("lamflow.stages.finetune_online", online_parts),
+        code=method_code_of("lamflow.stages.finetune_online", "online", also=tuned_parts),
     message:
         "Online training of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:

@@ -19,8 +19,8 @@ localrules:
 
 rule summarise:
     input:
-        returns=all_returns,
-        episodes=test_stores,
+        returns=TARGETS.returns(EXPERIMENT.envs),
+        episodes=stores_of("test"),
     output:
         returns="results/{experiment}/summary/returns.csv",
         aggregate="results/{experiment}/summary/aggregate.csv",
@@ -46,7 +46,7 @@ rule summarise:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        labels=compared_labels(),
+        labels=TARGETS.compared_labels(),
         bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
         code=code_of("lamflow.stages.summarise"),
         normalisers=code_of("lamflow.evaluation.normalisers"),
@@ -58,8 +58,8 @@ rule summarise:
 
 rule summarise_env:
     input:
-        returns=env_returns,
-        episodes=env_test_store,
+        returns=lambda wildcards: TARGETS.returns([wildcards.env]),
+        episodes="results/{experiment}/data/{env}/test.zarr",
     output:
         table="results/{experiment}/summary/{env}.csv",
     log:
@@ -83,8 +83,8 @@ rule summarise_env:
 
 rule summarise_seed:
     input:
-        returns=seed_returns,
-        episodes=env_test_store,
+        returns=lambda wildcards: TARGETS.returns([wildcards.env], [wildcards.seed]),
+        episodes="results/{experiment}/data/{env}/test.zarr",
     output:
         table="results/{experiment}/summary/{env}/seed{seed}.csv",
     log:
@@ -108,7 +108,7 @@ rule summarise_seed:
 
 rule summarise_lams:
     input:
-        metrics=lam_metrics,
+        metrics=TARGETS.lam_metrics(EXPERIMENT.envs),
     output:
         table=report(
             "results/{experiment}/summary/lams.csv",
@@ -127,7 +127,7 @@ rule summarise_lams:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        runs=lam_runs(EXPERIMENT.envs),
+        runs=TARGETS.lam_runs(EXPERIMENT.envs),
         code=code_of("lamflow.stages.summarise_lams"),
         verdicts=code_of("lamflow.lam.verdicts"),
     message:
@@ -138,8 +138,8 @@ rule summarise_lams:
 
 rule summarise_online:
     input:
-        curves=online_curves,
-        episodes=test_stores,
+        curves=TARGETS.online_curves(EXPERIMENT.envs),
+        episodes=stores_of("test"),
     output:
         curves="results/{experiment}/summary/online.csv",
         efficiency="results/{experiment}/summary/sample_efficiency.csv",
@@ -166,7 +166,7 @@ rule summarise_online:
 rule plot_label_curve:
     input:
         aggregate="results/{experiment}/summary/aggregate.csv",
-        episodes=train_stores,
+        episodes=stores_of("train"),
         published=published_table(),
     output:
         plot=report(
@@ -216,7 +216,7 @@ rule plot_method_comparison:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        labels=compared_labels(),
+        labels=TARGETS.compared_labels(),
         code=code_of("lamflow.stages.plot_method_comparison"),
     message:
         "Plot of methods at {params.labels} labels"
@@ -245,7 +245,7 @@ rule plot_performance_profile:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        labels=compared_labels(),
+        labels=TARGETS.compared_labels(),
         code=code_of("lamflow.stages.plot_performance_profile"),
     message:
         "Plot of methods: performance profile at {params.labels} labels"
@@ -274,8 +274,8 @@ rule plot_probability_of_improvement:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        labels=compared_labels(),
-        baselines=baseline_methods(),
+        labels=TARGETS.compared_labels(),
+        baselines=TARGETS.baselines(),
         code=code_of("lamflow.stages.plot_probability_of_improvement"),
     message:
         "Plot of methods: probability of improvement at {params.labels} labels"
@@ -285,8 +285,8 @@ rule plot_probability_of_improvement:
 
 rule plot_online_curves:
     input:
-        curves=online_curves,
-        episodes=test_stores,
+        curves=TARGETS.online_curves(EXPERIMENT.envs),
+        episodes=stores_of("test"),
         published=published_table(),
     output:
         plot=report(
@@ -317,8 +317,8 @@ rule plot_online_curves:
 
 rule plot_env_online_curves:
     input:
-        curves=env_online_curves,
-        episodes=env_test_store,
+        curves=lambda wildcards: TARGETS.online_curves([wildcards.env]),
+        episodes="results/{experiment}/data/{env}/test.zarr",
         published=published_table(),
     output:
         plot=report(
@@ -349,7 +349,7 @@ rule plot_env_online_curves:
 
 rule plot_lam_curves:
     input:
-        metrics=env_lam_metrics,
+        metrics=lambda wildcards: TARGETS.lam_metrics([wildcards.env]),
     output:
         plot=report(
             "results/{experiment}/plots/{env}/lam_curves.svg",
@@ -368,7 +368,7 @@ rule plot_lam_curves:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        runs=env_lam_runs,
+        runs=lambda wildcards: TARGETS.lam_runs([wildcards.env]),
         code=code_of("lamflow.stages.plot_lam_curves"),
     message:
         "Plot of the learning curves of latent action models on {wildcards.env}"
@@ -378,7 +378,7 @@ rule plot_lam_curves:
 
 rule plot_policy_curves:
     input:
-        metrics=env_policy_metrics,
+        metrics=lambda wildcards: TARGETS.policy_metrics(wildcards.env),
     output:
         plot=report(
             "results/{experiment}/plots/{env}/policy_curves.svg",
@@ -397,7 +397,7 @@ rule plot_policy_curves:
         mem_mb=job_mb,
         runtime=job_minutes,
     params:
-        runs=env_policy_runs,
+        runs=lambda wildcards: TARGETS.policy_runs(wildcards.env),
         code=code_of("lamflow.stages.plot_policy_curves"),
     message:
         "Plot of the learning curves of policies on {wildcards.env}"
@@ -408,7 +408,7 @@ rule plot_policy_curves:
 rule plot_latent_space:
     input:
         episodes="results/{experiment}/data/{env}/validation.zarr",
-        latents=env_latents,
+        latents=lambda wildcards: TARGETS.shown_latents(wildcards.env),
     output:
         plot=report(
             "results/{experiment}/plots/{env}/latent_space.svg",
@@ -437,7 +437,7 @@ rule plot_latent_space:
 rule plot_latent_umap:
     input:
         episodes="results/{experiment}/data/{env}/validation.zarr",
-        latents=env_latents,
+        latents=lambda wildcards: TARGETS.shown_latents(wildcards.env),
     output:
         plot=report(
             "results/{experiment}/plots/{env}/latent_umap.svg",
@@ -525,7 +525,8 @@ rule plot_film_strip:
 
 rule plot_episode_film:
     input:
-        unpack(film_inputs),
+        episodes="results/{experiment}/data/{env}/test.zarr",
+        files=lambda wildcards: TARGETS.film_files(wildcards.env),
     output:
         film=report(
             "results/{experiment}/plots/{env}/episode_film.gif",
@@ -545,11 +546,11 @@ rule plot_episode_film:
         runtime=job_minutes,
     params:
         agents=film_agents,
-        shown_labels=compared_labels(),
+        shown_labels=TARGETS.compared_labels(),
         action_selection=EXPERIMENT.evaluation.action_selection,
         seed=EXPERIMENT.seeds[0],
         environment=environment_facts,
-        code=code_of("lamflow.stages.plot_episode_film", film_parts),
+        code=method_code_of("lamflow.stages.plot_episode_film", "agent", methods=film_methods),
     message:
         "Film of demonstrator and agents on {wildcards.env}"
     script:

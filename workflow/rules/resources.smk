@@ -44,12 +44,8 @@ def lam_gpus(wildcards):
     return EXPERIMENT.lams[wildcards.lam].training.devices
 
 
-def policy_gpus(wildcards):
-    return EXPERIMENT.methods[wildcards.method].policy.training.devices
-
-
-def decoder_gpus(wildcards):
-    return EXPERIMENT.methods[wildcards.method].decoder.devices
+def method_gpus(part):
+    return lambda wildcards: EXPERIMENT.methods[wildcards.method].devices(part)
 
 
 def gpus_of(rulename, wildcards):

@@ -9,7 +9,7 @@ if __name__ == "__main__":
         environment=snakemake.params.environment,
         method=snakemake.wildcards.method,
         **{name: snakemake.params[name] for name in ("settings", "evaluation", "collection", "labels", "label_draws")},
-        **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders")},
+        **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders", "online_agent")},
         seed=int(snakemake.wildcards.seed),
         output=snakemake.output.returns,
     )

@@ -9,7 +9,6 @@ if __name__ == "__main__":
         environment=snakemake.params.environment,
         **{name: snakemake.params[name] for name in ("agents", "shown_labels", "action_selection", "seed")},
         episodes=snakemake.input.episodes,
-        policies=snakemake.input.get("policies", []),
-        decoders=snakemake.input.get("decoders", []),
+        files=snakemake.input.get("files", []),
         output=snakemake.output.film,
     )

@@ -18,17 +18,8 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import LamSettings, SupervisionSettings
-from lamflow.methods.settings import MethodSettings
-from lamflow.policies.method_settings import (
-    LatentMethodSettings,
-    OracleMethodSettings,
-    RandomMethodSettings,
-    VptMethodSettings,
-)
+from lamflow.methods.settings import AnyMethod, MethodSettings
 from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings, PixelExpertSettings
-from lamflow.rl.online_settings import (
-    OnlineMethodSettings,
-)
 from lamflow.settings import Name, Settings
 from lamflow.settings_errors import short_repr
 from lamflow.training.settings import LoggingSettings
@@ -58,7 +49,7 @@ class Experiment(Settings):
     )
     collection: CollectionSettings = Field(default_factory=CollectionSettings, description="Episode collection.")
     lams: dict[Name, LamSettings] = Field(default_factory=dict, description="Latent action models by name.")
-    methods: dict[Name, MethodSettings] = Field(min_length=1, description="Methods by name.")
+    methods: dict[Name, AnyMethod] = Field(min_length=1, description="Methods by name.")
     only: dict[Name, tuple[str, ...]] = Field(
         default_factory=dict, description="Restricts methods, by name, to some of the environments; others run on all."
     )
@@ -101,18 +92,9 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _references(self) -> Experiment:
         for name, method in self.methods.items():
-            if isinstance(method, LatentMethodSettings):
-                if method.lam not in self.lams:
-                    raise ValueError(
-                        f"methods.{name}.lam: unknown LAM {method.lam!r}; known: {', '.join(self.lams) or 'none'}"
-                    )
-                quantizer = self.lams[method.lam].quantizer
-                if (method.target == "codes" or method.decoder.decodes_codes) and not quantizer.num_tokens:
-                    raise ValueError(f"methods.{name}: codes need a quantiser, and LAM {method.lam!r} has none")
-                if refusal := method.decoder.refusal(method.target, quantizer, method.lam):
-                    raise ValueError(f"methods.{name}: {refusal}")
-            elif isinstance(method, OnlineMethodSettings):
-                self._check_online(name, method)
+            for key, problem in method.problems_among(self.lams, self.methods):
+                raise ValueError(f"methods.{name}{'.' if key else ''}{key}: {problem}")
+            self._check_where_tuned(name, method)
         for name, envs in self.only.items():
             if name not in self.methods:
                 raise ValueError(f"only.{name}: unknown method; known: {', '.join(self.methods)}")
@@ -124,33 +106,13 @@ class Experiment(Settings):
                 raise ValueError(f"only: no method is left for {env}; take it out of envs or name it under a method")
         return self
 
-    def _check_online(self, name: str, method: OnlineMethodSettings) -> None:
-        """ValueError unless an online method fine-tunes a latent one that runs wherever it does."""
-        tuned = self.methods.get(method.of)
-        if not isinstance(tuned, LatentMethodSettings):
-            latent = [other for other, settings in self.methods.items() if settings.kind == "latent"]
-            raise ValueError(
-                f"methods.{name}.of: found {method.of!r}, expected a method of kind latent; known: {', '.join(latent) or 'none'}"
-            )
-        if tuned.policy.recurrent:
-            raise ValueError(
-                f"methods.{name}.of: {method.of!r} has a recurrent policy, which online decoding cannot take; give it a context of "
-                "several frames instead"
-            )
-        if method.variant != "scratch" and self.lams[tuned.lam].supervision is not None:
-            raise ValueError(
-                f"methods.{name}.of: the LAM of {method.of!r}, {tuned.lam!r}, has seen action labels (supervision), and online decoding "
-                "has none; give it a latent method whose LAM is unsupervised"
-            )
-        if method.variant == "rl_sl" and tuned.decoder.sees_observation:
-            raise ValueError(
-                f"methods.{name}.of: {method.of!r} has decoder.observation: true, and the decoder of online decoding sees the latent "
-                "alone; give it a latent method with observation: false"
-            )
-        for env in self.envs:
-            if name in self.methods_of(env) and method.of not in self.methods_of(env):
+    def _check_where_tuned(self, name: str, method: MethodSettings) -> None:
+        """ValueError unless a method that takes another's policy further runs where that one does."""
+        tuned = method.tuned_name
+        for env in self.envs if tuned else ():
+            if name in self.methods_of(env) and tuned not in self.methods_of(env):
                 raise ValueError(
-                    f"methods.{name}: runs on {env}, where its latent method {method.of!r} does not; see `only`"
+                    f"methods.{name}: runs on {env}, where its latent method {tuned!r} does not; see `only`"
                 )
 
     @model_validator(mode="after")
@@ -200,7 +162,7 @@ class Experiment(Settings):
         """The label budgets of ``method``'s agents: those that hold the labels that its LAM has seen. The oracle has all labels,
         random none, and what learns online its own actions, so no budget counts for them."""
         settings = self.methods[method]
-        if isinstance(settings, OracleMethodSettings | RandomMethodSettings | OnlineMethodSettings):
+        if not settings.takes_labels:
             return []
         supervision = self._supervision_of(settings)
         return list(self.labels if supervision is None else _holding(self.labels, supervision))
@@ -211,8 +173,8 @@ class Experiment(Settings):
         supervision = self._supervision_of(settings)
         if supervision is not None:
             return [supervision.label_draw]
-        if isinstance(settings, VptMethodSettings) and settings.label_draws is not None:
-            return min(settings.label_draws, self.label_draws)
+        if settings.most_label_draws is not None:
+            return min(settings.most_label_draws, self.label_draws)
         return self.label_draws if self.labels_of(method) else 1
 
     def num_agents(self, method: str) -> int:
@@ -221,7 +183,7 @@ class Experiment(Settings):
         return max(1, len(self.labels_of(method))) * (draws if isinstance(draws, int) else len(draws))
 
     def _supervision_of(self, method: MethodSettings) -> SupervisionSettings | None:
-        return self.lams[method.lam].supervision if isinstance(method, LatentMethodSettings) else None
+        return self.lams[method.lam_name].supervision if method.lam_name else None
 
     def environment(self, name: str) -> EnvironmentSpec:
         """The facts of an environment of ``envs``."""
@@ -233,8 +195,8 @@ class Experiment(Settings):
 
     def lams_of(self, env: str) -> tuple[str, ...]:
         """Names of the LAMs that some method needs on ``env``."""
-        methods = [self.methods[name] for name in self.methods_of(env)]
-        return tuple(dict.fromkeys(method.lam for method in methods if isinstance(method, LatentMethodSettings)))
+        names = [self.methods[name].lam_name for name in self.methods_of(env)]
+        return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _problems_below(spec: EnvironmentSpec, settings: Settings, key: str) -> Iterator[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lamflow.components import kind_of
 from lamflow.evaluation.lam_tables import counted, read_lams, told
 from lamflow.evaluation.results import read_aggregate
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment
-from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.yaml_files import read_yaml
 
 
@@ -30,11 +30,11 @@ def beside_returns(table: pd.DataFrame, aggregate: pd.DataFrame, experiment: Exp
             if name not in measured.index.get_level_values("method"):
                 continue
             means = [f"{measured[name, count]:.2f}" if (name, count) in measured.index else "" for count in labels]
-            if isinstance(method, LatentMethodSettings):
-                lams = table[(table["env"] == env) & (table["lam"] == method.lam)]
+            if method.lam_name:
+                lams = table[(table["env"] == env) & (table["lam"] == method.lam_name)]
                 verdicts = ", ".join(f"{count} {finding}" for finding, count in counted(lams).items())
-                lines.append(_line([env, f"`{method.lam}`", verdicts, f"`{name}`", *means]))
-            elif method.kind == "bc":
+                lines.append(_line([env, f"`{method.lam_name}`", verdicts, f"`{name}`", *means]))
+            elif kind_of(type(method)) == "bc":
                 lines.append(_line([env, "", "", f"`{name}`", *means]))
     return "\n".join(lines)
 

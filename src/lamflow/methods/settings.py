@@ -1,32 +1,87 @@
-"""What a method may be."""
+"""What the settings of any method say of it: the files that its stages need, and which of its settings each of them reads.
+
+A method is settings, in a file ``*_settings.py`` of this room, and a class beside them that learns and acts. See
+``lamflow.methods.interface``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from lamflow.policies.method_settings import (
-    BcMethodSettings,
-    LatentMethodSettings,
-    OracleMethodSettings,
-    RandomMethodSettings,
-    VptMethodSettings,
-)
-from lamflow.rl.online_settings import OnlineMethodSettings
+from lamflow.components import Chosen, Component, Registry
+from lamflow.lam.settings import LamSettings
 
-MethodSettings = Annotated[
-    LatentMethodSettings
-    | BcMethodSettings
-    | VptMethodSettings
-    | OracleMethodSettings
-    | OnlineMethodSettings
-    | RandomMethodSettings,
-    Field(discriminator="kind"),
-]
+Stage = Literal["decoders", "policy", "online", "agent"]
+"""What a method may do in the workflow: fit action decoders, train its policy, learn with rewards, and play."""
+LEARNS_IN: Mapping[Stage, str] = {
+    "decoders": "decoders",
+    "policy": "policies",
+    "online": "online",
+    "agent": "agent",
+}
+"""The function of ``lamflow.methods.interface.Method`` that a stage calls."""
 
 
-def method_settings(settings: Mapping[str, Any]) -> Any:
+class MethodSettings(Component):
+    """Base of the methods' settings. It builds a ``lamflow.methods.interface.Method``."""
+
+    takes_labels: ClassVar[bool] = False
+    """Whether label budgets count for it: it has an agent a label count and draw."""
+    policy_of_labels: ClassVar[bool] = False
+    """Whether its policies are trained on the labels, one a label count and draw, and not one for all of them."""
+    is_baseline: ClassVar[bool] = False
+    """Whether methods with latent actions are compared with it, which gets the same labels and has none."""
+
+    @property
+    def lam_name(self) -> str | None:
+        """The LAM that it uses, None without one."""
+        return None
+
+    @property
+    def tuned_name(self) -> str | None:
+        """The method whose policy it takes further, None without one."""
+        return None
+
+    @property
+    def most_label_draws(self) -> int | None:
+        """At most so many of the experiment's label draws; None: all."""
+        return None
+
+    def needs(self, stage: Stage) -> tuple[str, ...] | None:
+        """The artefacts that a stage of it reads (``lamflow.experiment.artefacts``); None where it has no such stage."""
+        return ("episodes",) if stage == "agent" else None
+
+    def unread(self, stage: Stage) -> frozenset[str]:
+        """Its keys that change nothing of what a stage makes."""
+        return frozenset({"label_draws"} if stage == "agent" else {"label_draws", "action_selection"})
+
+    def parts(self, stage: Stage) -> Mapping[str, Any]:
+        """The settings whose components' code a stage runs, by key."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in self.unread(stage)}
+
+    def devices(self, stage: Stage) -> int:
+        """GPUs that a stage of it computes on."""
+        return 1
+
+    def problems_among(
+        self, lams: Mapping[str, LamSettings], methods: Mapping[str, MethodSettings]
+    ) -> Iterable[tuple[str, str]]:
+        """Why it cannot be used beside these: pairs of one of its keys (empty for all of it) and what is wrong."""
+        return ()
+
+    def code_in(self, stage: Stage) -> str:
+        """What it runs in a stage, for ``lamflow.code_digests``."""
+        return f"{self.builds}.{LEARNS_IN[stage]}"
+
+
+METHODS: Registry[MethodSettings] = Registry("lamflow.methods", MethodSettings)
+AnyMethod = Annotated[MethodSettings, Chosen(METHODS)]
+
+
+def method_settings(settings: Mapping[str, Any]) -> MethodSettings:
     """The settings group of a method's dumped settings, by their kind; pydantic's ValidationError when they are none."""
-    return TypeAdapter(MethodSettings).validate_python(settings)
+    found: MethodSettings = TypeAdapter(AnyMethod).validate_python(settings)
+    return found

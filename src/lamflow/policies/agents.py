@@ -20,7 +20,7 @@ from lamflow.policies.decoders import Decode
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, inference_precision
 from lamflow.policies.settings import ActionSelection, PolicySettings
-from lamflow.training.precision import autocast
+from lamflow.training.precision import Precision, autocast
 
 
 @dataclass
@@ -45,6 +45,8 @@ class Agent(Protocol):
     """Batched: ``act`` answers one action for each row, by the member that the row belongs to."""
 
     num_members: int
+    precision: Precision | None
+    """In which its networks compute; None without one."""
 
     def initial_state(self, observation: Observation) -> AgentState:
         """The state before the first action of B episodes that begin with ``observation``."""
@@ -89,7 +91,7 @@ class PolicyAgent:
         assert len(networks) in (1, num_members)
         self.networks = [network.eval() for network in networks]
         self.device = next(networks[0].parameters()).device
-        self.precision = inference_precision(networks[0].settings.network, networks[0].parameters())
+        self.precision: Precision | None = inference_precision(networks[0].settings.network, networks[0].parameters())
         self.num_members = num_members
         self.space = space
         self.decode = decode
@@ -131,6 +133,7 @@ class PolicyAgent:
     def _run(self, network: ActingNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of one network, float32: weights [B, S] of what is to be decoded [B, S, O] (S is 1 without a head), and the next recurrent
         states, which stay as they are if it has none."""
+        assert self.precision is not None
         with autocast(self.precision.name, self.device):
             if not isinstance(network, PolicyNetwork):
                 features = outputs = network(inputs)
@@ -155,8 +158,7 @@ class RandomAgent:
     """Uniformly random actions."""
 
     num_members = 1
-    precision = None
-    """It has no network."""
+    precision: Precision | None = None
 
     def __init__(self, space: DiscreteActions, *, seed: int) -> None:
         self.space = space

@@ -14,20 +14,16 @@ import torch
 from torch import Tensor
 
 from lamflow.data.tensors import inference_batches
-from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot
-from lamflow.policies.method_settings import LatentMethodSettings
 from lamflow.policies.mlp_decoder import fit_mlp_decoder
 from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
-from lamflow.policies.network import PolicyNetwork
 from lamflow.rl.experience import EpisodesBegun, Experience
 from lamflow.rl.label_buffer import LabelBuffer
-from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy, ScratchPolicy
+from lamflow.rl.online_policies import FinetunedPolicy, OnlinePolicy
 from lamflow.rl.online_settings import (
     DelayedRateSettings,
     OnlineDecoderSettings,
-    OnlineMethodSettings,
     OnlinePpoSettings,
 )
 from lamflow.rl.ppo import PpoLearner
@@ -56,28 +52,6 @@ def delayed_rate(
         return peak * (env_steps - starts_at) / (full_at - starts_at)
     progress = min(1.0, (env_steps - full_at) / max(1, total - full_at))
     return peak * (1 - progress * (1 - final_fraction))
-
-
-def make_online_policy(
-    settings: OnlineMethodSettings,
-    latent: LatentMethodSettings,
-    spec: EnvironmentSpec,
-    policy: PolicyNetwork | None,
-    lam: LatentActionModel | None,
-) -> OnlinePolicy:
-    """The untrained agent; ``policy``: the latent one (not for scratch), ``lam``: whose codes it may answer (rl_sl)."""
-    if settings.variant == "scratch":
-        return ScratchPolicy(settings=latent.policy, spec=spec)
-    assert policy is not None
-    quantizer = lam.settings.quantizer if lam else None
-    codes = quantizer is not None and latent.target == "codes"
-    return FinetunedPolicy(
-        policy,
-        spec=spec,
-        num_tokens=quantizer.num_tokens if codes and quantizer else 0,
-        num_codes=quantizer.num_codes if codes and quantizer else 0,
-        decoder_widths=settings.decoder.hidden_widths if settings.variant == "rl_sl" else None,
-    )
 
 
 class DecoderRefits:

@@ -1,4 +1,4 @@
-"""Settings of online decoding: a latent policy fine-tuned with rewards (LAPO's third stage), and PPO from scratch beside it."""
+"""Settings of PPO and of the decoder's refits in online decoding (LAPO's third stage)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lamflow.rl.ppo_settings import PpoSettings
-from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, WIDEST, Name, Settings, Width
+from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, WIDEST, Settings, Width
 
 
 class DelayedRateSettings(Settings):
@@ -65,54 +65,3 @@ class OnlineDecoderSettings(Settings):
         description="Which labelled transitions are kept once the buffer is full. ring: the last ones; reservoir: a uniform sample of all.",
     )
     buffer_size: int = Field(65_536, gt=0, le=MOST, description="Labelled transitions that are kept.")
-
-
-class OnlineMethodSettings(Settings):
-    """A latent method's policy fine-tuned with rewards and no action labels but the agent's own actions; or PPO from scratch."""
-
-    kind: Literal["online"] = "online"
-    of: Name = Field(
-        description="The latent method, by its name under `methods`; scratch takes no more than its network."
-    )
-    variant: Literal["rl_sl", "rl", "scratch"] = Field(
-        "rl_sl",
-        description="rl_sl: mean of the logits of a policy head and of the decoded latent policy (LAPO); rl: the policy head alone, "
-        "on the latent policy's features; scratch: all from nothing.",
-    )
-    ppo: OnlinePpoSettings = Field(default_factory=OnlinePpoSettings, description="PPO.")
-    decoder: OnlineDecoderSettings = Field(
-        default_factory=OnlineDecoderSettings, description="The decoder (rl_sl only)."
-    )
-    action_selection: Literal["argmax", "sample"] | None = Field(
-        None, description="How an action is taken from its distribution; null: as `evaluation.action_selection` says."
-    )
-
-    @model_validator(mode="after")
-    def _schedules_fit_the_budget(self) -> OnlineMethodSettings:
-        ppo, decoder = self.ppo, self.decoder
-        if self.variant == "scratch":
-            return self
-        if ppo.learning_rate != OnlinePpoSettings().learning_rate:
-            raise ValueError(
-                f"ppo.learning_rate: counts with variant: scratch alone; {self.variant} has those of policy_head, value_head and "
-                "hidden_layer"
-            )
-        for name in ("policy_head", "value_head", "hidden_layer"):
-            full_at = getattr(ppo, name).full_at
-            if full_at > ppo.total_steps:
-                raise ValueError(
-                    f"ppo.{name}.full_at: found {full_at}, expected at most ppo.total_steps = {ppo.total_steps}: schedules are in "
-                    "environment steps, and a smaller budget needs smaller ones"
-                )
-        if self.variant == "rl_sl":
-            last = min(decoder.last_fit, ppo.total_steps)
-            if decoder.first_fit > last:
-                raise ValueError(
-                    f"decoder.first_fit: found {decoder.first_fit}, expected at most {last}, the lower of decoder.last_fit and "
-                    "ppo.total_steps"
-                )
-            if ppo.num_steps == 1:
-                raise ValueError(
-                    "ppo.num_steps: found 1; a decoder needs rollouts of 2 steps or more, whose frames it is fitted to"
-                )
-        return self

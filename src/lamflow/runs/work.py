@@ -14,18 +14,16 @@ from lamflow.envs.presets import preset
 from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland_views import egocentric_twin
+from lamflow.methods.latent_settings import LatentMethodSettings
+from lamflow.methods.online_settings import OnlineMethodSettings
+from lamflow.methods.settings import MethodSettings
+from lamflow.methods.vpt_settings import VptMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.settings import EncoderSettings
 from lamflow.policies.flow_settings import FlowSettings
-from lamflow.policies.method_settings import (
-    BcMethodSettings,
-    LatentMethodSettings,
-    RandomMethodSettings,
-    VptMethodSettings,
-)
 from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
-from lamflow.rl.online_settings import OnlineMethodSettings
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.runs.network_sizes import (
     NetworkSize,
@@ -212,9 +210,8 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
             rows=rows,
             output_bytes=4 * members * size.parameters,
         )
-    assert isinstance(method, LatentMethodSettings)
-    if not isinstance(method.decoder, MlpDecoderSettings):  # ASSUME: another package's decoder is as quick as a table
-        return Work(rows=rows)
+    if not isinstance(method, LatentMethodSettings) or not isinstance(method.decoder, MlpDecoderSettings):
+        return Work(rows=rows)  # ASSUME: another package's decoder is as quick as a table
     training = method.decoder.training
     observes, policy = method.decoder.observation, _policy_network(scope, wildcards)
     width = _latent_width(scope, method) + (method.policy.network.hidden_width if observes else 0)
@@ -266,10 +263,11 @@ def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    assert not isinstance(method, RandomMethodSettings | OnlineMethodSettings)
-    single = not isinstance(method, BcMethodSettings | VptMethodSettings)
-    members = 1 if single else scope.experiment.num_agents(wildcards["method"])
-    training, size = method.policy.training, _policy_network(scope, wildcards)
+    members = scope.experiment.num_agents(wildcards["method"]) if method.policy_of_labels else 1
+    policy, size = _policy_settings(method), _policy_network(scope, wildcards)
+    if policy is None:  # ASSUME: what another package trains is no larger than the smallest of ours
+        return Work(rows=scope.most_rows_of(spec.name, "train"))
+    training = policy.training
     tasks = [Task("cloning", members * _samples(training), size.macs)]
     labeller = NetworkSize(0, 0)
     if isinstance(method, VptMethodSettings):
@@ -286,10 +284,13 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     )
 
 
+def _policy_settings(method: MethodSettings) -> PolicySettings | None:
+    policy = getattr(method, "policy", None)
+    return policy if isinstance(policy, PolicySettings) else None
+
+
 def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    if isinstance(method, RandomMethodSettings):
-        return NetworkSize(0, 0)
     if isinstance(method, OnlineMethodSettings):
         tuned = scope.experiment.methods[method.of]
         assert isinstance(tuned, LatentMethodSettings)
@@ -297,7 +298,8 @@ def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
     if isinstance(method, LatentMethodSettings):
         policy = policy_size(method.policy, spec, _policy_outputs(scope, method))
         return total([policy, _head(scope, method)])
-    return policy_size(method.policy, spec, spec.num_actions)
+    settings = _policy_settings(method)
+    return NetworkSize(0, 0) if settings is None else policy_size(settings, spec, spec.num_actions)
 
 
 def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -325,7 +327,7 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Every agent of a method plays the test levels."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     agents, size = scope.experiment.num_agents(wildcards["method"]), _policy_network(scope, wildcards)
-    networks = 1 if isinstance(method, LatentMethodSettings) else agents
+    networks = agents if method.policy_of_labels else 1
     length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length
     macs = size.macs

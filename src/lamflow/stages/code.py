@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,7 +12,9 @@ from lamflow.components import components_in
 from lamflow.envs.families import module_of
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.videos import video_module
+from lamflow.methods.settings import MethodSettings, Stage
 from lamflow.rl.demonstrations import demonstrator_module
+from lamflow.settings import Settings
 
 RERUNS_NOTHING = "It names the code that a digest is of."
 
@@ -27,6 +31,25 @@ def choices_of(spec: EnvironmentSpec | None) -> Choices:
             ("lamflow.rl.demonstrations", demonstrator_module(spec)),
         }
     )
+
+
+def methods_code(
+    stage: str,
+    methods: Sequence[MethodSettings],
+    part: Stage,
+    spec: EnvironmentSpec | None = None,
+    also: Sequence[Settings | Mapping[str, Any]] = (),
+) -> Code:
+    """The code of a job in which methods learn or act: of what they do there, and of the components in the settings that they read, and
+    in ``also``."""
+    found = stage_code(stage, spec, [*(method.parts(part) for method in methods), *also])
+    own = {module for method in methods for module in (method.code_in(part), type(method).__module__)}
+    return replace(found, components=found.components | own)
+
+
+def method_code(stage: str, method: MethodSettings, part: Stage, *more: Any) -> Code:
+    """``methods_code`` of one method."""
+    return methods_code(stage, [method], part, *more)
 
 
 def stage_code(stage: str, spec: EnvironmentSpec | None = None, settings: Any = None) -> Code:

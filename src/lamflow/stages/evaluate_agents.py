@@ -18,17 +18,18 @@ from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
 from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.methods.acting import Acts
+from lamflow.methods.jobs import Job
 from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import Agent
-from lamflow.policies.members import LabelDraws, Member, label_members
+from lamflow.policies.members import LabelDraws, Member
 from lamflow.provenance import record_provenance
 from lamflow.rl.demonstrator_settings import CollectionSettings
-from lamflow.stages.code import stage_code
+from lamflow.stages.code import method_code
 from lamflow.training.precision import default_device
 
 GRID_SLOTS = 4096
@@ -51,37 +52,32 @@ def evaluate_agents(
     policy: Path | str | None,
     decoders: Path | str | None,
     output: Path | str,
+    online_agent: Path | str | None = None,
 ) -> None:
     """Let every agent of ``method`` (one a label count and draw) play ``evaluation.episodes`` test levels; one row an episode.
 
-    The reference returns of random and of the expert are those of the test store ``episodes``. Imported data may have none: then
-    they are the environment's published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
+    ``policy``, ``decoders``, ``online_agent``: the method's files, of which its settings say which it needs. The reference returns of
+    random and of the expert are those of the test store ``episodes``. Imported data may have none: then they are the environment's
+    published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
     """
     started = time.monotonic()
     spec = EnvironmentSpec.from_facts(environment)
-    code = stage_code(__name__, spec, method_settings(settings))
+    typed = method_settings(settings)
     rollouts = EvaluationSettings.model_validate(evaluation)
     references = reference_returns(EpisodeStore.open(episodes, env=spec.name), spec)
-    given = {"episodes": episodes, "policy": policy, "decoders": decoders}
-    members, agent = load_agent(
-        spec=spec,
-        method=method,
-        settings=settings,
-        label_budgets=label_members(labels, label_draws),
-        policy=Path(policy) if policy else None,
-        decoders=Path(decoders) if decoders else None,
-        action_selection=rollouts.action_selection,
-        seed=seed,
-    )
+    given = {"episodes": episodes, "policy": policy, "decoders": decoders, "online_agent": online_agent}
+    inputs = {name: Path(path) for name, path in given.items() if path is not None}
+    player: Acts = typed.build()
+    members, agent = player.agent(Job(method, spec, seed, inputs, labels, label_draws), rollouts.action_selection)
     if agent.precision is not None:
         print(f"rollouts of {method} on {spec.name}, seed {seed}: precision {agent.precision}")
     result = _play(spec, agent, rollouts, CollectionSettings.model_validate(collection), seed)
     write_text(Path(output), _table(result, members, [spec.name, method, seed], references))
     record_provenance(
         Path(output),
-        code=code,
+        code=method_code(__name__, typed, "agent", spec),
         settings={"method": dict(settings), "evaluation": rollouts.model_dump(mode="json")},
-        inputs={name: Path(path) for name, path in given.items() if path is not None},
+        inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,
         precision=[agent.precision],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +20,14 @@ from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.videos import render_video
-from lamflow.evaluation.agents import load_agent
 from lamflow.evaluation.recording import record_agent, replay
-from lamflow.methods.settings import method_settings
+from lamflow.methods.acting import Acts
+from lamflow.methods.jobs import Job
+from lamflow.methods.settings import MethodSettings, method_settings
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
-from lamflow.policies.members import label_members
 from lamflow.provenance import record_provenance
-from lamflow.stages.code import stage_code
+from lamflow.stages.code import methods_code
 
 MOST_STEPS = 100
 """Steps that are shown of an episode: agents that are lost wander on up to the step limit."""
@@ -44,16 +45,15 @@ def plot_episode_film(
     action_selection: Literal["argmax", "sample"],
     seed: int,
     episodes: Path | str,
-    policies: Sequence[Path | str],
-    decoders: Sequence[Path | str],
+    files: Sequence[Path | str],
     output: Path | str,
 ) -> None:
     """Write a GIF of a demonstrator's episode in the test store ``episodes`` and of agents on the same level (on another one,
     where the store does not know its levels).
 
-    ``agents``: ``method``, ``settings``, ``labels`` and ``label_draws`` of each; ``policies``: the files of those that are not
-    random, in the same order, and ``decoders`` of the latent ones; they hold a member for each of the agent's labels and draws. Shown is
-    the first draw of ``shown_labels``.
+    ``agents``: ``method``, ``settings``, ``labels`` and ``label_draws`` of each; ``files``: what each of them needs
+    beside episodes, in the order of its method's ``needs``, one agent after the other; they hold a member for each of the agent's labels
+    and draws. Shown is the first draw of ``shown_labels``.
     """
     started = time.monotonic()
     spec = EnvironmentSpec.from_facts(environment)
@@ -64,22 +64,16 @@ def plot_episode_film(
     if level == UNKNOWN_LEVEL:
         level = int(draw_levels(spec, "test", 1, seed)[0])
     simulator = make_vector_environment(spec, 1, num_rulesets=num_rulesets)
-    policy_files, decoder_files = iter(policies), iter(decoders)
+    remaining, methods = iter(files), [method_settings(agent["settings"]) for agent in agents]
     goal = describe_goal(demonstrated.task[0]) if demonstrated.task.shape[1] else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
     films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
     precision = []
-    for agent in agents:
-        members, player = load_agent(
-            spec=spec,
-            method=agent["method"],
-            settings=agent["settings"],
-            label_budgets=label_members(agent["labels"], agent["label_draws"]),
-            policy=_next_file(policy_files, agent["settings"]["kind"] != "random"),
-            decoders=_next_file(decoder_files, agent["settings"]["kind"] == "latent"),
-            action_selection=action_selection,
-            seed=seed,
-        )
+    for agent, method in zip(agents, methods, strict=True):
+        inputs = _next_files(method, remaining)
+        job = Job(agent["method"], spec, seed, inputs, agent["labels"], agent["label_draws"])
+        acting: Acts = method.build()
+        members, player = acting.agent(job, action_selection)
         precision.append(player.precision)
         budgets = [member.labels for member in members]
         index = budgets.index(str(shown_labels)) if str(shown_labels) in budgets else 0
@@ -95,17 +89,21 @@ def plot_episode_film(
         write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
-        code=stage_code(__name__, spec, [method_settings(agent["settings"]) for agent in agents]),
+        code=methods_code(__name__, methods, "agent", spec),
         settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
-        inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in [*policies, *decoders]},
+        inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in files},
         seed=seed,
         wall_seconds=time.monotonic() - started,
         precision=precision,
     )
 
 
-def _next_file(files: Iterator[Path | str], needed: bool) -> Path | None:
-    return Path(next(files)) if needed else None
+def _next_files(method: MethodSettings, files: Iterator[Path | str]) -> dict[str, Path]:
+    """What a method's agent is made of, by artefact."""
+    needed = [artefact for artefact in method.needs("agent") or () if artefact != "episodes"]
+    found = dict(zip(needed, map(Path, islice(files, len(needed))), strict=False))
+    assert len(found) == len(needed), f"files: found {len(found)} for {method}, expected {', '.join(needed)}"
+    return found
 
 
 def _unread(store: EpisodeStore) -> EpisodeArrays:

@@ -1,0 +1,166 @@
+"""What there is to be made of an experiment: its runs, and the results that people look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lamflow.data.label_budgets import LabelCount
+from lamflow.experiment.artefacts import artefacts_of
+from lamflow.experiment.experiment import Experiment
+from lamflow.methods.settings import Stage
+
+Run = Mapping[str, Any]
+"""Values of wildcards by their names."""
+TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
+
+
+class Targets:
+    """The runs and paths of one experiment."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    def paths(self, pattern: str, runs: Iterable[Run]) -> list[str]:
+        """The paths under the experiment's results that ``pattern`` gives for each of ``runs``."""
+        return [f"results/{self.experiment.experiment}/{pattern.format(**run)}" for run in runs]
+
+    def methods_with(self, stage: Stage) -> list[str]:
+        """The methods that have a stage."""
+        return [name for name, method in self.experiment.methods.items() if method.needs(stage) is not None]
+
+    def env_runs(self) -> list[Run]:
+        """Each environment."""
+        return [{"env": env} for env in self.experiment.envs]
+
+    def lam_runs(self, envs: Sequence[str]) -> list[Run]:
+        """Environment, LAM and seed of each LAM that some method needs on ``envs``."""
+        return [
+            {"env": env, "lam": lam, "seed": seed}
+            for env in envs
+            for lam in self.experiment.lams_of(env)
+            for seed in self.experiment.seeds
+        ]
+
+    def method_runs(self, envs: Sequence[str], stage: Stage, seeds: Sequence[int | str] | None = None) -> list[Run]:
+        """Environment, method and seed of each job of a stage."""
+        with_stage = self.methods_with(stage)
+        return [
+            {"env": env, "method": method, "seed": seed}
+            for env in envs
+            for method in self.experiment.methods_of(env)
+            if method in with_stage
+            for seed in (self.experiment.seeds if seeds is None else seeds)
+        ]
+
+    def policy_runs(self, env: str) -> list[Run]:
+        """Method and seed of each cloned policy on ``env``."""
+        return self.method_runs([env], "policy")
+
+    def returns(self, envs: Sequence[str], seeds: Sequence[int | str] | None = None) -> list[str]:
+        """The rollouts of all methods."""
+        return self.paths("evaluation/{env}/{method}/seed{seed}/returns.csv", self.method_runs(envs, "agent", seeds))
+
+    def lam_metrics(self, envs: Sequence[str]) -> list[str]:
+        """The curves of all LAMs."""
+        return self.paths("lam/{env}/{lam}/seed{seed}/metrics.csv", self.lam_runs(envs))
+
+    def policy_metrics(self, env: str) -> list[str]:
+        """The curves of all cloned policies."""
+        return self.paths("policies/{env}/{method}/seed{seed}/metrics.csv", self.policy_runs(env))
+
+    def online_curves(self, envs: Sequence[str]) -> list[str]:
+        """The returns in training of all that learns online."""
+        return self.paths("online/{env}/{method}/seed{seed}/curve.csv", self.method_runs(envs, "online"))
+
+    def shown_latents(self, env: str) -> list[str]:
+        """The latents of the validation split by each LAM of the first seed, which stands for all."""
+        runs = [run for run in self.lam_runs([env]) if run["seed"] == self.experiment.seeds[0]]
+        return self.paths("latents/{env}/{lam}/seed{seed}/validation.zarr", runs)
+
+    def compared_labels(self) -> LabelCount:
+        """The budget at which methods stand side by side: of those that all methods with labels have, 64, or the first without it."""
+        methods = [name for name, method in self.experiment.methods.items() if method.takes_labels]
+        budgets = [self.experiment.labels_of(name) for name in methods]
+        shared = [count for count in self.experiment.labels if all(count in labels for labels in budgets)]
+        return 64 if 64 in shared else shared[0]
+
+    def budgeted_methods(self, env: str) -> list[str]:
+        """The methods that are given a number of labels."""
+        return [name for name in self.experiment.methods_of(env) if self.experiment.methods[name].takes_labels]
+
+    def are_compared(self) -> bool:
+        """Whether two methods get the same number of labels in some environment."""
+        return any(len(self.budgeted_methods(env)) > 1 for env in self.experiment.envs)
+
+    def baselines(self) -> list[str]:
+        """What methods are compared with: those that have no more than the labels, or the first method if there are none."""
+        named = [name for env in self.experiment.envs for name in self.budgeted_methods(env)]
+        return [name for name, method in self.experiment.methods.items() if method.is_baseline] or named[:1]
+
+    def film_methods(self, env: str) -> list[str]:
+        """Who plays beside the demonstrator in a film: the configuration's first method that does not learn online, and a baseline."""
+        methods = {name: self.experiment.methods[name] for name in self.experiment.methods_of(env)}
+        methods = {name: method for name, method in methods.items() if method.needs("online") is None}
+        others = [name for name in list(methods)[1:] if methods[name].lam_name is None]
+        # Those with the same labels first, then those with policies of other labels, and random last.
+        ranks = {name: (not methods[name].is_baseline, methods[name].needs("policy") is None) for name in others}
+        return [*list(methods)[:1], *sorted(others, key=lambda name: ranks[name])[:1]]
+
+    def film_files(self, env: str) -> list[str]:
+        """What their agents are made of beside episodes, one after the other; the first seed stands for all."""
+        seed = self.experiment.seeds[0]
+        found = [
+            artefacts_of(self.experiment, "agent", env=env, method=method, seed=seed)
+            for method in self.film_methods(env)
+        ]
+        return [path for artefacts in found for name, path in artefacts.items() if name != "episodes"]
+
+    def final_results(self) -> list[str]:
+        """Everything that people look at."""
+        envs, experiment = self.env_runs(), self.experiment
+        online = [run for run in envs if self.method_runs([run["env"]], "online")]
+        with_lams = [run for run in envs if experiment.lams_of(run["env"])]
+        coded = [
+            {"env": env, "lam": lam}
+            for env in experiment.envs
+            for lam in experiment.lams_of(env)
+            if experiment.lams[lam].quantizer.num_tokens
+        ]
+        return [
+            *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
+            *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
+            *self.paths("summary/{env}.csv", envs),
+            *self.paths(
+                "summary/{env}/seed{seed}.csv",
+                [{"env": env, "seed": seed} for env in experiment.envs for seed in experiment.seeds],
+            ),
+            *self.paths("summary/lams.csv", with_lams[:1]),
+            *self.paths("summary/online.csv", online[:1]),
+            *self.paths("summary/sample_efficiency.csv", online[:1]),
+            *self.paths(
+                "plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "iqm", "success")]
+            ),
+            *self.paths("plots/method_comparison.svg", [{}]),
+            *self.paths("plots/performance_profile.svg", [{}]),
+            *self.paths("plots/probability_of_improvement.svg", [{}] if self.are_compared() else []),
+            *self.paths("plots/online_curves.svg", online[:1]),
+            *self.paths("plots/{env}/online_curves.svg", online),
+            *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
+            *self.paths("plots/{env}/lam_curves.svg", with_lams),
+            *self.paths("plots/{env}/episode_film.gif", envs),
+            *self.paths("plots/{env}/latent_space.svg", with_lams),
+            *self.paths("plots/{env}/latent_umap.svg", with_lams),
+            *self.paths("plots/{env}/{lam}/code_actions.svg", coded),
+            *self.paths("plots/{env}/{lam}/film_strip.png", coded),
+        ]
+
+    def trainings(self, trained_envs: Iterable[str]) -> list[str]:
+        """The folders of all trainings under the experiment's results; ``trained_envs``: those whose demonstrators learn here."""
+        envs = self.experiment.envs
+        return [
+            *[f"experts/{env}" for env in trained_envs],
+            *["lam/{env}/{lam}/seed{seed}".format(**run) for run in self.lam_runs(envs)],
+            *["policies/{env}/{method}/seed{seed}".format(**run) for run in self.method_runs(envs, "policy")],
+            *["online/{env}/{method}/seed{seed}".format(**run) for run in self.method_runs(envs, "online")],
+        ]

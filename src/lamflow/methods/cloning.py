@@ -1,0 +1,76 @@
+"""Behaviour cloning as methods use it: of any target, and of true actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.jobs import Course, Job, PolicyTask
+from lamflow.policies.latent_heads import LatentHead
+from lamflow.policies.learning import Examples, Objective, clone
+from lamflow.policies.members import Member, member_seed
+from lamflow.policies.network import PolicyNetwork
+from lamflow.policies.settings import PolicySettings
+
+
+class Target(NamedTuple):
+    """What a policy answers, numbers a row, and what it is trained by; with a head, by the head's loss."""
+
+    width: int
+    objective: Objective
+    head: LatentHead | None = None
+
+
+class Cloning(NamedTuple):
+    """One member's training: its network, what it answers, and its examples, of which those to train on are made when its turn comes."""
+
+    job: Job
+    member: Member
+    settings: PolicySettings
+    target: Target
+    train: Callable[[], Examples]
+    validation: Examples
+
+    def task(self) -> PolicyTask:
+        """The training, to be done."""
+        return PolicyTask(self.member, self._learn)
+
+    def _learn(self, course: Course) -> PolicyNetwork:
+        return clone(
+            spec=self.job.spec,
+            settings=self.settings,
+            output_dim=self.target.width,
+            objective=self.target.objective,
+            train_examples=self.train(),
+            validation_examples=self.validation,
+            seed=member_seed(self.job.seed, self.member),
+            metrics=course.metrics,
+            state_dir=course.state_dir,
+            identity=course.identity,
+            title=course.title,
+            head=self.target.head,
+        )
+
+
+class ActionCloning:
+    """The episodes of a job, as policies in true actions are trained and validated on them."""
+
+    def __init__(self, job: Job, settings: PolicySettings) -> None:
+        self.job, self.settings = job, settings
+        window_gib, context = settings.training.window_gib, settings.context
+        self.data = EpisodeTensors.open(job.store("train"), window_gib=window_gib, context=context)
+        held_out = EpisodeTensors.open(job.store("validation"), window_gib=0, context=context)
+        self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")
+
+    def of_rows(self, member: Member, rows: Tensor) -> PolicyTask:
+        """The training of a member's policy on the true actions of some rows."""
+        return self.of_examples(member, partial(Examples, self.data, rows.to(self.data.device), "actions"))
+
+    def of_examples(self, member: Member, examples: Callable[[], Examples]) -> PolicyTask:
+        """The training of a member's policy on any actions."""
+        target = Target(self.job.space.num_outputs, self.job.space.loss)
+        return Cloning(self.job, member, self.settings, target, examples, self.validation).task()

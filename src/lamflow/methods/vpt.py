@@ -1,0 +1,91 @@
+"""Video pretraining (Baker et al. 2022, arXiv 2206.11795): an inverse dynamics model of few labels, which labels all episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.methods.acting import labelled_agent
+from lamflow.methods.cloning import ActionCloning
+from lamflow.methods.jobs import FittedDecoders, Job, Policies
+from lamflow.methods.vpt_settings import VptMethodSettings
+from lamflow.networks.settings import AnyEncoder
+from lamflow.policies.agents import Agent
+from lamflow.policies.inverse_dynamics import ActionLabeller, fit_action_labeller
+from lamflow.policies.learning import Examples
+from lamflow.policies.members import Member, member_seed, read_members
+from lamflow.policies.settings import ActionSelection
+from lamflow.training.checkpoint import load_weights
+from lamflow.training.precision import precision_of
+
+
+class Vpt:
+    """An inverse dynamics model and a policy, both a label count and draw."""
+
+    def __init__(self, settings: VptMethodSettings) -> None:
+        self.settings = settings
+
+    def decoders(self, job: Job) -> FittedDecoders:
+        """The inverse dynamics models."""
+        settings, training = self.settings, self.settings.decoder.training
+        _, labelled = job.labels_of_members()
+        data = EpisodeTensors.open(job.store("train"), window_gib=training.window_gib)
+        labellers = [
+            fit_action_labeller(
+                settings=settings.inverse_dynamics,
+                symmetry=settings.symmetry,
+                training=training,
+                spec=job.spec,
+                data=data,
+                rows=rows,
+                seed=member_seed(job.seed, member),
+            )
+            for member, rows in zip(job.members, labelled, strict=True)
+        ]
+        header = {"symmetry": settings.symmetry, "network": settings.inverse_dynamics.model_dump(mode="json")}
+        precision = precision_of(training.precision, labellers[0].parameters())
+        return FittedDecoders([labeller.state_dict() for labeller in labellers], header, precision)
+
+    def policies(self, job: Job) -> Policies:
+        """One for each member, on its pseudo-labels of all episodes, and its labels."""
+        cloning = ActionCloning(job, self.settings.policy)
+        _, labelled = job.labels_of_members()
+        parts = zip(job.members, _labellers(job), labelled, strict=True)
+        return Policies(
+            [
+                cloning.of_examples(member, partial(_pseudo_labelled, cloning.data, labeller, rows))
+                for member, labeller, rows in parts
+            ]
+        )
+
+    def agent(self, job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
+        """Each member plays by its own policy."""
+        return labelled_agent(job, self.settings.action_selection or action_selection)
+
+
+def _labellers(job: Job) -> Sequence[ActionLabeller]:
+    """The inverse dynamics models of the members, from their file."""
+    path = job.file("decoders")
+    found, weights, metadata = read_members(path, env=job.spec.name, method=job.method, seed=job.seed)
+    if found != job.members:
+        raise ValueError(f"{path}: holds other label counts or draws than the policies'; train the decoders again")
+    settings: Any = TypeAdapter(AnyEncoder).validate_python(metadata["network"])
+    labellers = []
+    for tensors in weights:
+        labeller = ActionLabeller(settings=settings, symmetry=metadata["symmetry"], spec=job.spec)
+        load_weights(labeller, tensors, path)
+        labellers.append(labeller.eval())
+    return labellers
+
+
+def _pseudo_labelled(data: EpisodeTensors, labeller: ActionLabeller, known: Tensor) -> Examples:
+    """All transitions with a member's pseudo-labels; the labels of the ``known`` rows stay."""
+    labels, known = data.actions.clone(), known.to(data.device)
+    labels[data.rows] = labeller.to(data.device).pseudo_labels(data, data.rows)
+    labels[known] = data.actions[known]
+    return Examples(data.with_column("pseudo_labels", labels), data.rows, "pseudo_labels")

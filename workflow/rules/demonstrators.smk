@@ -1,0 +1,81 @@
+"""Where episodes come from: which demonstrator an environment has, and what it and the collection of its episodes read."""
+
+DATA_SEED = 0
+"""Seed of the demonstrator and its episodes, which all seeds of the learners share."""
+
+
+def envs_from(source):
+    """The environments whose episodes come from there; XLand's always come from its demonstrators."""
+    chosen = EXPERIMENT.collection.source
+    return [
+        env
+        for env in EXPERIMENT.envs
+        if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
+    ]
+
+
+@cache
+def shipped_expert(env):
+    """The expert file that comes with the checkout, or None where there is none or the configuration asks for training."""
+    path = Path(workflow.basedir, "resources", "experts", env, "expert.safetensors")
+    procgen = EXPERIMENT.environment(env).family == "procgen"
+    return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
+
+
+def trained_on_pixels(env):
+    """Whether the environment's expert is Procgen's PPO, the one demonstrator whose training wants a GPU."""
+    return EXPERIMENT.environment(env).family == "procgen" and not shipped_expert(env)
+
+
+def is_trained(env):
+    """Whether the environment's demonstrator learns here; planners and shipped experts do not."""
+    spec = EXPERIMENT.environment(env)
+    return trained_on_pixels(env) if spec.family == "procgen" else spec.demonstrator == "ppo"
+
+
+def expert_settings(wildcards):
+    """Planners and shipped experts are not trained, so no setting of PPO counts for them."""
+    spec = EXPERIMENT.environment(wildcards.env)
+    if spec.family == "procgen":
+        return {} if shipped_expert(wildcards.env) else settings_of(EXPERIMENT.pixel_expert, without={"source"})
+    return {} if spec.demonstrator == "planner" else settings_of(EXPERIMENT.expert)
+
+
+def expert_inputs(wildcards):
+    shipped = shipped_expert(wildcards.env)
+    return {"shipped": os.path.relpath(shipped)} if shipped else {}
+
+
+def expert_cards(wildcards):
+    procgen = [{"env": env} for env in EXPERIMENT.envs if EXPERIMENT.environment(env).family == "procgen"]
+    return TARGETS.paths("experts/{env}/card.md", procgen)
+
+
+def collection_threads(wildcards):
+    """Procgen's simulator steps one half of the episodes while the expert acts in the other."""
+    return 2 if EXPERIMENT.environment(wildcards.env).family == "procgen" else 1
+
+
+def collection_settings(wildcards):
+    """The numbers of episodes of other splits than the job's own do not count, nor that of rulesets where there are none."""
+    split = getattr(wildcards, "split", "test")
+    unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
+    spec = EXPERIMENT.environment(wildcards.env)
+    if not spec.uses_rulesets:
+        unread.add("num_rulesets")
+    if spec.family != "procgen":
+        unread |= {"sticky", "source", "levels"}
+    return settings_of(EXPERIMENT.collection, without=unread)
+
+
+def level_settings(wildcards):
+    """What says on which levels agents play."""
+    collection, spec = EXPERIMENT.collection, EXPERIMENT.environment(wildcards.env)
+    if spec.family == "procgen":
+        return {"levels": collection.levels}
+    return {"num_rulesets": collection.num_rulesets} if spec.uses_rulesets else {}
+
+
+def online_threads(wildcards):
+    """Threads of Procgen's simulator, where a GPU learns; on a core all take turns."""
+    return 8 if EXPERIMENT.environment(wildcards.env).family == "procgen" else 1
