@@ -168,17 +168,16 @@ def test_text_is_written_in_utf8_in_any_locale(locale: dict[str, str | None], tm
 
 
 LOG = """
-import sys, types
+import sys
 from types import SimpleNamespace
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 def fake():
     print("\\u03c4 \\u2265 1, and a name that is not text: \\udcff")
 
-module = types.ModuleType("lamflow.stages.fake")
-module.fake = fake
-sys.modules["lamflow.stages.fake"] = module
-run_stage("fake", SimpleNamespace(threads=1, log=[sys.argv[1]]))
+fake.__module__ = "lamflow.stages.fake"
+with stage_process(SimpleNamespace(rule="fake", threads=1, log=[sys.argv[1]])) as run:
+    run(fake)
 print("done")
 """
 

@@ -34,9 +34,9 @@ rule train:
     script: "train.py"
 """
 SCRIPT = """
-import sys, time, types
+import time
 from pathlib import Path
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 def train(output):
     import torch
@@ -56,8 +56,9 @@ def train(output):
     train(module=module, batch_at=batch_at, loss=loss, settings=settings, metrics=MetricsLog(), state_dir=Path("state"))
     Path(output).write_text(str(module.weight.tolist()))
 
-sys.modules["lamflow.stages.fake"] = types.SimpleNamespace(fake=train)
-run_stage("fake", snakemake, output=snakemake.output[0])
+train.__module__ = "lamflow.stages.fake"
+with stage_process(snakemake) as run:
+    run(train, output=snakemake.output[0])
 """
 
 

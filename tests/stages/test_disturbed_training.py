@@ -22,7 +22,8 @@ import torch
 
 from lamflow.envs.presets import preset
 from lamflow.lam import probe
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
+from lamflow.stages.train_lam import train_lam
 from lamflow.training.checkpoint import read_model
 from lamflow.training.interruption import RETRY_EXIT_CODE
 
@@ -58,8 +59,8 @@ def run_job(data: Path, folder: Path) -> None:
     """What Snakemake's job does, in a process of its own."""
     torch.set_num_threads(1)
     probe.PROBE_TRAINING = probe.PROBE_TRAINING.model_copy(update={"steps": 3})
-    job = SimpleNamespace(threads=1, log=[str(folder / "train.log")])
-    run_stage("train_lam", job, **arguments(data, folder))
+    with stage_process(SimpleNamespace(rule="train_lam", threads=1, log=[str(folder / "train.log")])) as run:
+        run(train_lam, **arguments(data, folder))
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import logging, sys, types
+import logging
 from types import SimpleNamespace
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 def work(*, value):
     import os
@@ -23,17 +23,16 @@ def work(*, value):
     if value == "stopped":
         os.kill(os.getpid(), 2)
 
-module = types.ModuleType("lamflow.stages.fake")
-module.fake = module.other = work
-sys.modules["lamflow.stages.fake"] = module
-run_stage({stage!r}, SimpleNamespace(threads=3, log={log!r}), value={value})
+work.__module__ = "lamflow.stages.fake"
+with stage_process(SimpleNamespace(rule="fake", threads=3, log={log!r})) as run:
+    run(work, value={value})
 print("back")
 """
 
 
-def run(tmp_path: Path, *, stage: str = "fake", value: str = "1", log: bool = True) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, *, value: str = "1", log: bool = True) -> subprocess.CompletedProcess[str]:
     logs = [str(tmp_path / "logs" / "job.log")] if log else []
-    program = PROGRAM.format(stage=stage, log=logs, value=value)
+    program = PROGRAM.format(log=logs, value=value)
     source = Path(__file__).parents[2] / "src"
     environment = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
@@ -46,7 +45,7 @@ def test_output_of_python_and_of_libraries_goes_to_the_log_and_threads_are_the_r
 
 
 def test_without_a_log_output_goes_to_the_terminal(tmp_path: Path) -> None:
-    result = run(tmp_path, stage="fake.other", log=False)
+    result = run(tmp_path, log=False)
     assert (result.stdout, result.stderr) == ("out 3 3\nback\n", "from C\n")
 
 

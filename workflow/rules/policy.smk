@@ -54,6 +54,7 @@ rule train_policy:
         settings=method_settings_in("policy"),
         labels=policy_labels,
         label_draws=policy_label_draws,
+        devices=method_gpus("policy"),
         state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
         environment=environment_facts,
         code=method_code_of("lamflow.stages.train_policy", "policy"),

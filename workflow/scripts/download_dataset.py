@@ -1,11 +1,13 @@
 """Download the archive of a published data set."""
 
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 if __name__ == "__main__":
-    run_stage(
-        "download_dataset",
-        snakemake,
-        settings=snakemake.params.settings,
-        output=snakemake.output.archive,
-    )
+    with stage_process(snakemake) as run:
+        from lamflow.stages.download_dataset import download_dataset
+
+        run(
+            download_dataset,
+            settings=snakemake.params.settings,
+            output=snakemake.output.archive,
+        )

@@ -1,12 +1,14 @@
 """Draw the learning curves of one environment's latent action models."""
 
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 if __name__ == "__main__":
-    run_stage(
-        "plot_lam_curves",
-        snakemake,
-        metrics=snakemake.input.metrics,
-        runs=snakemake.params.runs,
-        output=snakemake.output.plot,
-    )
+    with stage_process(snakemake) as run:
+        from lamflow.stages.plot_lam_curves import plot_lam_curves
+
+        run(
+            plot_lam_curves,
+            metrics=snakemake.input.metrics,
+            runs=snakemake.params.runs,
+            output=snakemake.output.plot,
+        )

@@ -1,12 +1,14 @@
 """Draw the latent spaces of one environment's latent action models."""
 
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 if __name__ == "__main__":
-    run_stage(
-        "plot_latent_space",
-        snakemake,
-        episodes=snakemake.input.episodes,
-        latents=snakemake.input.latents,
-        output=snakemake.output.plot,
-    )
+    with stage_process(snakemake) as run:
+        from lamflow.stages.plot_latent_space import plot_latent_space
+
+        run(
+            plot_latent_space,
+            episodes=snakemake.input.episodes,
+            latents=snakemake.input.latents,
+            output=snakemake.output.plot,
+        )

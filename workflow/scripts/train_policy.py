@@ -1,19 +1,23 @@
 """Train one method's policy."""
 
-from lamflow.stages.entry import run_stage
+from lamflow.stages.entry import stage_process
 
 if __name__ == "__main__":
-    run_stage(
-        "train_policy",
-        snakemake,
-        snakemake.params.settings["policy"]["training"]["devices"],
-        method=snakemake.wildcards.method,
-        **{name: snakemake.params[name] for name in ("environment", "settings", "labels", "label_draws", "state_dir")},
-        **{name: snakemake.input.get(name) for name in ("train", "validation", "latents")},
-        **{name: snakemake.input.get(name) for name in ("validation_latents", "decoders")},
-        logging=snakemake.config.get("logging", {}),
-        experiment_dir=f"results/{snakemake.wildcards.experiment}",
-        seed=int(snakemake.wildcards.seed),
-        output=snakemake.output.policy,
-        metrics=snakemake.output.metrics,
-    )
+    with stage_process(snakemake, processes=snakemake.params.devices) as run:
+        from lamflow.stages.train_policy import train_policy
+
+        run(
+            train_policy,
+            method=snakemake.wildcards.method,
+            **{
+                name: snakemake.params[name]
+                for name in ("environment", "settings", "labels", "label_draws", "state_dir")
+            },
+            **{name: snakemake.input.get(name) for name in ("train", "validation", "latents")},
+            **{name: snakemake.input.get(name) for name in ("validation_latents", "decoders")},
+            logging=snakemake.config.get("logging", {}),
+            experiment_dir=f"results/{snakemake.wildcards.experiment}",
+            seed=int(snakemake.wildcards.seed),
+            output=snakemake.output.policy,
+            metrics=snakemake.output.metrics,
+        )

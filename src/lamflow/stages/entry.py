@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lamflow.code_digests import Code
 from lamflow.provenance import note_sources
@@ -30,44 +30,54 @@ PRECISION_VARIABLES = (
 """Would lower the precision of float32 products behind the configuration's back; taken away before torch reads them."""
 
 
-def run_stage(stage: str, snakemake: Any, processes: int = 1, /, **arguments: Any) -> None:
-    """Call ``lamflow.stages.<stage>`` ('module' for its function of the same name, or 'module.function') with ``arguments``.
+class Run(Protocol):
+    """Calls a stage in the process of its script."""
 
-    ``snakemake`` is the object that Snakemake gives its scripts. With several ``processes`` each makes the call, and they share
-    the stage's trainings. The process gets as many threads as the rule has. Everything
-    that is printed, by C libraries too, goes to the rule's log, if it has one; so does the traceback of a failure, of which
-    the terminal gets the message. Exits with status 1 then. A signal that asks to stop ends it with a line, no traceback, and
-    ``RETRY_EXIT_CODE``.
+    def __call__(self, stage: Callable[..., None], /, **arguments: Any) -> None:
+        """``stage(**arguments)``, in each of the processes that share it."""
+        ...
+
+
+@contextmanager
+def stage_process(snakemake: Any, *, processes: int = 1) -> Iterator[Run]:
+    """What a workflow script does around its stage, which it imports within the block: threads are limited when libraries load.
+
+    ``snakemake`` is the object that Snakemake gives its scripts. With several ``processes`` each calls the stage, and they share its
+    trainings. The process gets as many threads as the rule has. Everything that is printed, by C libraries too, goes to the rule's log, if
+    it has one; so does the traceback of a failure, of which the terminal gets the message. Exits with status 1 then. A signal that asks to
+    stop ends it with a line, no traceback, and ``RETRY_EXIT_CODE``.
     """
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
     for variable in PRECISION_VARIABLES:
         os.environ.pop(variable, None)
     keep_freed_memory()
-    module, _, function = stage.partition(".")
     terminal = os.dup(2)
     try:
         log = Path(snakemake.log[0]) if snakemake.log else None
-        with _output_to(log), _warnings_to(terminal if log else None, stage):
+        with _output_to(log), _warnings_to(terminal if log else None, snakemake.rule):
             try:
                 with stage_signals():
-                    code = _code_of(f"lamflow.stages.{module}", arguments.get("environment"))
-                    note_sources(code)
-                    call = getattr(importlib.import_module(f"lamflow.stages.{module}"), function or module)
-                    if processes == 1:
-                        call(**arguments)
-                    else:
-                        from lamflow.training.processes import launch
-
-                        launch(call, arguments, processes=processes, code=code)
+                    yield partial(_run, processes)
             except (Exception, StageInterrupted) as error:
                 stopped = isinstance(error, StageInterrupted | TrainingInterrupted)
                 print(error) if stopped else traceback.print_exc()
                 with suppress(OSError):  # the terminal may be closed
-                    os.write(terminal, f"{stage}: {_message(error)}\n".encode())
+                    os.write(terminal, f"{snakemake.rule}: {_message(error)}\n".encode())
                 sys.exit(RETRY_EXIT_CODE if stopped else 1)
     finally:
         os.close(terminal)
+
+
+def _run(processes: int, stage: Callable[..., None], /, **arguments: Any) -> None:
+    code = _code_of(stage.__module__, arguments.get("environment"))
+    note_sources(code)
+    if processes == 1:
+        stage(**arguments)
+    else:
+        from lamflow.training.processes import launch
+
+        launch(stage, arguments, processes=processes, code=code)
 
 
 def _code_of(stage: str, environment: Mapping[str, Any] | None) -> Code:
