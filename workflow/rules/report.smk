@@ -59,7 +59,7 @@ rule summarise:
 rule summarise_env:
     input:
         returns=lambda wildcards: TARGETS.returns([wildcards.env]),
-        episodes="results/{experiment}/data/{env}/test.zarr",
+        episodes=["results/{experiment}/data/{env}/test.zarr"],
     output:
         table="results/{experiment}/summary/{env}.csv",
     log:
@@ -84,7 +84,7 @@ rule summarise_env:
 rule summarise_seed:
     input:
         returns=lambda wildcards: TARGETS.returns([wildcards.env], [wildcards.seed]),
-        episodes="results/{experiment}/data/{env}/test.zarr",
+        episodes=["results/{experiment}/data/{env}/test.zarr"],
     output:
         table="results/{experiment}/summary/{env}/seed{seed}.csv",
     log:
@@ -318,7 +318,7 @@ rule plot_online_curves:
 rule plot_env_online_curves:
     input:
         curves=lambda wildcards: TARGETS.online_curves([wildcards.env]),
-        episodes="results/{experiment}/data/{env}/test.zarr",
+        episodes=["results/{experiment}/data/{env}/test.zarr"],
         published=published_table(),
     output:
         plot=report(
