@@ -10,7 +10,7 @@ from lamflow.training.settings import TrainingSettings
 
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
-    {"atomic_files", "caches", "checkout", "settings", "yaml_files"},
+    {"atomic_files", "caches", "checkout", "settings", "spaces", "yaml_files"},
     {"code_digests"},
     {"components", "provenance"},
     {"settings_errors"},

@@ -36,6 +36,7 @@ from lamflow.runs.network_sizes import (
 from lamflow.runs.rates import Frames, WorkKind, read_rates
 from lamflow.runs.scope import Scope
 from lamflow.runs.work import STAGES, work_of
+from lamflow.spaces import Pixels
 
 PIXEL_STAGES = {"train_pixel_expert", "measure_expert", "import_lapo", "import_dgrl"}
 
@@ -95,7 +96,10 @@ def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: di
 @pytest.mark.parametrize("side", [32, 50, 84, 99, 128])
 @pytest.mark.parametrize("given", [PIXEL_LAM, PATCH_LAM], ids=["conv", "patch"])
 def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side: int, given: dict) -> None:
-    settings, spec = LamSettings.model_validate(given), replace(preset(COINRUN), frame_shape=(side, side, 3))
+    settings, spec = (
+        LamSettings.model_validate(given),
+        replace(preset(COINRUN), observation={"frames": Pixels((side, side, 3))}),
+    )
     model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
     assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
     policy = PolicySettings.model_validate({"network": given["inverse_dynamics"]})

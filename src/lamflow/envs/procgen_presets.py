@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
+from lamflow.spaces import Discrete, Pixels
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -62,13 +63,11 @@ def _procgen_pair(game: str) -> list[EnvironmentSpec]:
         EnvironmentSpec(
             name=f"procgen-{game}{suffix}",
             family="procgen",
-            simulator_id=f"{game}/{mode}",
-            view="pixels",
-            frame_shape=(64, 64, 3),
-            category_sizes=(),
+            observation={FRAMES: Pixels((64, 64, 3))},
+            action=Discrete(len(PROCGEN_ACTIONS)),
             action_names=PROCGEN_ACTIONS,
             max_steps=facts.max_steps,
-            demonstrator="ppo",
+            own={"simulator_id": f"{game}/{mode}"},
             final_observations=False,
             action_classes=facts.same,
             return_bounds=bounds,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.envs.spec import View
 from lamflow.envs.tiles import AGENT_TILE, NUM_COLORS
 
 _EMPTY_TILE, _FLOOR_TILE, _BLACK, _UP = 0, 1, 7, 0
@@ -18,7 +17,7 @@ _CARRIED_SHARE = 0.3
 """Side of the small picture of the carried colour, as a share of the tile's."""
 
 
-def render_frame(frame: NDArray[np.uint8], *, view: View, tile_size: int = 16) -> NDArray[np.uint8]:
+def render_frame(frame: NDArray[np.uint8], *, view: str, tile_size: int = 16) -> NDArray[np.uint8]:
     """An RGB image uint8 [H * tile_size, W * tile_size, 3] of a frame uint8 [H, W, 2] of a view, or [H, W, 3] of pixels.
 
     Pixels are repeated. The full view has the agent in it (tiles ``AGENT_TILE`` + direction), drawn as a triangle on the floor

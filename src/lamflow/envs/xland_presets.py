@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lamflow.envs.spec import Demonstrator, EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, VIEW_SIZE
-from lamflow.envs.xland_views import whole_grid_twin
+from lamflow.envs.xland_views import grid, whole_grid_twin
+from lamflow.spaces import Categories, Discrete
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -12,22 +13,29 @@ MINIGRID_ACTIONS = ("forward", "turn right", "turn left", "pick up", "put down",
 
 
 def _xland_pair(
-    short: str, simulator_id: str, size: int, max_steps: int, demonstrator: Demonstrator, *, rulesets: bool = False
+    short: str, simulator_id: str, size: int, max_steps: int, demonstrator: str, *, rulesets: bool = False
 ) -> list[EnvironmentSpec]:
-    """The egocentric 5x5 view (``xland-<short>``) and the full grid (``xland-<short>-full``) of one simulator."""
+    """The egocentric 5x5 view (``xland-<short>``) and the full grid (``xland-<short>-full``) of one simulator.
+
+    The entries of ``proprioception``: direction, carried tile and its colour. Those of ``task``, which is there where tasks vary: the id of
+    the goal, tile and colour of its first object, tile and colour of its second."""
     egocentric = EnvironmentSpec(
         name=f"xland-{short}",
         family="xland",
-        simulator_id=simulator_id,
-        view="egocentric",
-        frame_shape=(VIEW_SIZE, VIEW_SIZE, 2),
-        category_sizes=(NUM_TILES, NUM_COLORS),
+        observation={
+            FRAMES: grid(VIEW_SIZE, VIEW_SIZE, NUM_TILES),
+            "proprioception": Categories((3,), (4, NUM_TILES, NUM_COLORS)),
+            **({"task": Categories((5,), (15, NUM_TILES, NUM_COLORS, NUM_TILES, NUM_COLORS))} if rulesets else {}),
+        },
+        action=Discrete(len(MINIGRID_ACTIONS)),
         action_names=MINIGRID_ACTIONS,
         max_steps=max_steps,
-        demonstrator=demonstrator,
-        proprioception_sizes=(4, NUM_TILES, NUM_COLORS),
-        task_sizes=(15, NUM_TILES, NUM_COLORS, NUM_TILES, NUM_COLORS) if rulesets else (),
-        uses_rulesets=rulesets,
+        own={
+            "simulator_id": simulator_id,
+            "view": "egocentric",
+            "demonstrator": demonstrator,
+            "uses_rulesets": rulesets,
+        },
     )
     return [egocentric, whole_grid_twin(egocentric, size, size)]
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 from lamflow.envs.tiles import NUM_COLORS, NUM_TILES, NUM_TILES_FULL, VIEW_SIZE
+from lamflow.spaces import Categories
+
+
+def grid(height: int, width: int, num_tiles: int) -> Categories:
+    """Frames of ``height`` x ``width`` cells: the id of a tile, and of its colour."""
+    return Categories((height, width, 2), (num_tiles, NUM_COLORS))
 
 
 def egocentric_twin(spec: EnvironmentSpec) -> EnvironmentSpec:
@@ -13,9 +19,8 @@ def egocentric_twin(spec: EnvironmentSpec) -> EnvironmentSpec:
     return replace(
         spec,
         name=spec.name.removesuffix("-full"),
-        view="egocentric",
-        frame_shape=(VIEW_SIZE, VIEW_SIZE, 2),
-        category_sizes=(NUM_TILES, NUM_COLORS),
+        observation={**spec.observation, FRAMES: grid(VIEW_SIZE, VIEW_SIZE, NUM_TILES)},
+        own={**spec.own, "view": "egocentric"},
     )
 
 
@@ -24,7 +29,6 @@ def whole_grid_twin(spec: EnvironmentSpec, height: int, width: int) -> Environme
     return replace(
         spec,
         name=spec.name.removesuffix("-full") + "-full",
-        view="full",
-        frame_shape=(height, width, 2),
-        category_sizes=(NUM_TILES_FULL, NUM_COLORS),
+        observation={**spec.observation, FRAMES: grid(height, width, NUM_TILES_FULL)},
+        own={**spec.own, "view": "full"},
     )

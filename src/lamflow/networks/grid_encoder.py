@@ -22,7 +22,7 @@ class GridEncoder(nn.Module):
         *,
         settings: GridEncoderSettings,
         num_frames: int,
-        frame_shape: tuple[int, int, int],
+        frame_shape: tuple[int, ...],
         category_sizes: tuple[int, int],
         output_dim: int,
         extra_dim: int = 0,

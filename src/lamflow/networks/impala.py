@@ -38,7 +38,7 @@ def _downsampling(settings: ImpalaSettings, index: int, inputs: int, outputs: in
 class ImpalaEncoder(nn.Module):
     """K frames to one vector [B, hidden_width], after the ReLU of the hidden layer."""
 
-    def __init__(self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, int, int]) -> None:
+    def __init__(self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.patches = settings.stem == "patch"
         height, width, colors = frame_shape

@@ -17,7 +17,7 @@ class PixelEncoder(nn.Module):
     """The IMPALA network and a linear output; the face of an ``Encoder``, without extra inputs."""
 
     def __init__(
-        self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, int, int], output_dim: int
+        self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, ...], output_dim: int
     ) -> None:
         super().__init__()
         self.impala = ImpalaEncoder(settings=settings, num_frames=num_frames, frame_shape=frame_shape)

@@ -114,7 +114,7 @@ class UnetForwardDynamics(nn.Module):
     """
 
     def __init__(
-        self, *, settings: UnetSettings, frame_shape: tuple[int, int, int], latent_dim: int, num_frames: int = 2
+        self, *, settings: UnetSettings, frame_shape: tuple[int, ...], latent_dim: int, num_frames: int = 2
     ) -> None:
         super().__init__()
         self.patch = PATCH_SIDE if settings.stem == "patch" else 1
