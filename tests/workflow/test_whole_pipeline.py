@@ -148,7 +148,7 @@ def test_one_broken_plot_is_missing_from_the_report_which_says_so_until_it_is_ma
 ) -> None:
     script = finished / "workflow/scripts/plot_latent_umap.py"
     sound = script.read_text()
-    script.write_text(sound.replace('"plot_latent_umap",', '"plot_latent_nothing",'))
+    script.write_text(sound.replace("stages.plot_latent_umap", "stages.plot_latent_nothing"))
     report = finished / "results/tiny/report.html"
     umap = finished / "results/tiny/plots/xland-doorkey-5x5-full/latent_umap.svg"
     umap.unlink()
