@@ -11,6 +11,7 @@ from lamflow.training.settings import TrainingSettings
 ROOT = Path(lamflow.__file__).parent
 ORDER = [
     {"atomic_files", "caches", "checkout", "settings", "spaces", "yaml_files"},
+    {"kept_answers"},
     {"code_digests"},
     {"components", "provenance"},
     {"settings_errors"},

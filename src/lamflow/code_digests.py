@@ -6,24 +6,20 @@ import ast
 import atexit
 import hashlib
 import importlib.util
-import json
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lamflow.atomic_files import write_text
 from lamflow.caches import cache_folder
+from lamflow.kept_answers import KeptAnswers
 
 RERUNS_NOTHING = "It tells whether an artefact is made again, not what it is."
 """A module that says this of itself, and why, is in no other module's code digest: what it decides reaches stages as values, which are
 among their params, or changes none of their results. Rules whose tables it decides have its own digest among their params."""
 _MARK = "RERUNS_NOTHING"
-MOST_REMEMBERED = 2000
-"""Modules whose facts are kept between processes: several versions of each."""
 
 
 @cache
@@ -252,35 +248,19 @@ def _remembered(source: bytes, module: str, part: str, *, is_package: bool, is_s
     return kept[key]
 
 
-class Memory(dict[str, ParsedModule]):
-    """Facts of modules, which a process takes over from those before it and leaves to those after it, where there is a place."""
-
-    is_new = False
-
-    def __init__(self, path: Path | None) -> None:
-        super().__init__()
-        self.path = path
-        if path is None:
-            return
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            for key, (digest, imported, is_registry, counts) in json.loads(path.read_bytes()).items():
-                self[key] = ParsedModule(str(digest), tuple(map(str, imported)), bool(is_registry), bool(counts))
-        atexit.register(self.save)
-
-    def save(self) -> None:
-        """Write the facts, if there are new ones. Who comes last wins: what is lost is read again."""
-        if self.is_new and self.path is not None:
-            kept = dict(list(self.items())[-MOST_REMEMBERED:])
-            with suppress(OSError):
-                write_text(self.path, json.dumps(kept))
+def _parsed(kept: Any) -> ParsedModule:
+    digest, imported, is_registry, counts = kept
+    return ParsedModule(str(digest), tuple(map(str, imported)), bool(is_registry), bool(counts))
 
 
 @cache
-def memory() -> Memory:
-    """That of this Python and this file, which decide what ``_read`` answers."""
+def memory() -> KeptAnswers[ParsedModule]:
+    """Facts of modules; those of this Python and this file, which decide what ``_read`` answers."""
     folder = cache_folder("code")
     reader = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexdigest()[:16]
-    return Memory(folder / f"{reader}.json" if folder else None)
+    kept = KeptAnswers(folder / f"{reader}.json" if folder else None, _parsed)
+    atexit.register(kept.save)
+    return kept
 
 
 Choices = frozenset[tuple[str, str | None]]
