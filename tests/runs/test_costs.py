@@ -1,163 +1,24 @@
-"""What jobs ask for: networks are counted right, and requests follow the configuration, the device and the attempt."""
+"""What jobs ask for follows the configuration, the device and the attempt."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-import torch
 import yaml
-from torch.utils.flop_counter import FlopCounterMode
 
-from lamflow.envs.presets import preset
-from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.experiment import Experiment
-from lamflow.experiment.reading import load_experiment, read_experiment
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
-from lamflow.networks.impala_settings import ImpalaSettings
-from lamflow.networks.perceptron import mlp
-from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.network import PolicyNetwork
-from lamflow.policies.settings import PolicySettings
-from lamflow.rl.actor_critic import GridActorCritic, PixelActorCritic
+from lamflow.experiment.reading import load_experiment
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
-from lamflow.runs.network_sizes import (
-    NetworkSize,
-    dense_macs,
-    encoder_size,
-    grid_expert_size,
-    inverse_dynamics_size,
-    lam_size,
-    mlp_size,
-    policy_size,
-)
 from lamflow.runs.rates import Frames, WorkKind, read_rates
 from lamflow.runs.scope import Scope
 from lamflow.runs.work import STAGES, work_of
-from lamflow.spaces import Pixels
 
 PIXEL_STAGES = {"train_pixel_expert", "measure_expert", "import_lapo", "import_dgrl"}
 
 CONFIG = Path(__file__).parents[2] / "config"
 RATES = read_rates(CONFIG / "rates.yaml")
 FULL, EGOCENTRIC, RULES, COINRUN = "xland-doorkey-6x6-full", "xland-doorkey-6x6", "xland-r1-9x9-full", "procgen-coinrun"
-PIXEL_LAM = {
-    "inverse_dynamics": {"kind": "impala", "channels": [16, 32], "scale": 2},
-    "forward_dynamics": {"kind": "unet"},
-}
-PATCH_LAM = {
-    "inverse_dynamics": {"kind": "impala", "stem": "patch", "blocks": 1},
-    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
-    "quantizer": {"kind": "none"},
-}
-
-
-def windows(spec: EnvironmentSpec, num_frames: int) -> torch.Tensor:
-    """Two samples; a full view has an agent."""
-    frames = torch.zeros(2, num_frames, *spec.frame_shape, dtype=torch.uint8)
-    if spec.view == "full":
-        frames[:, :, 0, 0, 0] = 13
-    return frames
-
-
-def counted(module: torch.nn.Module, forward: Callable[[], Any]) -> tuple[float, int]:
-    """Multiply-accumulates a sample of what ``forward`` computes for two, and the module's parameters."""
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
-        forward()
-    return flops.get_total_flops() / 2 / 2, sum(parameter.numel() for parameter in module.parameters())
-
-
-def assert_counts(size: NetworkSize, module: torch.nn.Module, forward: Callable[[], Any]) -> None:
-    macs, parameters = counted(module, forward)
-    assert size.parameters == parameters
-    assert size.macs == pytest.approx(macs, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("env", "given"),
-    [
-        (FULL, {"inverse_dynamics": {"width": 16, "layers": 2}, "symmetry": "rotation"}),
-        (EGOCENTRIC, {"forward_dynamics": {"width": 48, "embedding_dim": 4}}),
-        (COINRUN, PIXEL_LAM),
-        (COINRUN, PATCH_LAM),
-    ],
-)
-def test_a_latent_action_model_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
-    settings, spec = LamSettings.model_validate(given), preset(env)
-    model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
-    assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
-    macs, _ = counted(model, lambda: model.label(window))
-    assert inverse_dynamics_size(settings, spec).macs == pytest.approx(macs, rel=0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("side", [32, 50, 84, 99, 128])
-@pytest.mark.parametrize("given", [PIXEL_LAM, PATCH_LAM], ids=["conv", "patch"])
-def test_networks_over_pixels_of_any_side_are_counted_as_torch_counts_them(side: int, given: dict) -> None:
-    settings, spec = (
-        LamSettings.model_validate(given),
-        replace(preset(COINRUN), observation={"frames": Pixels((side, side, 3))}),
-    )
-    model, window = LatentActionModel(settings=settings, spec=spec), windows(spec, 3)
-    assert_counts(lam_size(settings, spec), model, lambda: model.loss(window))
-    policy = PolicySettings.model_validate({"network": given["inverse_dynamics"]})
-    agent = PolicyNetwork(settings=policy, spec=spec, output_dim=15)
-    assert policy_size(policy, spec, 15).parameters == sum(parameter.numel() for parameter in agent.parameters())
-    network = settings.inverse_dynamics
-    assert isinstance(network, ImpalaSettings)
-    critic = PixelActorCritic(settings=network, spec=spec, mask_duplicate_actions=False)
-    log_probabilities, values = critic(windows(spec, 1)[:, 0])
-    assert log_probabilities.shape == (len(values), spec.num_actions)
-
-
-@pytest.mark.parametrize(
-    ("env", "given"),
-    [
-        (FULL, {"network": {"kind": "grid", "pooling": "max"}, "context": 3}),
-        (RULES, {"network": {"kind": "grid", "pooling": "flatten"}}),
-        (RULES, {"proprioception": False, "task": False}),
-        (EGOCENTRIC, {"recurrent": True, "context": 4}),
-        (COINRUN, {"network": {"kind": "impala"}}),
-        (COINRUN, {"network": {"kind": "impala", "stem": "patch", "channels": [32, 32]}, "context": 2}),
-    ],
-)
-def test_a_policy_is_counted_as_torch_counts_it(env: str, given: dict) -> None:
-    settings, spec = PolicySettings.model_validate(given), preset(env)
-    policy = PolicyNetwork(settings=settings, spec=spec, output_dim=24)
-    context = settings.context
-    inputs = PolicyInputs(
-        windows(spec, context),
-        torch.ones(2, context, dtype=torch.bool),
-        torch.zeros(2, context, len(spec.proprioception_sizes), dtype=torch.uint8),
-        torch.zeros(2, len(spec.task_sizes), dtype=torch.uint8),
-    )
-    assert_counts(policy_size(settings, spec, 24), policy, lambda: policy(inputs))
-
-
-@pytest.mark.parametrize("target", ["mixture", "flow"])
-def test_a_latent_policy_with_a_head_is_counted_as_torch_counts_it(target: str) -> None:
-    """The samples of a rollout go through the flow's network alone, samples x steps times."""
-
-    def headed(raw: dict) -> None:
-        raw["methods"]["lapo"] |= {"target": target}
-
-    given = scope("paper", headed)
-    spec, method = preset(given.experiment.envs[0]), given.experiment.methods["lapo"]
-    latent_dim = given.experiment.lams["lapo"].quantizer.latent_dim
-    head = method.latent_head.build(latent_dim=latent_dim, feature_dim=method.policy.network.hidden_width)
-    policy = PolicyNetwork(settings=method.policy, spec=spec, output_dim=head.num_outputs, head=head)
-    window, nothing = windows(spec, 1), torch.zeros(2, 0, dtype=torch.uint8)
-    inputs = PolicyInputs(window, torch.ones(2, 1, dtype=torch.bool), nothing[:, None], nothing)
-    trained = work_of(given, "train_policy", wildcards(given))
-    size = NetworkSize(trained.tasks[0].macs, trained.networks)
-    assert_counts(size, policy, lambda: head.loss(policy(inputs), torch.zeros(2, latent_dim)))
-    if target == "flow":
-        outputs = torch.zeros(2, head.num_outputs)
-        macs, _ = counted(head, lambda: head.draw(outputs, torch.Generator()))
-        played = work_of(given, "evaluate_agents", wildcards(given)).tasks[0].macs
-        assert played - size.macs == pytest.approx(15 / 16 * macs, rel=0.4)
 
 
 def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
@@ -173,36 +34,6 @@ def test_decoders_that_see_the_observation_cost_the_policys_answers() -> None:
     assert seeing.tasks[0].macs > plain.tasks[0].macs
     assert seeing.networks > 3_000_000 and seeing.window_bytes < 2**28
     assert seeing.tasks[1].samples >= 8192
-
-
-def test_an_actor_critic_and_a_perceptron_are_counted_as_torch_counts_them() -> None:
-    spec, settings = preset(COINRUN), read_experiment(CONFIG / "procgen_experts.yaml").pixel_expert.network
-    network = PixelActorCritic(settings=settings, spec=spec, mask_duplicate_actions=False)
-    size = encoder_size(settings, spec, num_frames=1, output_dim=spec.num_actions + 1)
-    assert_counts(size, network, lambda: network(windows(spec, 1)[:, 0]))
-    decoder = mlp(128, (64, 32), 15)
-    assert_counts(mlp_size(128, (64, 32), 15), decoder, lambda: decoder(torch.zeros(2, 128)))
-
-
-def test_a_grid_expert_is_counted_as_torch_counts_it() -> None:
-    spec = preset(EGOCENTRIC)
-    network = GridActorCritic(spec=spec, hidden_width=24)
-    features = network.features(windows(spec, 1)[:, 0], torch.zeros(2, 3, dtype=torch.uint8))
-    assert_counts(grid_expert_size(24, spec), network, lambda: network.evaluate((features,)))
-
-
-def test_the_sizes_in_the_table_of_rates_are_those_of_the_configurations_it_names() -> None:
-    spec = preset(COINRUN)
-    for name in ("paper", "procgen_laptop"):
-        experiment = read_experiment(CONFIG / f"{name}.yaml")
-        lam, method = experiment.lams["lapo"], experiment.methods["lapo"]
-        sizes = {
-            "lam_training": lam_size(lam, spec),
-            "labelling": inverse_dynamics_size(lam, spec),
-            "cloning": policy_size(method.policy, spec, lam.quantizer.latent_dim),
-        }
-        for kind, size in sizes.items():
-            assert size.macs in {point.macs for point in RATES.work[kind].pixels.cpu}, (name, kind)
 
 
 def test_a_rate_is_the_measured_one_at_a_measured_size_and_falls_with_the_size() -> None:
@@ -289,15 +120,8 @@ def test_an_online_training_costs_more_from_nothing_and_keeps_labels_only_where_
         work_of(given, "finetune_online", wildcards(given) | {"method": name})
         for name in ("lapo_rl_sl", "lapo_rl", "ppo_scratch")
     )
-    assert scratch.tasks[0].macs > 5 * plain.tasks[0].macs == 5 * fitted.tasks[0].macs
-    assert fitted.window_bytes - plain.window_bytes == 65_536 * 4 * 128
-
-
-def test_the_hidden_layer_is_counted_as_it_is_made() -> None:
-    for env, network in ((FULL, {"kind": "grid", "pooling": "flatten"}), (COINRUN, {"kind": "impala", "scale": 4})):
-        settings, spec = PolicySettings.model_validate({"network": network}), preset(env)
-        layer = PolicyNetwork(settings=settings, spec=spec, output_dim=3).encoder.hidden
-        assert dense_macs(settings, spec) == layer.weight.numel()
+    assert scratch.tasks[0].macs > 5 * fitted.tasks[0].macs > 5 * plain.tasks[0].macs
+    assert fitted.window_bytes - plain.window_bytes == pytest.approx(65_536 * 4 * 128, rel=0.01)
 
 
 def test_no_memory_is_asked_for_a_window_that_no_split_can_fill() -> None:

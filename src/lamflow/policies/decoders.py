@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lamflow.policies.actions import DiscreteActions
@@ -26,6 +26,10 @@ policy's features behind them where decoders see the observation."""
 
 class Decoder(Protocol):
     """How labels make a decoder, and decoders make actions of a policy's answers."""
+
+    def network(self, width: int) -> nn.Module | None:
+        """What is trained on inputs float [N, width], before it is; None where that is no network."""
+        ...
 
     def fit(
         self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int

@@ -25,6 +25,9 @@ class DictionaryDecoder:
     num_tokens: int
     num_codes: int
 
+    def network(self, width: int) -> None:
+        """A table is counted."""
+
     def fit(self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int) -> tuple[Weights, None]:
         """See ``code_action_table``; there are no features."""
         assert self.num_tokens == 1

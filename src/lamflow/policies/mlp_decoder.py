@@ -34,6 +34,10 @@ class MlpDecoder:
     num_tokens: int
     num_codes: int
 
+    def network(self, width: int) -> nn.Sequential:
+        """An MLP."""
+        return mlp(width, self.settings.hidden_widths, self.space.num_outputs)
+
     def fit(self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int) -> tuple[Weights, Precision]:
         """A network on latents or one-hot codes, with the features behind them."""
         values = code_one_hot(inputs, self.num_codes) if self.num_tokens else inputs

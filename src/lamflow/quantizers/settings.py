@@ -46,11 +46,6 @@ class QuantizerSettings(Component):
         """Weight of the quantiser's own loss in that of the model."""
         return 0.0
 
-    @property
-    def multiplications(self) -> int:
-        """Of one latent, for estimates of what a training costs."""
-        return 0
-
     @model_validator(mode="after")
     def _latents_fit_a_layer(self) -> Self:
         if self.latent_dim > WIDEST:

@@ -55,7 +55,3 @@ class VqEmaSettings(QuantizerSettings):
     @property
     def loss_weight(self) -> float:
         return self.commitment_weight
-
-    @property
-    def multiplications(self) -> int:
-        return self.latent_dim * self.codes

@@ -6,6 +6,7 @@ A job is a rule's name and its wildcards; seeds do not matter here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from math import prod
 
@@ -19,26 +20,24 @@ from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.methods.settings import MethodSettings
 from lamflow.methods.vpt_settings import VptMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
-from lamflow.networks.settings import EncoderSettings
-from lamflow.policies.flow_settings import FlowSettings
-from lamflow.policies.mixture_settings import MixtureSettings
-from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
-from lamflow.policies.settings import PolicySettings
+from lamflow.policies.settings import HeadSettings, PolicySettings
 from lamflow.rl.ppo_settings import PpoSettings
-from lamflow.runs.network_sizes import (
-    NetworkSize,
-    dense_macs,
-    encoder_size,
-    flow_size,
-    grid_expert_size,
-    inverse_dynamics_size,
-    lam_size,
-    mlp_size,
-    policy_size,
-    total,
-)
 from lamflow.runs.rates import WorkKind
 from lamflow.runs.scope import Scope, Task, Work
+from lamflow.runs.sizes import (
+    ActorCriticSize,
+    NetworkSize,
+    acting_size,
+    action_labeller_size,
+    decoder_size,
+    grid_expert_size,
+    labelling_size,
+    lam_size,
+    online_policy_size,
+    pixel_expert_size,
+    policy_size,
+)
+from lamflow.settings import Settings
 from lamflow.training.settings import TrainingSettings
 
 VALIDATION_SAMPLES = 4096
@@ -84,28 +83,25 @@ def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.expert
     if spec.family == "procgen" or spec.demonstrator == "planner":
         return Work()
-    return _ppo(settings, egocentric_twin(spec), grid_expert_size(settings.hidden_width, egocentric_twin(spec)))
+    return _ppo("ppo", settings, grid_expert_size(egocentric_twin(spec), settings.hidden_width))
 
 
 def _pixel_expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Procgen's PPO."""
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.pixel_expert
-    return _ppo(settings, spec, _actor_critic(settings.network, spec))
+    return _ppo("ppo", settings, pixel_expert_size(spec, settings.network))
 
 
-def _ppo(settings: PpoSettings, spec: EnvironmentSpec, size: NetworkSize) -> Work:
-    """PPO of a whole network: each step of an environment is one forward pass, and a training sample in each epoch."""
+def _ppo(kind: WorkKind, settings: PpoSettings, size: ActorCriticSize, also_kept: int = 0) -> Work:
+    """Each step of an environment is one forward pass, and in each epoch a training sample of what is trained. ``also_kept``: bytes of a
+    rollout's step, beside those that are learnt from."""
     return Work(
-        (Task("ppo", settings.total_steps, size.macs * (1 + 3 * settings.epochs)),),
+        (Task(kind, settings.total_steps, size.macs + 3 * settings.epochs * size.trained_macs),),
         networks=size.parameters,
-        batch_macs=settings.steps_a_rollout // settings.minibatches * size.macs,
-        window_bytes=settings.steps_a_rollout * _frame_bytes(spec),
+        batch_macs=settings.steps_a_rollout // settings.minibatches * size.trained_macs,
+        window_bytes=settings.steps_a_rollout * (size.kept_bytes + also_kept),
         output_bytes=4 * size.parameters,
     )
-
-
-def _actor_critic(settings: EncoderSettings, spec: EnvironmentSpec) -> NetworkSize:
-    return encoder_size(settings, spec, num_frames=1, output_dim=spec.num_actions + 1)
 
 
 def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
@@ -113,7 +109,8 @@ def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
     if spec.family != "procgen":
         return NetworkSize(0, 0)
     shipped = spec.name in scope.shipped_experts
-    return _actor_critic(SHIPPED_NETWORK if shipped else scope.experiment.pixel_expert.network, spec)
+    size = pixel_expert_size(spec, SHIPPED_NETWORK if shipped else scope.experiment.pixel_expert.network)
+    return NetworkSize(size.macs, size.parameters)
 
 
 def _card(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -161,11 +158,11 @@ def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
-    size, training, supervision = lam_size(settings, spec), settings.training, settings.supervision
+    size, training, supervision = lam_size(spec, settings), settings.training, settings.supervision
     tasks = [Task("lam_training", _samples(training), size.macs)]
     batch_macs, window = training.batch_size * size.macs, _window(scope, spec, training)
     if supervision is not None:  # its head is small beside the inverse dynamics model
-        labelled = inverse_dynamics_size(settings, spec).macs
+        labelled = labelling_size(spec, settings).macs
         tasks.append(Task("lam_training", training.steps * supervision.batch_size, labelled))
         batch_macs += supervision.batch_size * labelled
         window += 3 * supervision.labels * _frame_bytes(spec)
@@ -181,7 +178,7 @@ def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.lams[wildcards["lam"]]
-    size = inverse_dynamics_size(settings, spec)
+    size = labelling_size(spec, settings)
     rows = scope.rows_of(spec.name, "train") + scope.rows_of(spec.name, "validation")
     quantizer = settings.quantizer
     tokens = quantizer.num_tokens
@@ -195,12 +192,12 @@ def _relabelling(scope: Scope, wildcards: Mapping[str, str]) -> Work:
 
 
 def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    """One decoder a label count and draw: an MLP, a table, or VPT's inverse dynamics model."""
+    """One decoder a label count and draw: a network, a table, or VPT's inverse dynamics model."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     members, rows = scope.experiment.num_agents(wildcards["method"]), scope.most_rows_of(wildcards["env"], "train")
     if isinstance(method, VptMethodSettings):
         training = method.decoder.training
-        size = encoder_size(method.inverse_dynamics, spec, num_frames=3, output_dim=spec.num_actions)
+        size = action_labeller_size(spec, method.inverse_dynamics, method.symmetry)
         return Work(
             (Task("cloning", members * training.steps * training.batch_size, size.macs),),
             networks=size.parameters,
@@ -210,13 +207,15 @@ def _decoders(scope: Scope, wildcards: Mapping[str, str]) -> Work:
             rows=rows,
             output_bytes=4 * members * size.parameters,
         )
-    if not isinstance(method, LatentMethodSettings) or not isinstance(method.decoder, MlpDecoderSettings):
-        return Work(rows=rows)  # ASSUME: another package's decoder is as quick as a table
-    training = method.decoder.training
-    observes, policy = method.decoder.observation, _policy_network(scope, wildcards)
+    fitting = _training_of(method.decoder) if isinstance(method, LatentMethodSettings) else None
+    if not isinstance(method, LatentMethodSettings) or fitting is None:
+        return Work(rows=rows)  # ASSUME: what is not trained in steps is as quick as a table
+    observes, codes = method.decoder.sees_observation, method.target == "codes"
+    quantizer, policy = scope.experiment.lams[method.lam].quantizer, policy_size(spec, *_latent_policy(scope, method))
     width = _latent_width(scope, method) + (method.policy.network.hidden_width if observes else 0)
-    size = mlp_size(width, method.decoder.hidden_widths, spec.num_actions)
-    tasks = [Task("decoder_training", members * training.steps * training.batch_size, size.macs)]
+    num_tokens = quantizer.num_tokens if codes else 0
+    size = decoder_size(spec, method.decoder, width, num_tokens, quantizer.num_codes)
+    tasks = [Task("decoder_training", members * fitting.steps * fitting.batch_size, size.macs)]
     if observes:
         tasks.append(Task("labelling", _labelled_rows(scope, spec), policy.macs))
     return Work(
@@ -242,36 +241,28 @@ def _latent_width(scope: Scope, method: LatentMethodSettings) -> int:
     return codes if method.target == "codes" else quantizer.latent_dim
 
 
-def _policy_outputs(scope: Scope, method: LatentMethodSettings) -> int:
-    """Outputs of a latent policy: what its decoder gets, or what its head makes latents of."""
-    width, head = _latent_width(scope, method), method.latent_head
-    if isinstance(head, MixtureSettings):
-        return head.components * (1 + 2 * width)
-    return width if head is None else method.policy.network.hidden_width
+def _latent_policy(scope: Scope, method: LatentMethodSettings) -> tuple[PolicySettings, int, HeadSettings | None]:
+    """Its settings, the width of what it answers, and its head."""
+    return method.policy, _latent_width(scope, method), method.latent_head
 
 
-def _head(scope: Scope, method: LatentMethodSettings) -> NetworkSize:
-    """A latent policy's head; the multiply-accumulates are those of a sample in training. ASSUME: another package's is small."""
-    width, head = _latent_width(scope, method), method.latent_head
-    if isinstance(head, MixtureSettings):
-        return NetworkSize(0, head.components * width)
-    return (
-        flow_size(head, width, _policy_outputs(scope, method)) if isinstance(head, FlowSettings) else NetworkSize(0, 0)
-    )
+def _training_of(settings: Settings) -> TrainingSettings | None:
+    training = getattr(settings, "training", None)
+    return training if isinstance(training, TrainingSettings) else None
 
 
 def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """One policy; of the baselines with few labels one a label count and draw, for VPT after its labels."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     members = scope.experiment.num_agents(wildcards["method"]) if method.policy_of_labels else 1
-    policy, size = _policy_settings(method), _policy_network(scope, wildcards)
-    if policy is None:  # ASSUME: what another package trains is no larger than the smallest of ours
+    answering = _policy_of(scope, spec, method)
+    if answering is None:  # ASSUME: what another package trains is no larger than the smallest of ours
         return Work(rows=scope.most_rows_of(spec.name, "train"))
-    training = policy.training
+    training, size = answering[0].training, policy_size(spec, *answering)
     tasks = [Task("cloning", members * _samples(training), size.macs)]
     labeller = NetworkSize(0, 0)
     if isinstance(method, VptMethodSettings):
-        labeller = encoder_size(method.inverse_dynamics, spec, num_frames=3, output_dim=spec.num_actions)
+        labeller = action_labeller_size(spec, method.inverse_dynamics, method.symmetry)
         tasks.append(Task("labelling", members * scope.rows_of(spec.name, "train"), labeller.macs))
     return Work(
         tuple(tasks),
@@ -284,56 +275,50 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     )
 
 
-def _policy_settings(method: MethodSettings) -> PolicySettings | None:
-    policy = getattr(method, "policy", None)
-    return policy if isinstance(policy, PolicySettings) else None
-
-
-def _policy_network(scope: Scope, wildcards: Mapping[str, str]) -> NetworkSize:
-    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    if isinstance(method, OnlineMethodSettings):
-        tuned = scope.experiment.methods[method.of]
-        assert isinstance(tuned, LatentMethodSettings)
-        return policy_size(tuned.policy, spec, spec.num_actions)
+def _policy_of(
+    scope: Scope, spec: EnvironmentSpec, method: MethodSettings
+) -> tuple[PolicySettings, int, HeadSettings | None] | None:
+    """The policy that a method clones, what it answers and its head; None where it clones none."""
     if isinstance(method, LatentMethodSettings):
-        policy = policy_size(method.policy, spec, _policy_outputs(scope, method))
-        return total([policy, _head(scope, method)])
-    settings = _policy_settings(method)
-    return NetworkSize(0, 0) if settings is None else policy_size(settings, spec, spec.num_actions)
+        return _latent_policy(scope, method)
+    policy = getattr(method, "policy", None)
+    return (policy, spec.num_actions, None) if isinstance(policy, PolicySettings) else None
+
+
+def _online_policy(scope: Scope, spec: EnvironmentSpec, method: OnlineMethodSettings) -> ActorCriticSize:
+    tuned = scope.experiment.methods[method.of]
+    assert isinstance(tuned, LatentMethodSettings)
+    return online_policy_size(spec, method, tuned, _latent_width(scope, tuned), scope.experiment.lams[tuned.lam])
 
 
 def _online(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """PPO of a policy network: what is frozen is computed once a step, what is trained once more in each epoch, and thrice."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     assert isinstance(method, OnlineMethodSettings)
-    tuned, ppo = scope.experiment.methods[method.of], method.ppo
+    tuned = scope.experiment.methods[method.of]
     assert isinstance(tuned, LatentMethodSettings)
-    size = policy_size(tuned.policy, spec, spec.num_actions + 1)
-    trained = size.macs if method.variant == "scratch" else dense_macs(tuned.policy, spec)
-    kept = (
-        4 * prod(spec.frame_shape) if method.variant == "scratch" else 4 * trained // tuned.policy.network.hidden_width
-    )
-    buffer = method.decoder.buffer_size * 4 * _latent_width(scope, tuned) if method.variant == "rl_sl" else 0
-    return Work(
-        (Task("online_decoding", ppo.total_steps, size.macs + 3 * ppo.epochs * trained),),
-        networks=size.parameters,
-        batch_macs=ppo.steps_a_rollout // ppo.minibatches * trained,
-        window_bytes=ppo.steps_a_rollout * (kept + prod(spec.frame_shape)) + buffer,
-        output_bytes=4 * size.parameters,
-    )
+    work = _ppo("online_decoding", method.ppo, _online_policy(scope, spec, method), also_kept=_frame_bytes(spec))
+    labels = method.decoder.buffer_size * 4 * _latent_width(scope, tuned) if method.variant == "rl_sl" else 0
+    return replace(work, window_bytes=work.window_bytes + labels)
+
+
+def _agent(scope: Scope, spec: EnvironmentSpec, method: MethodSettings) -> NetworkSize:
+    """What a method's agent computes at each step. ASSUME: what decodes its latents is small beside its network."""
+    if isinstance(method, OnlineMethodSettings):
+        online = _online_policy(scope, spec, method)
+        return NetworkSize(online.macs, online.parameters)
+    answering = _policy_of(scope, spec, method)
+    return NetworkSize(0, 0) if answering is None else acting_size(spec, *answering)
 
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """Every agent of a method plays the test levels."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
-    agents, size = scope.experiment.num_agents(wildcards["method"]), _policy_network(scope, wildcards)
+    agents, size = scope.experiment.num_agents(wildcards["method"]), _agent(scope, spec, method)
     networks = agents if method.policy_of_labels else 1
     length = spec.max_steps * scope.facts_of(spec).agent_share
     steps = agents * scope.experiment.evaluation.episodes * length
-    macs = size.macs
-    if isinstance(method, LatentMethodSettings) and isinstance(head := method.latent_head, FlowSettings):
-        macs += (head.samples * head.integration_steps - 1) * _head(scope, method).macs
-    return Work((Task("rollouts", steps, macs),), members=networks * size.parameters)
+    return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 
 
 def _film(scope: Scope, wildcards: Mapping[str, str]) -> Work:
