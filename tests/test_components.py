@@ -54,6 +54,11 @@ def choice(kind: str = "theirs", builds: str = "acme.impl:Thing") -> str:
     return CHOICE.format(room="ROOM", name="TheirsSettings", kind=kind, builds=builds)
 
 
+def test_a_room_with_choices_of_several_sorts_takes_each_where_it_belongs(make_room: MakeRoom) -> None:
+    other = choice("others").replace("from ROOM.base import Base", "from lamflow.components import Component as Base")
+    assert list(make_room("ROOM_theirs", theirs=other).choices()) == ["ours"]
+
+
 @pytest.mark.parametrize("value", ["ROOM_theirs", "ROOM_theirs:TheirsSettings"], ids=["module", "class"])
 def test_an_entry_point_adds_a_choice_by_its_module_or_its_class(make_room: MakeRoom, value: str) -> None:
     choices = make_room(value, theirs=choice()).choices()

@@ -106,14 +106,14 @@ def _groups_at(point: EntryPoint, base: type[C]) -> list[type[C]]:
         raise ValueError(
             f"{source}: could not be imported: {type(error).__name__}: {error}; mend or uninstall it"
         ) from error
-    groups = _groups_of(loaded, base) if isinstance(loaded, ModuleType) else [loaded]
+    groups: list[Any] = list(_groups_of(loaded, Component)) if isinstance(loaded, ModuleType) else [loaded]
     if not groups or not all(
-        isinstance(group, type) and issubclass(group, base) and kind_of(group) for group in groups
+        isinstance(group, type) and issubclass(group, Component) and kind_of(group) for group in groups
     ):
         raise ValueError(
             f"{source}: found no settings class, expected a module with subclasses of {base.__name__} that have a kind, or one of them"
         )
-    return groups
+    return [group for group in groups if issubclass(group, base)]  # a room may have choices of several sorts
 
 
 @dataclass(frozen=True)
