@@ -4,11 +4,6 @@ Outputs of downloads are `update`d: a changed setting or stage compares the file
 """
 
 
-localrules:
-    download_lapo,
-    download_dgrl,
-
-
 rule download_lapo:
     output:
         archive=update("resources/lapo/{game}.zip"),
@@ -18,6 +13,7 @@ rule download_lapo:
         f"results/{EXPERIMENT.experiment}/benchmarks/download_lapo/{{game}}.jsonl"
     wildcard_constraints:
         game=any_of(PROCGEN_GAMES),
+    localrule: True
     conda:
         "../../envs/datasets.yaml"
     threads: 1
@@ -69,6 +65,7 @@ rule download_dgrl:
         f"results/{EXPERIMENT.experiment}/benchmarks/download_dgrl/{{game}}.jsonl"
     wildcard_constraints:
         game=any_of(PROCGEN_GAMES),
+    localrule: True
     conda:
         "../../envs/datasets.yaml"
     threads: 1

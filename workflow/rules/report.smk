@@ -1,20 +1,7 @@
-"""Stop 8: tables and plots, which `snakemake --report` puts on a page."""
+"""Stop 8: tables and plots, which `snakemake --report` puts on a page.
 
-
-# A second or two over small tables: less than it costs to submit them.
-localrules:
-    summarise_env,
-    summarise_seed,
-    summarise_lams,
-    summarise_online,
-    plot_label_curve,
-    plot_method_comparison,
-    plot_performance_profile,
-    plot_probability_of_improvement,
-    plot_online_curves,
-    plot_env_online_curves,
-    plot_lam_curves,
-    plot_policy_curves,
+Rules that take a second or two over small tables are local: submitting them would cost more.
+"""
 
 
 rule summarise:
@@ -66,6 +53,7 @@ rule summarise_env:
         "results/{experiment}/logs/summarise_env/{env}.log",
     benchmark:
         "results/{experiment}/benchmarks/summarise_env/{env}.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -91,6 +79,7 @@ rule summarise_seed:
         "results/{experiment}/logs/summarise_seed/{env}/seed{seed}.log",
     benchmark:
         "results/{experiment}/benchmarks/summarise_seed/{env}/seed{seed}.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -120,6 +109,7 @@ rule summarise_lams:
         "results/{experiment}/logs/summarise_lams.log",
     benchmark:
         "results/{experiment}/benchmarks/summarise_lams.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -147,6 +137,7 @@ rule summarise_online:
         "results/{experiment}/logs/summarise_online.log",
     benchmark:
         "results/{experiment}/benchmarks/summarise_online.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -181,6 +172,7 @@ rule plot_label_curve:
         "results/{experiment}/benchmarks/plot_label_curve/{statistic}.jsonl"
     wildcard_constraints:
         statistic="mean|iqm|success",
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -209,6 +201,7 @@ rule plot_method_comparison:
         "results/{experiment}/logs/plot_method_comparison.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_method_comparison.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -238,6 +231,7 @@ rule plot_performance_profile:
         "results/{experiment}/logs/plot_performance_profile.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_performance_profile.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -267,6 +261,7 @@ rule plot_probability_of_improvement:
         "results/{experiment}/logs/plot_probability_of_improvement.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_probability_of_improvement.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -299,6 +294,7 @@ rule plot_online_curves:
         "results/{experiment}/logs/plot_online_curves.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_online_curves.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -331,6 +327,7 @@ rule plot_env_online_curves:
         "results/{experiment}/logs/plot_env_online_curves/{env}.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_env_online_curves/{env}.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -361,6 +358,7 @@ rule plot_lam_curves:
         "results/{experiment}/logs/plot_lam_curves/{env}.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_lam_curves/{env}.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
@@ -390,6 +388,7 @@ rule plot_policy_curves:
         "results/{experiment}/logs/plot_policy_curves/{env}.log",
     benchmark:
         "results/{experiment}/benchmarks/plot_policy_curves/{env}.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1

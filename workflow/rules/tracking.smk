@@ -2,10 +2,6 @@
 
 
 # Beside the driver, where there is a network if there is one.
-localrules:
-    log_experiment,
-
-
 rule log_experiment:
     input:
         results=final_results,
@@ -15,6 +11,7 @@ rule log_experiment:
         "results/{experiment}/logs/log_experiment.log",
     benchmark:
         "results/{experiment}/benchmarks/log_experiment.jsonl"
+    localrule: True
     conda:
         "../../envs/reporting.yaml"
     threads: 1
