@@ -10,9 +10,23 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
+# The checkout, of which `workflow.basedir` is not the folder where another workflow imports this one (docs/importing.md).
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+IMPORTED = not workflow.modifier.is_main_snakefile()
+if not ROOT.is_dir():
+    raise WorkflowError(
+        f"{ROOT}: the rules need the package and the files of their checkout, and Snakemake fetches single files from there. Clone the "
+        "repository and import the Snakefile of the clone."
+    )
+if workflow.modifier.path_modifier.replace_prefix("results/") != "results/":
+    raise WorkflowError(
+        "`prefix` and `replace_prefix` would move the outputs of the rules, but not what their trainings resume from: leave them out. "
+        "Each experiment has a folder of its own, results/<experiment>."
+    )
+
 # The checkout's own package comes first, in this process and, through the environment, in the jobs: the workflow runs
 # without an installed lamflow (on Slurm its executor plugin must be), and a copied checkout never runs another one's code.
-SOURCES = str(Path(workflow.basedir, "src"))
+SOURCES = str(ROOT / "src")
 sys.path.insert(0, SOURCES)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH", "")])))
 
@@ -20,26 +34,40 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [SOURCES, os.environ.g
 if Path(sys.executable).exists():
     sys.executable = shlex.quote(sys.executable)
 
+import lamflow
 from lamflow.experiment.reading import load_experiment
 from lamflow.yaml_files import check_files
 
-DEFAULT = os.path.relpath(Path(workflow.basedir, "config", "config.yaml"))
+if not Path(lamflow.__file__).samefile(ROOT / "src" / "lamflow" / "__init__.py"):
+    raise WorkflowError(
+        f"{ROOT}: this process has imported lamflow from {Path(lamflow.__file__).parent}, and jobs would run other code than it plans with. "
+        "Import one checkout in a workflow."
+    )
 
-# Snakemake's own reader takes the last of two equal keys. Jobs get what the main process has checked.
+DEFAULT = os.path.relpath(ROOT / "config" / "config.yaml")
+
+# Snakemake's own reader takes the last of two equal keys. Jobs get what the main process has checked. The files of an importing workflow
+# are its own.
 try:
-    if workflow.is_main_process:
+    if workflow.is_main_process and not IMPORTED:
         check_files(map(Path, workflow.overwrite_configfiles or [DEFAULT]))
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
-# Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's.
-if not workflow.overwrite_configfiles:
+# Snakemake would merge a --configfile INTO this one, and its methods and LAMs would then join the quickstart's. It leaves this one alone
+# where an importing workflow gives a `config`.
+if IMPORTED and workflow.overwrite_configfiles and not workflow.modifier.skip_configfile:
+    raise WorkflowError(
+        f"module {workflow.modifier.namespace}: with --configfile it needs `config: config`, or another `config`."
+    )
+if IMPORTED or not workflow.overwrite_configfiles:
 
     configfile: DEFAULT
 
 
 try:
-    EXPERIMENT = load_experiment(config, source=", ".join(map(str, workflow.configfiles)))
+    given_by = [f"module {workflow.modifier.namespace}"] if IMPORTED else map(str, workflow.configfiles)
+    EXPERIMENT = load_experiment(config, source=", ".join(given_by))
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

@@ -96,7 +96,10 @@ def check_configuration(command_line: list[str]) -> None:
         return
     # As the Snakefile itself does: a copied checkout runs its own code.
     snakefile = resolve_snakefile(given.snakefile, allow_missing=True)
-    sys.path.insert(0, str(Path(snakefile or "Snakefile").resolve().parent / "src"))
+    sources = Path(snakefile or "Snakefile").resolve().parent / "src"
+    if not sources.joinpath("lamflow").is_dir():  # another workflow, which may import a checkout
+        return
+    sys.path.insert(0, str(sources))
     from lamflow.yaml_files import check_files
 
     try:

@@ -167,7 +167,7 @@ def stores_of(split):
 
 def published_table():
     """Returns that others have published, drawn beside ours."""
-    return os.path.relpath(Path(workflow.basedir, "config", "published", "lapo_returns.csv"))
+    return os.path.relpath(ROOT / "config" / "published" / "lapo_returns.csv")
 
 
 def final_results(wildcards):

@@ -17,7 +17,7 @@ def envs_from(source):
 @cache
 def shipped_expert(env):
     """The expert file that comes with the checkout, or None where there is none or the configuration asks for training."""
-    path = Path(workflow.basedir, "resources", "experts", env, "expert.safetensors")
+    path = ROOT / "resources" / "experts" / env / "expert.safetensors"
     procgen = EXPERIMENT.environment(env).family == "procgen"
     return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
 

@@ -4,7 +4,7 @@ import atexit
 
 from snakemake.settings.types import Quietness
 
-from lamflow.runs.costs import gpus_in, machine_has_gpu, memory_mb, time_limit_minutes
+from lamflow.runs.costs import gpus_in, machine_has_gpu, memory_mb, rules_with_costs, time_limit_minutes
 from lamflow.runs.estimate import PlannedJob, estimate_table
 from lamflow.runs.rates import read_rates
 from lamflow.runs.scope import Scope
@@ -26,7 +26,7 @@ def imported_rows(env):
 try:
     SCOPE = Scope(
         experiment=EXPERIMENT,
-        rates=read_rates(Path(workflow.basedir, "config", "rates.yaml")),
+        rates=read_rates(ROOT / "config" / "rates.yaml"),
         imported_rows={env: imported_rows(env) for env in [*envs_from("lapo"), *envs_from("dgrl")]},
         shipped_experts=frozenset(env for env in EXPERIMENT.envs if shipped_expert(env)),
     )
@@ -38,6 +38,14 @@ ON_CLUSTER = any(
     name == "nodes" or name.startswith("slurm_") for name in workflow.resource_settings.default_resources or ()
 )
 HAS_GPU = ON_CLUSTER or machine_has_gpu()
+
+
+# A workflow that imports the rules may rename them; what a job costs is found by the name that its rule has here.
+NAMES_HERE = {workflow.modifier.avail_rulename(name): name for name in rules_with_costs(SCOPE)}
+
+
+def name_here(rulename):
+    return NAMES_HERE.get(rulename, rulename)
 
 
 def lam_gpus(wildcards):
@@ -66,7 +74,7 @@ def processors_of(rulename, wildcards, threads):
 
 def job_mb(wildcards, attempt, rulename):
     device = "gpu" if gpus_of(rulename, wildcards) else "cpu"
-    return memory_mb(SCOPE, rulename, dict(wildcards.items()), device=device, attempt=attempt)
+    return memory_mb(SCOPE, name_here(rulename), dict(wildcards.items()), device=device, attempt=attempt)
 
 
 def longest_minutes(rulename, wildcards):
@@ -78,7 +86,7 @@ def longest_minutes(rulename, wildcards):
 def job_minutes(wildcards, attempt, rulename, threads):
     return time_limit_minutes(
         SCOPE,
-        rulename,
+        name_here(rulename),
         dict(wildcards.items()),
         **processors_of(rulename, wildcards, threads),
         attempt=attempt,
@@ -89,20 +97,22 @@ def job_minutes(wildcards, attempt, rulename, threads):
 def planned_job(job):
     processors = processors_of(job.rule.name, job.wildcards, job.threads)
     return PlannedJob(
-        job.rule.name,
+        name_here(job.rule.name),
         job.wildcards_dict,
         gpus=processors["processors"] if processors["device"] == "gpu" else 0,
         cores=job.resources.get("cpus_per_task", job.threads),
         mem_mb=job.resources.get("mem_mb", 0),
         device=processors["device"],
+        shown=job.rule.name,
     )
 
 
 def print_estimate():
-    """Of the jobs that a dry run has planned. Snakemake has no hook for the end of a dry run."""
+    """Of the jobs of these rules that a dry run has planned. Snakemake has no hook for the end of a dry run."""
     if not workflow.dryrun or workflow.dag is None or Quietness.ALL in (workflow.output_settings.quiet or ()):
         return
-    jobs = [planned_job(job) for job in workflow.dag.needrun_jobs(exclude_finished=False) if not job.is_norun]
+    needed = workflow.dag.needrun_jobs(exclude_finished=False)
+    jobs = [planned_job(job) for job in needed if not job.is_norun and job.rule.module_globals is globals()]
     if jobs:
         print(estimate_table(SCOPE, jobs), flush=True)
 

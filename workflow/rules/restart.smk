@@ -1,4 +1,7 @@
-"""What lets the same command go on after a run that was killed, whatever killed it: no `--unlock`, no `--rerun-incomplete`."""
+"""What lets the same command go on after a run that was killed, whatever killed it: no `--unlock`, no `--rerun-incomplete`.
+
+Not where another workflow imports this one: what it does after a kill is not for a module of it to say, and its driver holds no lock of ours.
+"""
 
 from lamflow.runs.driver import clear_stale_locks
 
@@ -9,7 +12,7 @@ def what_a_kill_left_incomplete(wildcards):
     return []
 
 
-if workflow.is_main_process:
+if workflow.is_main_process and not IMPORTED:
     clear_stale_locks(Path.cwd())
     for each in workflow.rules:
         each.set_input(what_a_kill_left_incomplete)

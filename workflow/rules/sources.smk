@@ -6,7 +6,7 @@ from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.data.sources import ArchiveSource, archive_path, read_sources
 
 try:
-    DATASETS = read_sources(Path(workflow.basedir, "config", "datasets.yaml"))
+    DATASETS = read_sources(ROOT / "config" / "datasets.yaml")
     for name in ("lapo", "dgrl"):
         for env in envs_from(name):
             DATASETS.source_of(name, env)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lamflow.runs.rates import Device
 from lamflow.runs.scope import Scope, Work
-from lamflow.runs.work import work_of
+from lamflow.runs.work import STAGES, work_of
 
 SNAKEMAKE_MB = 520
 """Snakemake itself inside a Slurm job: 260 MB in the batch step and as much in the step that runs the stage."""
@@ -55,6 +55,11 @@ LEAST_MINUTES = 10
 DOWNLOAD_MINUTES = 1440
 RECORDING = frozenset({"collect_episodes", "measure_expert"})
 DOWNLOADS = frozenset({"download_lapo", "download_dgrl"})
+
+
+def rules_with_costs(scope: Scope) -> frozenset[str]:
+    """The rules whose jobs do not cost what those of any other rule do."""
+    return frozenset(STAGES).union(STAGE_MB, RECORDING, DOWNLOADS, scope.rates.start_up)
 
 
 def foreseen_work(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:

@@ -15,7 +15,8 @@ COLUMNS = ("rule", "jobs", "GPUs a job", "GPU hours", "core hours", "largest MB"
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job: its rule and wildcards, what it asks for, and whether its networks run on a GPU or on its cores."""
+    """One job: its rule and wildcards, what it asks for, and whether its networks run on a GPU or on its cores. ``shown``: what the rule
+    is called where it was renamed."""
 
     rule: str
     wildcards: Mapping[str, str]
@@ -23,6 +24,7 @@ class PlannedJob:
     cores: int
     mem_mb: int
     device: Device
+    shown: str = ""
 
 
 class Cost(NamedTuple):
@@ -61,7 +63,8 @@ def costs_by_rule(scope: Scope, jobs: Iterable[PlannedJob]) -> dict[str, Cost]:
     costs: dict[str, Cost] = {}
     for job in jobs:
         cost = cost_of(scope, job)
-        costs[job.rule] = costs[job.rule].plus(cost) if job.rule in costs else cost
+        name = job.shown or job.rule
+        costs[name] = costs[name].plus(cost) if name in costs else cost
     return costs
 
 
