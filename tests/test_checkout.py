@@ -31,7 +31,7 @@ def sources_in(folder: Path) -> Path:
         "src/lamflow/checkout.py",
         "src/lamflow/stage.py",
         "workflow/rules/lam.smk",
-        "Snakefile",
+        "workflow/Snakefile",
         "config/config.yaml",
     ):
         folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +52,10 @@ def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
 
 def test_sources_that_differ_from_the_commit_are_named(checkout: Path) -> None:
     commit = commit_all(checkout)
-    for changed in ("Snakefile", "config/config.yaml", "src/lamflow/stage.py", "src/lamflow/neü.py"):
+    for changed in ("workflow/Snakefile", "config/config.yaml", "src/lamflow/stage.py", "src/lamflow/neü.py"):
         checkout.joinpath(changed).write_text("x = 2\n", encoding="utf-8")
     checkout.joinpath("workflow", "rules", "lam.smk").unlink()
-    changed = ("Snakefile", "src/lamflow/neü.py", "src/lamflow/stage.py", "workflow/rules/lam.smk")
+    changed = ("src/lamflow/neü.py", "src/lamflow/stage.py", "workflow/Snakefile", "workflow/rules/lam.smk")
     assert checkout_at(checkout) == Checkout(commit, changed)
 
 
@@ -79,7 +79,7 @@ def test_sources_inside_another_repository_have_no_commit(checkout: Path, tmp_pa
 
 def test_a_linked_worktree_gives_its_own_commit(checkout: Path, tmp_path: Path) -> None:
     first = commit_all(checkout)
-    checkout.joinpath("Snakefile").write_text("x = 2\n", encoding="utf-8")
+    checkout.joinpath("workflow", "Snakefile").write_text("x = 2\n", encoding="utf-8")
     commit_all(checkout)
     git(checkout, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"), first)
     assert checkout_at(tmp_path / "linked") == Checkout(first, ())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RULES = [ROOT / "Snakefile", *sorted(ROOT.joinpath("workflow", "rules").glob("*.smk"))]
+RULES = [ROOT / "workflow" / "Snakefile", *sorted(ROOT.joinpath("workflow", "rules").glob("*.smk"))]
 MODULES = sorted([*ROOT.joinpath("src").rglob("*.py"), *ROOT.joinpath("workflow").rglob("*.py")])
 PLUGINS = [path for path in MODULES if path.parent.name.startswith("snakemake_")]
 PRIVATE = r"_(?!_)\w+"

@@ -1,4 +1,4 @@
-"""Snakemake's logger plugin `lamflow`; Snakemake finds it by the name of this module, and profiles/default enables it.
+"""Snakemake's logger plugin `lamflow`; Snakemake finds it by the name of this module, and workflow/profiles/default enables it.
 
 Snakemake makes its loggers before it reads anything, so this one also refuses configuration files on which Snakemake itself would
 crash or hang. What it does with records is the workflow's to say (``listen``): this module may be an installed one, but the workflow runs
@@ -96,10 +96,11 @@ def check_configuration(command_line: list[str]) -> None:
         return
     # As the Snakefile itself does: a copied checkout runs its own code.
     snakefile = resolve_snakefile(given.snakefile, allow_missing=True)
-    sources = Path(snakefile or "Snakefile").resolve().parent / "src"
-    if not sources.joinpath("lamflow").is_dir():  # another workflow, which may import a checkout
+    folders = Path(snakefile or "Snakefile").resolve().parents
+    sources = [str(folder / "src") for folder in folders if folder.joinpath("src", "lamflow").is_dir()]
+    if not sources:  # another workflow, which may import a checkout
         return
-    sys.path.insert(0, str(sources))
+    sys.path.insert(0, sources[0])
     from lamflow.yaml_files import check_files
 
     try:

@@ -53,7 +53,7 @@ def importer(tmp_path: Path, checkout: Path) -> Importer:
         folder = tmp_path / "another project"
         folder.joinpath("config").mkdir(parents=True, exist_ok=True)
         shutil.copy(checkout / "config" / "tiny.yaml", folder / "config" / "mine.yaml")
-        folder.joinpath("Snakefile").write_text("".join(parts).format(snakefile=checkout / "Snakefile"))
+        folder.joinpath("Snakefile").write_text("".join(parts).format(snakefile=checkout / "workflow" / "Snakefile"))
         return folder
 
     return write
@@ -171,7 +171,7 @@ def test_two_checkouts_in_one_workflow_are_refused(
     importer: Importer, copied: Callable[[Path], Path], tmp_path: Path, snakemake: Run
 ) -> None:
     other = copied(tmp_path / "other checkout")
-    second = MODULE.replace("lamflow", "second").replace("{snakefile}", str(other / "Snakefile"))
+    second = MODULE.replace("lamflow", "second").replace("{snakefile}", str(other / "workflow" / "Snakefile"))
     result = snakemake(
         importer(CONFIGURED, MODULE, USED, second, "\nuse rule * from second as second_*\n"), "--dry-run"
     )
@@ -204,7 +204,14 @@ def test_results_go_to_the_working_directory_and_nothing_to_the_checkout(
 ) -> None:
     before, elsewhere = files_of(checkout), tmp_path / "elsewhere"
     tiny = str(checkout / "config" / "tiny.yaml")
-    options = ("--snakefile", str(checkout / "Snakefile"), "--configfile", tiny, "--directory", str(elsewhere))
+    options = (
+        "--snakefile",
+        str(checkout / "workflow" / "Snakefile"),
+        "--configfile",
+        tiny,
+        "--directory",
+        str(elsewhere),
+    )
     result = snakemake(tmp_path, *options, "--show-failed-logs", "--", EXPERT)
     assert result.returncode == 0, result.stdout[-4000:]
     assert elsewhere.joinpath(EXPERT).exists()

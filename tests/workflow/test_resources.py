@@ -152,7 +152,7 @@ def test_what_the_profile_says_of_one_gpu_rule_it_says_of_all() -> None:
 
 
 def test_nothing_of_a_site_stands_in_the_rules() -> None:
-    for path in [ROOT / "Snakefile", *ROOT.joinpath("workflow", "rules").glob("*.smk")]:
+    for path in [ROOT / "workflow" / "Snakefile", *ROOT.joinpath("workflow", "rules").glob("*.smk")]:
         assert not re.search(r"(slurm_partition|slurm_account|gpu_model|gres|constraint|qos)=", path.read_text()), path
 
 
