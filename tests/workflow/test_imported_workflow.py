@@ -1,5 +1,6 @@
 """Another workflow imports this one (`module lamflow:`), the working directory is another folder, and the checkout cannot be written."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lamflow.experiment.reading import read_experiment
+from lamflow.experiment.reading import load_experiment, read_experiment
 from lamflow.runs.costs import rules_with_costs
 from lamflow.runs.rates import read_rates
 from lamflow.runs.scope import Scope
@@ -143,6 +145,24 @@ rule both:
 
 
 @pytest.mark.slow
+def test_two_experiments_on_the_same_published_data_share_a_download(
+    importer: Importer, checkout: Path, snakemake: Run
+) -> None:
+    second = """
+module second:
+    snakefile: "{snakefile}"
+    config: dict(config, experiment="second")
+
+use rule * from second exclude download_lapo, download_dgrl as second_*
+"""
+    targets = [f"results/{name}/data/procgen-chaser/test.zarr" for name in ("paper", "second")]
+    folder = importer(CONFIGURED, MODULE, RENAMED, second)
+    shutil.copy(checkout / "config" / "paper.yaml", folder / "config" / "mine.yaml")
+    counts = planned_counts(dry_run(snakemake, folder, *targets))
+    assert counts == {"other_download_lapo": 1, "other_import_lapo": 1, "second_import_lapo": 1, "total": 3}
+
+
+@pytest.mark.slow
 def test_a_module_without_a_configuration_is_the_quickstart(importer: Importer, checkout: Path, snakemake: Run) -> None:
     folder = importer(MODULE.replace("    config: config\n", ""), USED)
     assert planned_counts(dry_run(snakemake, folder)) == planned_counts(dry_run(snakemake, checkout))
@@ -176,6 +196,46 @@ def test_two_checkouts_in_one_workflow_are_refused(
         importer(CONFIGURED, MODULE, USED, second, "\nuse rule * from second as second_*\n"), "--dry-run"
     )
     assert result.returncode != 0 and f"{other}: this process has imported lamflow from" in result.stdout
+
+
+GIT_AS = {
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@b.c",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@b.c",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_release_that_snakemake_fetches_from_github_runs_jobs(
+    importer: Importer, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snakemake: Run
+) -> None:
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "-a", "v1", "-m", "first"]):
+        subprocess.run(["git", *arguments], cwd=checkout, env=os.environ | GIT_AS, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", checkout, tmp_path / "hub" / "someone" / "lamflow"], check=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Where git looks in place of the real one.
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(tmp_path / 'hub').as_uri()}/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+    release = 'github("someone/lamflow", path="workflow/Snakefile", tag="v1")'
+    folder = importer(CONFIGURED, MODULE.replace('"{snakefile}"', release), USED)
+    shutil.rmtree(checkout)
+    result = snakemake(folder, "--show-failed-logs", "--", EXPERT)
+    assert result.returncode == 0, result.stdout[-4000:]
+    (unpacked,) = tmp_path.joinpath("cache", "lamflow", "checkouts").iterdir()
+    assert unpacked.joinpath("resources/experts/procgen-coinrun/expert.safetensors").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_snakefile_without_its_checkout_is_refused(importer: Importer, checkout: Path, snakemake: Run) -> None:
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "v1"]):
+        subprocess.run(["git", *arguments], cwd=checkout, env=os.environ | GIT_AS, check=True)
+    alone = f'"git+file://{checkout}/workflow/Snakefile@v1"'
+    result = snakemake(importer(CONFIGURED, MODULE.replace('"{snakefile}"', alone), USED), "--dry-run")
+    assert result.returncode != 0 and "the rules need the package and the data of their checkout" in result.stdout
 
 
 @pytest.mark.slow
@@ -255,3 +315,16 @@ def test_a_checkout_on_a_read_only_file_system_runs_jobs(importer: Importer, che
     )
     assert result.returncode == 0, result.stdout[-4000:]
     assert folder.joinpath(EXPERT).exists()
+
+
+def test_the_repository_has_what_the_workflow_catalog_asks_for() -> None:
+    usage = yaml.safe_load(ROOT.joinpath(".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"]["conda"] and usage["report"]
+    assert ROOT.joinpath("workflow", "Snakefile").exists()
+    readme = ROOT.joinpath("config", "README.md").read_text()
+    assert all(f"`{path.name}`" in readme for path in ROOT.joinpath("config").glob("*.yaml"))
+
+
+def test_the_experiment_in_the_configurations_readme_is_one() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", ROOT.joinpath("config", "README.md").read_text(), flags=re.DOTALL)
+    assert load_experiment(yaml.safe_load(text)).experiment == "mine"
