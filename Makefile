@@ -57,7 +57,7 @@ progress: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m snakefmt --check workflow/Snakefile workflow/rules
+	$(BIN)/python -m snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/python -m mypy
 	$(BIN)/python -m snakemake --lint
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 RERUNS_NOTHING = "It tells what made an artefact, not what the artefact is."
 
-SOURCES = ("src/lamflow", "workflow")
+SOURCES = ("src/lamflow", "workflow", "Snakefile")
 """What of a checkout decides how an artefact comes to be, beside the settings."""
 THIS_FILE = "src/lamflow/checkout.py"
 """What the commit of a checkout of lamflow holds, and that of a repository into which lamflow's sources were unpacked does not."""
