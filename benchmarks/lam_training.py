@@ -27,6 +27,7 @@ from bench.sizes import Size, read_size
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamflow.data.store import EpisodeStore
+from lamflow.data.windows import Window
 from lamflow.training.loop import Loss
 from lamflow.training.memory import keep_freed_memory
 from lamflow.training.precision import PrecisionSetting, Processor, default_device
@@ -46,7 +47,9 @@ def plain_arm(size: Size, store: Path) -> Round:
         model = size.plain_model()
         return plain_training(model, dataset, lambda batch: model.loss(stacked(batch)), size.lam.training, steps)
     grids = size.model()
-    return plain_training(grids, dataset, lambda batch: grids.loss(batch).total, size.lam.training, steps)
+    return plain_training(
+        grids, dataset, lambda batch: grids.loss(Window.of_frames(batch)).total, size.lam.training, steps
+    )
 
 
 def library_arm(size: Size, store: Path, precision: PrecisionSetting) -> Round:
@@ -79,19 +82,19 @@ def parts_arm(size: Size, store: Path) -> Round:
     model, batch_at = size.model().to(default_device()), library_batches(size, store)
     spent: dict[str, float] = defaultdict(float)
 
-    def loss(windows: torch.Tensor) -> Loss:
+    def loss(window: Window) -> Loss:
         started = time.perf_counter()
-        answer = model.loss(windows)
+        answer = model.loss(window)
         wait_for_device()
         spent["forward"] += time.perf_counter() - started
         return answer
 
-    def batch(step: int) -> torch.Tensor:
+    def batch(step: int) -> Window:
         started = time.perf_counter()
-        windows = batch_at(step)
+        window = batch_at(step)
         wait_for_device()
         spent["batches"] += time.perf_counter() - started
-        return windows
+        return window
 
     settings = size.lam.training.model_copy(update={"compile": "off"})
     training = library_training(model, batch, loss, settings, STEPS[size.name], "auto")
@@ -118,7 +121,7 @@ def gflop_a_sample(size: Size) -> float:
             frames = torch.zeros(shape).permute(0, 1, 4, 2, 3).flatten(1, 2)
             size.plain_model().train().loss(frames).backward()
         else:
-            size.model().loss(torch.zeros(shape, dtype=torch.uint8)).total.backward()
+            size.model().loss(Window.of_frames(torch.zeros(shape, dtype=torch.uint8))).total.backward()
     return counter.get_total_flops() / COUNTED_BATCH / 1e9
 
 

@@ -48,7 +48,7 @@ def plain_losses(
     optimisation, batch_at = Optimisation(model, settings), library_batches(size, store)
     losses = []
     for step in range(min(settings.steps, FLOAT64_STEPS) if dtype == torch.float64 else settings.steps):
-        frames = stacked(batch_at(step).permute(0, 1, 4, 2, 3)).contiguous(memory_format=memory)
+        frames = stacked(batch_at(step).frames.permute(0, 1, 4, 2, 3)).contiguous(memory_format=memory)
         losses.append(optimisation.step(step, model.loss(frames.to(dtype))))
     return losses
 

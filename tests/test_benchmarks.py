@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -31,7 +32,7 @@ def frames(*shape: int) -> torch.Tensor:
 def test_the_plain_latent_action_model_has_the_librarys_loss_and_gradients(name: str) -> None:
     size = read_size(name)
     model, plain, windows = size.model(), size.plain_model(), frames(2, 3)
-    loss = model.loss(windows).total
+    loss = model.loss(Window.of_frames(windows)).total
     plain_loss = plain.loss(stacked(windows.permute(0, 1, 4, 2, 3)))
     torch.testing.assert_close(plain_loss, loss, rtol=1e-5, atol=0)
     loss.backward()
@@ -65,8 +66,8 @@ def test_plain_windows_are_the_librarys(tmp_path: Path) -> None:
     spec = preset("xland-doorkey-6x6-full")
     store = write_store(tmp_path / "train.zarr", spec, 50)
     data, plain = EpisodeTensors(store.load()), Windows(store)
-    assert len(plain) == len(data.rows)
-    assert all(torch.equal(plain[number], data.windows(row[None])[0]) for number, row in enumerate(data.rows))
+    frames = data.part(TRANSITION, data.rows).gather(data.rows).frames
+    assert torch.equal(torch.stack([plain[number] for number in range(len(plain))]), frames)
 
 
 @pytest.mark.slow

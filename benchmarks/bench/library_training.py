@@ -15,10 +15,12 @@ from torch import nn
 from bench.arms import Figures, Round
 from bench.machine import scaled, wait_for_device
 from bench.sizes import Size
+from lamflow.data.held_windows import WindowStream
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
-from lamflow.data.tensors import EpisodeTensors, RowStream
-from lamflow.policies.dataset import policy_inputs
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION, Window, WindowSpec
+from lamflow.policies.dataset import policy_inputs, policy_window
 from lamflow.policies.learning import latent_objective
 from lamflow.policies.network import PolicyInputs, PolicyNetwork
 from lamflow.training.compilation import COMPILED_STEPS
@@ -64,11 +66,10 @@ def library_training(
     return play
 
 
-def library_batches(size: Size, store: Path, *, window_gib: float = 4.0) -> Callable[[int], torch.Tensor]:
-    """The windows of each step of a LAM's training on ``store``, uint8 [B, 3, *frame_shape], on the default device."""
+def library_batches(size: Size, store: Path, *, window_gib: float = 4.0) -> Callable[[int], Window]:
+    """The windows of each step of a LAM's training on ``store``, on the default device."""
     data = EpisodeTensors.open(EpisodeStore.open(store), window_gib=window_gib)
-    stream = opened_stream(data, size.lam.training)
-    return lambda step: stream.data.windows(stream.batch(step))
+    return opened_stream(data, TRANSITION, size.lam.training).window
 
 
 def library_examples(
@@ -77,14 +78,12 @@ def library_examples(
     """The batch of each step of latent behaviour cloning, on the default device."""
     settings = size.method.policy
     columns = {"latents": LatentStore.open(latents).rows("latents")}
-    data = EpisodeTensors.open(
-        EpisodeStore.open(store), window_gib=window_gib, context=settings.context, columns=columns
-    )
-    stream = opened_stream(data, settings.training)
+    data = EpisodeTensors.open(EpisodeStore.open(store), window_gib=window_gib, columns=columns)
+    stream = opened_stream(data, policy_window(settings, "latents"), settings.training)
 
     def batch_at(step: int) -> tuple[PolicyInputs, torch.Tensor]:
-        rows = stream.batch(step)
-        return policy_inputs(stream.data, rows, settings), stream.data.column("latents", rows)
+        window = stream.window(step)
+        return policy_inputs(window), window.at("latents")
 
     return batch_at
 
@@ -99,8 +98,8 @@ def latent_cloning(network: PolicyNetwork) -> Callable[[tuple[PolicyInputs, torc
     return loss
 
 
-def opened_stream(data: EpisodeTensors, settings: TrainingSettings) -> RowStream:
+def opened_stream(data: EpisodeTensors, spec: WindowSpec, settings: TrainingSettings) -> WindowStream:
     """A stream of the transitions of ``data`` that stays open until the process ends."""
     opened = ExitStack()
     atexit.register(opened.close)
-    return opened.enter_context(data.stream(data.rows, settings.batch_size, 0))
+    return opened.enter_context(data.stream(spec, data.rows, settings.batch_size, 0))

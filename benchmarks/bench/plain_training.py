@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.arms import Figures, Round
 from bench.machine import wait_for_device
 from lamflow.data.store import EpisodeStore
-from lamflow.data.windows import starts_of_rows, transition_rows
+from lamflow.data.windows import EpisodeBounds, transition_rows
 from lamflow.training.loop import learning_rate_at
 from lamflow.training.precision import default_device
 from lamflow.training.settings import TrainingSettings
@@ -34,7 +34,7 @@ class Windows(Dataset[Tensor]):
         frames = torch.from_numpy(arrays.observations)
         self.frames = frames.permute(0, 3, 1, 2).contiguous() if frames.shape[-1] == 3 else frames
         rows = transition_rows(arrays)
-        before = torch.maximum(rows - 1, starts_of_rows(arrays)[rows])
+        before = torch.maximum(rows - 1, EpisodeBounds.of(arrays).starts[rows])
         self.rows = torch.stack([before, rows, rows + 1], dim=1)
 
     def __len__(self) -> int:

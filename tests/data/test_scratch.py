@@ -15,6 +15,7 @@ from lamflow.data.chunk_reader import RowReader
 from lamflow.data.scratch import VARIABLE, on_scratch
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 
 
 @pytest.fixture
@@ -116,8 +117,8 @@ def test_streams_read_the_copy_and_draw_the_same_batches(
 ) -> None:
     def batches() -> list[torch.Tensor]:
         data = EpisodeTensors.open(store, window_gib=400 * store.rows("observations").row_bytes / 2**30)
-        with data.stream(data.rows, batch_size=16, seed=3) as stream:
-            return [stream.data.windows(stream.batch(step)).clone() for step in range(12)]
+        with data.stream(TRANSITION, data.rows, batch_size=16, seed=3) as stream:
+            return [stream.window(step).frames.clone() for step in range(12)]
 
     found = batches()
     (copied,) = copies_on(disk)

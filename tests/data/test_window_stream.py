@@ -18,12 +18,13 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from lamflow.data import group_writer, tensors
+from lamflow.data.held_windows import WindowStream
 from lamflow.data.latents import LatentStore, LatentWriter
 from lamflow.data.row_ring import RowRing
 from lamflow.data.segments import AtRandom, Segments
 from lamflow.data.store import EpisodeStore
-from lamflow.data.tensors import EpisodeTensors, RowStream
-from lamflow.data.windows import TransitionStream, context_rows, frames_left, window_rows
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import FRAMES, TRANSITION, TransitionStream, Window, WindowSpec, frames_ahead
 
 ROW_BYTES = 50
 CHUNK_ROWS = 4
@@ -53,8 +54,17 @@ def windowed(store: EpisodeStore, rows: int = 40, **options: Any) -> EpisodeTens
     return EpisodeTensors.open(store, window_gib=rows * ROW_BYTES / 2**30, device=CPU, **options)
 
 
-def drawn(stream: RowStream, steps: Sequence[int] | range) -> Tensor:
-    return torch.cat([stream.batch(step) for step in steps])
+def drawn(stream: WindowStream, steps: Sequence[int] | range) -> Tensor:
+    return torch.cat([stream.rows(step) for step in steps])
+
+
+def same(one: Window, other: Window) -> bool:
+    equal = [torch.equal(values, other.columns[name]) for name, values in one.columns.items()]
+    return all(equal) and torch.equal(one.inside, other.inside) and one.present == other.present
+
+
+def context(num_frames: int, *columns: str) -> WindowSpec:
+    return WindowSpec(before=num_frames - 1, columns=(FRAMES, "actions", *columns))
 
 
 def readers() -> list[str]:
@@ -65,8 +75,9 @@ def readers() -> list[str]:
 @pytest.mark.parametrize("seed", range(4))
 def test_every_window_is_drawn_once_an_epoch(seed: int, batch_size: int, open_store: OpenStore) -> None:
     data = windowed(open_store())
-    assert not data.is_resident
-    with data.stream(data.rows, batch_size, seed) as stream:
+    with data.stream(TRANSITION, data.rows, batch_size, seed) as stream:
+        stream.rows(0)
+        assert readers()
         epochs = drawn(stream, range(len(data.rows))).split(len(data.rows))
     assert len(epochs) == batch_size
     for epoch in epochs:
@@ -99,24 +110,31 @@ def test_the_order_within_a_block_hangs_on_seed_and_epoch() -> None:
 WINDOWS = {"two halves of one segment": 12, "two halves of three": 40, "nearly all": 100}
 
 
+SPECS = {
+    "transitions": TRANSITION.with_columns("actions", "proprioception"),
+    "contexts of one": context(1),
+    "contexts of four": context(4, "task"),
+    "segments of five": WindowSpec(after=4),
+    "both sides": WindowSpec(before=2, after=3),
+}
+
+
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("final", [True, False])
-@pytest.mark.parametrize("context", [1, 2, 3, 4])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_what_is_gathered_is_what_whole_arrays_hold(
-    context: int, final: bool, window: int, open_store: OpenStore
+    spec: WindowSpec, final: bool, window: int, open_store: OpenStore
 ) -> None:
-    """Windows and contexts of all rows, at the edges of segments too; episodes are never left."""
-    store = open_store(final=final)
-    arrays, data = store.load(), windowed(store, window, context=context)
-    frames, seen = torch.from_numpy(arrays.observations), set()
-    assert not data.is_resident
-    with data.stream(data.rows, 2, seed=0) as stream:
+    """Windows of all rows, at the edges of segments too; episodes are never left."""
+    store, seen = open_store(final=final), set()
+    data, whole = windowed(store, window), EpisodeTensors(store.load(), CPU)
+    held = whole.part(spec, whole.rows)
+    with data.stream(spec, data.rows, 2, seed=0) as stream:
+        stream.rows(0)
+        assert readers()
         for step in range(len(data.rows)):
-            rows = stream.batch(step)
-            found = stream.data.windows(rows)
-            assert torch.equal(found, frames[window_rows(rows, data.starts)])
-            assert torch.equal(stream.data.contexts(rows, context), frames[context_rows(rows, data.starts, context)])
-            assert torch.equal(stream.data.column("actions", rows), torch.from_numpy(arrays.actions)[rows])
+            rows = stream.rows(step)
+            assert same(stream.window(step), held.gather(rows))
             seen.update(rows.tolist())
     assert seen == set(data.rows.tolist())
 
@@ -125,98 +143,103 @@ def test_what_is_gathered_is_what_whole_arrays_hold(
 @pytest.mark.parametrize("horizon", [2, 10])
 def test_windows_that_reach_ahead_are_what_whole_arrays_hold(horizon: int, window: int, open_store: OpenStore) -> None:
     """At the edges of segments, of chunks shorter than the horizon too."""
-    store = open_store()
-    data, whole = windowed(store, window, horizon=horizon), EpisodeTensors(store.load(), CPU)
-    assert data.is_resident == (window == 1000)
-    with data.stream(data.rows, 2, seed=0) as stream:
+    store, spec = open_store(), WindowSpec(before=1, after=1, ahead=horizon)
+    data, whole = windowed(store, window), EpisodeTensors(store.load(), CPU)
+    held = whole.part(spec, whole.rows)
+    with data.stream(spec, data.rows, 2, seed=5) as stream:
+        stream.rows(0)
+        assert bool(readers()) == (window != 1000)
         for step in range(len(data.rows)):
-            rows = stream.batch(step)
-            ahead = frames_left(rows, data.starts).clamp(max=horizon)
-            assert torch.equal(stream.data.windows(rows, ahead), whole.windows(rows, ahead))
+            rows = stream.rows(step)
+            ahead = frames_ahead(whole.bounds.left(rows), horizon, seed=5, step=step)
+            assert same(stream.window(step), held.gather(rows, ahead))
 
 
 def test_windows_of_few_rows_that_reach_ahead_are_kept(open_store: OpenStore) -> None:
-    store = open_store()
-    data, whole = windowed(store, 100, horizon=10), EpisodeTensors(store.load(), CPU)
+    store, spec = open_store(), WindowSpec(before=1, after=1, ahead=10)
+    data, whole = windowed(store, 100), EpisodeTensors(store.load(), CPU)
     rows = data.rows[5:11]
-    ahead = frames_left(rows, data.starts).clamp(max=10)
-    with data.stream(rows, 2, seed=0) as stream:
+    ahead = whole.bounds.left(rows).clamp(max=10)
+    with data.stream(spec, rows, 2, seed=0):
         assert not readers(), "nothing is streamed"
-        assert torch.equal(stream.data.windows(rows, ahead), whole.windows(rows, ahead))
+    assert same(data.part(spec, rows).gather(rows, ahead), whole.part(spec, rows).gather(rows, ahead))
 
 
 def test_contexts_of_rows_without_a_next_frame_are_gathered_too(open_store: OpenStore) -> None:
     store = open_store(final=False)
-    data, frames = windowed(store, context=2), torch.from_numpy(store.load().observations)
+    data, whole = windowed(store), EpisodeTensors(store.load(), CPU)
     rows = data.action_rows
     assert len(rows) == store.num_rows
-    with data.stream(rows, 5, seed=1) as stream:
+    held = whole.part(context(2), rows)
+    with data.stream(context(2), rows, 5, seed=1) as stream:
         for step in range(len(rows) // 5):
-            batch = stream.batch(step)
-            assert torch.equal(stream.data.contexts(batch, 2), frames[context_rows(batch, data.starts, 2)])
+            assert same(stream.window(step), held.gather(stream.rows(step)))
 
 
 @pytest.mark.parametrize("lengths", [[1], [14], [2] * 9, [3, 3, 3, 3], [3, 3, 3, 3, 1]], ids=str)
 def test_stores_of_few_segments_are_streamed_too(lengths: list[int], open_store: OpenStore) -> None:
     """Of one; with a short last one; with one row in the last one, which has no window."""
     store = open_store(lengths)
-    data, frames = windowed(store, 1), torch.from_numpy(store.load().observations)
-    assert not data.is_resident
-    with data.stream(data.rows, 1, seed=0) as stream:
+    data, whole = windowed(store, 1), EpisodeTensors(store.load(), CPU)
+    held = whole.part(TRANSITION, whole.rows)
+    with data.stream(TRANSITION, data.rows, 1, seed=0) as stream:
+        stream.rows(0)
+        assert readers()
         for step in range(2 * len(data.rows)):
-            rows = stream.batch(step)
-            assert torch.equal(stream.data.windows(rows), frames[window_rows(rows, data.starts)])
+            assert same(stream.window(step), held.gather(stream.rows(step)))
 
 
 def test_a_split_that_fits_is_resident_and_drawn_as_arrays_in_memory_are(open_store: OpenStore) -> None:
     store = open_store()
     whole, data = EpisodeTensors(store.load(), CPU), windowed(store, store.num_rows)
-    assert data.is_resident and data.part(data.rows[:3]) is data
-    expected = TransitionStream(whole.rows, 16, seed=2)
-    with data.stream(data.rows, 16, seed=2) as stream:
+    expected, held = TransitionStream(whole.rows, 16, seed=2), whole.part(TRANSITION, whole.rows)
+    with data.stream(TRANSITION, data.rows, 16, seed=2) as stream:
+        assert not readers()
         for step in range(20):
-            rows = stream.batch(step)
-            assert torch.equal(rows, expected.batch(step))
-            assert torch.equal(stream.data.windows(rows), whole.windows(rows))
-    (section,) = data.sections()
-    assert section.data is data and torch.equal(section.rows, data.rows)
-    assert (section.start, section.stop) == (0, store.num_rows)
+            assert torch.equal(stream.rows(step), expected.batch(step))
+            assert same(stream.window(step), held.gather(stream.rows(step)))
+    (section,) = data.sections(TRANSITION)
+    assert torch.equal(section.rows, data.rows) and (section.start, section.stop) == (0, store.num_rows)
 
 
 def test_few_rows_of_a_large_split_are_resident(open_store: OpenStore) -> None:
-    store = open_store()
-    whole, data = EpisodeTensors(store.load(), CPU), windowed(store, context=3)
+    store, spec = open_store(), context(3)
+    whole, data = EpisodeTensors(store.load(), CPU), windowed(store)
     rows = data.rows[torch.tensor([40, 7, 3, 90, 4])]
-    part = data.part(rows)
-    assert torch.equal(part.windows(rows), whole.windows(rows))
-    assert torch.equal(part.contexts(rows, 3), whole.contexts(rows, 3))
+    held = whole.part(spec, rows)
+    (window,) = data.part(spec, rows).windows()
+    assert same(window, held.gather(rows))
+    assert torch.equal(data.part(spec, rows).at("actions"), whole.actions[rows])
     expected = TransitionStream(rows, 3, seed=0)
-    with data.stream(rows, 3, seed=0) as stream:
+    with data.stream(spec, rows, 3, seed=0) as stream:
         assert not readers()
         for step in range(5):
-            batch = stream.batch(step)
-            assert torch.equal(batch, expected.batch(step))
-            assert torch.equal(stream.data.windows(batch), whole.windows(batch))
+            assert torch.equal(stream.rows(step), expected.batch(step))
+            assert same(stream.window(step), held.gather(stream.rows(step)))
+
+
+def test_only_the_columns_that_are_asked_for_are_read(open_store: OpenStore) -> None:
+    data = windowed(open_store(), 0)
+    held = data.part(WindowSpec(columns=("actions",)), data.rows)
+    assert torch.equal(held.at("actions"), data.actions[data.rows])
+    with pytest.raises(KeyError, match="observations"):
+        held.at(FRAMES)
 
 
 def test_a_streams_batch_is_a_function_of_its_step(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resumed at any step, going on from it, going back, and whatever the number of threads."""
     data = windowed(open_store())
-    with data.stream(data.rows, 5, seed=3) as stream:
-        straight = []
-        for step in range(120):
-            rows = stream.batch(step)
-            straight.append((rows, stream.data.windows(rows)))
+    with data.stream(TRANSITION, data.rows, 5, seed=3) as stream:
+        straight = [(stream.rows(step), stream.window(step)) for step in range(120)]
     generator = np.random.default_rng(0)
     for num_threads in (1, 3):
         monkeypatch.setattr(tensors, "NUM_READERS", num_threads)
         for start in generator.integers(0, 110, 8):
-            with data.stream(data.rows, 5, seed=3) as resumed:
+            with data.stream(TRANSITION, data.rows, 5, seed=3) as resumed:
                 for step in [*range(start, start + 8), *generator.integers(0, 120, 12), *range(start, start + 3)]:
-                    rows = resumed.batch(int(step))
-                    assert torch.equal(rows, straight[step][0])
-                    assert torch.equal(resumed.data.windows(rows), straight[step][1])
-    with data.stream(data.rows, 5, seed=4) as other:
+                    assert torch.equal(resumed.rows(int(step)), straight[step][0])
+                    assert same(resumed.window(int(step)), straight[step][1])
+    with data.stream(TRANSITION, data.rows, 5, seed=4) as other:
         assert not torch.equal(drawn(other, range(10)), torch.cat([rows for rows, _ in straight[:10]]))
 
 
@@ -266,11 +289,11 @@ def test_columns_of_another_store_go_through_the_ring_with_the_frames(open_store
     expected = {"latents": torch.from_numpy(values), "codes": torch.from_numpy(codes)}
     for window in (60, 1000):
         data = windowed(store, window, columns=columns)
-        with data.stream(data.rows, 4, seed=0) as stream:
+        with data.stream(context(2, "latents", "codes"), data.rows, 4, seed=0) as stream:
             for step in range(30):
-                rows = stream.batch(step)
+                found, rows = stream.window(step), stream.rows(step)
                 for name, wanted in expected.items():
-                    assert torch.equal(stream.data.column(name, rows), wanted[rows])
+                    assert torch.equal(found.at(name), wanted[rows])
 
 
 def test_sections_are_all_rows_in_order(open_store: OpenStore) -> None:
@@ -278,11 +301,12 @@ def test_sections_are_all_rows_in_order(open_store: OpenStore) -> None:
     data, whole = windowed(store, 0), EpisodeTensors(store.load(), CPU)
     for rows in (data.rows, data.rows[30:33], data.rows[:0]):
         stop, seen = 0, []
-        for section in data.sections(rows):
+        for section in data.sections(TRANSITION, rows):
             assert section.start == stop < section.stop
             stop = section.stop
             assert ((section.rows >= section.start) & (section.rows < section.stop)).all()
-            assert torch.equal(section.data.windows(section.rows), whole.windows(section.rows))
+            held = whole.part(TRANSITION, section.rows)
+            assert same(section.gather(section.rows), held.gather(section.rows))
             seen.append(section.rows)
         assert stop == store.num_rows and torch.equal(torch.cat(seen), rows)
     assert not readers()
@@ -294,7 +318,7 @@ def test_a_window_too_small_for_a_batch_is_refused(open_store: OpenStore) -> Non
         pytest.raises(
             ValueError, match=r"may hold only \d+ of the 113 rows to draw, expected at least the batch of 64"
         ),
-        data.stream(data.rows, 64, seed=0),
+        data.stream(TRANSITION, data.rows, 64, seed=0),
     ):
         pass
 
@@ -314,16 +338,16 @@ def test_a_damaged_file_is_named_when_it_is_reached_and_no_thread_is_left(open_s
     steps = 0
     with (
         pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged \(its crc32c differs\)"),
-        data.stream(data.rows, 4, seed=1) as stream,
+        data.stream(TRANSITION, data.rows, 4, seed=1) as stream,
     ):
         for step in range(1000):
-            rows = stream.batch(step)
+            rows = stream.rows(step)
             assert not ((rows >= 4 * 16) & (rows < 4 * 16 + CHUNK_ROWS)).any()
             steps += 1
     assert steps > 0, "it was not the first to be read"
     assert not readers()
     with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
-        for section in windowed(store, 0).sections():
+        for section in windowed(store, 0).sections(TRANSITION):
             assert section.start < 4 * 16
     with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
         windowed(store, 1000)
@@ -331,8 +355,8 @@ def test_a_damaged_file_is_named_when_it_is_reached_and_no_thread_is_left(open_s
 
 def test_no_thread_is_left_when_a_training_fails(open_store: OpenStore) -> None:
     data = windowed(open_store())
-    with pytest.raises(KeyError), data.stream(data.rows, 4, seed=0) as stream:
-        stream.batch(0)
+    with pytest.raises(KeyError), data.stream(TRANSITION, data.rows, 4, seed=0) as stream:
+        stream.window(0)
         assert readers()
         raise KeyError
     assert not readers()
@@ -343,22 +367,22 @@ import re, sys
 from pathlib import Path
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 
 def memory(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 data = EpisodeTensors.open(EpisodeStore.open(sys.argv[1]), window_gib=float(sys.argv[2]))
-assert not data.is_resident
-data.part(data.rows[:64])
+next(data.part(TRANSITION, data.rows[:64]).windows())
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
 before = memory("VmRSS")
 if sys.argv[3] == "stream":
-    with data.stream(data.rows, 64, 0) as stream:
+    with data.stream(TRANSITION, data.rows, 64, 0) as stream:
         for step in range(2 * len(data.rows) // 64):
-            stream.data.windows(stream.batch(step))
+            stream.window(step)
 else:
-    for section in data.sections():
-        section.data.windows(section.rows[:64])
+    for section in data.sections(TRANSITION):
+        section.gather(section.rows[:64])
 print(memory("VmHWM") - before)
 """
 

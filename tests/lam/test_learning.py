@@ -17,6 +17,7 @@ from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
+from lamflow.lam.validation import effectful_rows, label_rows
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
@@ -66,9 +67,9 @@ def test_codes_become_the_actions_of_a_small_world(
     """No action was ever shown; on held-out episodes each code stands for one action, wherever the agent is and looks."""
     model, _ = trained
     batches = EpisodeTensors(other_walks)
-    windows, actions = batches.windows(batches.rows), batches.actions[batches.rows]
-    effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
-    codes = model.label(windows).codes[:, 0]
+    held = batches.part(model.window, batches.rows)
+    actions, effectful = held.at("actions"), effectful_rows(held)
+    codes = label_rows(model, held).codes[:, 0]
     counts = torch.zeros(16, 6)
     counts.index_put_((codes[effectful], actions[effectful]), torch.ones(int(effectful.sum())), accumulate=True)
     assert counts.amax(1).sum() / counts.sum() > 0.95, counts
@@ -154,8 +155,8 @@ def model_path(tmp_path: Path) -> Path:
 def test_a_model_is_read_back_with_its_settings(walks: EpisodeArrays, model_path: Path) -> None:
     model = load_latent_action_model(model_path, spec=SPEC, lam="lapo", seed=1)
     assert not model.training
-    windows = EpisodeTensors(walks)
-    assert model.label(windows.windows(windows.rows[:4])).codes.shape == (4, 8)
+    data = EpisodeTensors(walks)
+    assert label_rows(model, data.part(model.window, data.rows[:4])).codes.shape == (4, 8)
 
 
 @pytest.mark.parametrize(

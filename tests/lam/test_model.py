@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.tiles import AGENT_TILE
@@ -38,7 +39,7 @@ def make_model(
     return LatentActionModel(settings=settings, spec=spec)
 
 
-def random_windows(count: int = 6, *, frames: int = 3, spec: EnvironmentSpec = FULL) -> Tensor:
+def random_frames(count: int = 6, *, frames: int = 3, spec: EnvironmentSpec = FULL) -> Tensor:
     """uint8 [B, frames, H, W, 2]; in full views each frame has one agent."""
     torch.manual_seed(1)
     shape = (count, frames, *spec.frame_shape[:2])
@@ -48,6 +49,11 @@ def random_windows(count: int = 6, *, frames: int = 3, spec: EnvironmentSpec = F
             row, column, direction = torch.randint(4, (3,))
             window[row, column, 0] = AGENT_TILE + direction
     return windows
+
+
+def random_windows(count: int = 6, *, spec: EnvironmentSpec = FULL) -> Window:
+    """Transitions of ``random_frames``."""
+    return Window.of_frames(random_frames(count, spec=spec))
 
 
 @pytest.mark.parametrize("spec", [FULL, EGOCENTRIC], ids=lambda spec: spec.name)
@@ -62,7 +68,7 @@ def test_latents_have_the_shapes_of_the_quantiser(quantizer: str, spec: Environm
     assert latents.codes.shape == (6, codes) and latents.codes.dtype == torch.int64
     assert latents.continuous.dtype == latents.quantized.dtype == torch.float32
     assert model.prediction_loss(windows, latents.quantized).shape == (6,)
-    predicted = model.predict(windows[:, :2], latents.quantized)
+    predicted = model.predict(windows, latents.quantized)
     assert predicted.shape == (6, *spec.frame_shape) and predicted.dtype == torch.uint8
 
 
@@ -84,15 +90,15 @@ def test_labels_are_deterministic_and_leave_the_model_alone(quantizer: str) -> N
 
 
 def test_a_window_is_labelled_the_same_in_any_batch() -> None:
-    model, windows = make_model().eval(), random_windows()
-    alone = torch.cat([model.label(window[None]).continuous for window in windows])
-    torch.testing.assert_close(model.label(windows).continuous, alone)
+    model, frames = make_model().eval(), random_frames()
+    alone = torch.cat([model.label(Window.of_frames(part[None])).continuous for part in frames])
+    torch.testing.assert_close(model.label(Window.of_frames(frames)).continuous, alone)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_the_reconstruction_trains_the_inverse_dynamics_through_the_quantiser(quantizer: str) -> None:
     model = make_model(quantizer)
-    latents = model.quantizer(model.inverse_dynamics(random_windows())).latents
+    latents = model.quantizer(model.inverse_dynamics(random_frames())).latents
     model.prediction_loss(random_windows(), latents).mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -112,12 +118,12 @@ def test_the_loss_is_the_mean_prediction_loss_and_the_weighted_commitment() -> N
 def test_the_prediction_loss_is_the_cross_entropy_of_both_channels_summed_over_cells() -> None:
     model, windows = make_model(), random_windows(2)
     latents = torch.randn(2, 32)
-    tiles, colors = model.forward_dynamics(windows[:, :2], latents)
+    tiles, colors = model.forward_dynamics(windows.frames[:, :2], latents)
     expected = torch.zeros(2)
     for b in range(2):
         for row in range(5):
             for column in range(5):
-                tile, color = windows[b, 2, row, column].tolist()
+                tile, color = windows.frames[b, 2, row, column].tolist()
                 expected[b] -= tiles[b, :, row, column].log_softmax(0)[tile]
                 expected[b] -= colors[b, :, row, column].log_softmax(0)[color]
     torch.testing.assert_close(model.prediction_loss(windows, latents), expected)
@@ -125,10 +131,9 @@ def test_the_prediction_loss_is_the_cross_entropy_of_both_channels_summed_over_c
 
 def test_the_next_frame_does_not_reach_the_prediction_but_through_the_latent() -> None:
     model, windows = make_model().eval(), random_windows()
-    other = windows.clone()
-    other[:, 2] = random_windows(12)[6:, 2]
+    other = Window.of_frames(torch.cat([windows.frames[:, :2], random_frames(12)[6:, 2:]], dim=1))
     latents = torch.randn(6, 32)
-    assert torch.equal(model.predict(windows[:, :2], latents), model.predict(other[:, :2], latents))
+    assert torch.equal(model.predict(windows, latents), model.predict(other, latents))
     assert not torch.allclose(model.label(windows).continuous, model.label(other).continuous)
 
 
@@ -136,7 +141,7 @@ def test_the_next_frame_does_not_reach_the_prediction_but_through_the_latent() -
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_with_rotation_symmetry_a_turned_window_has_the_same_label_and_loss(turns: int, pooling: str) -> None:
     model, windows = make_model(symmetry="rotation", pooling=pooling).eval(), random_windows()
-    turned = rotate_frames(windows, turns)
+    turned = Window.of_frames(rotate_frames(windows.frames, turns))
     latents, turned_latents = model.label(windows), model.label(turned)
     assert torch.equal(turned_latents.continuous, latents.continuous)
     assert torch.equal(turned_latents.codes, latents.codes)
@@ -147,17 +152,20 @@ def test_with_rotation_symmetry_a_turned_window_has_the_same_label_and_loss(turn
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_with_rotation_symmetry_the_prediction_turns_with_the_frames(turns: int) -> None:
-    model, frames = make_model(symmetry="rotation").eval(), random_windows(frames=2)
+    model, frames = make_model(symmetry="rotation").eval(), random_frames(frames=2)
     with torch.no_grad():
         model.forward_dynamics.head.weight.mul_(
             20
         )  # an untrained model would predict the present frame, which turns anyway
     latents = torch.randn(6, 32)
-    predicted = model.predict(frames, latents)
+    predicted = model.predict(Window.of_frames(frames), latents)
     assert not torch.equal(predicted, frames[:, 1])
-    assert torch.equal(model.predict(rotate_frames(frames, turns), latents), rotate_frames(predicted, turns))
+    assert torch.equal(
+        model.predict(Window.of_frames(rotate_frames(frames, turns)), latents), rotate_frames(predicted, turns)
+    )
 
 
 def test_without_symmetry_a_turned_window_has_another_label() -> None:
     model, windows = make_model().eval(), random_windows()
-    assert not torch.allclose(model.label(rotate_frames(windows, 1)).continuous, model.label(windows).continuous)
+    turned = Window.of_frames(rotate_frames(windows.frames, 1))
+    assert not torch.allclose(model.label(turned).continuous, model.label(windows).continuous)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.normalisation import LatentNorm
@@ -71,11 +72,11 @@ def test_one_process_normalises_as_torch_does() -> None:
         torch.testing.assert_close(found, wanted)
 
 
-def windows(count: int) -> Tensor:
+def windows(count: int) -> Window:
     generator = torch.Generator().manual_seed(1)
     tiles = torch.randint(13, (count, 3, 5, 5, 1), generator=generator)
     colours = torch.randint(12, (count, 3, 5, 5, 1), generator=generator)
-    return torch.cat([tiles, colours], -1).to(torch.uint8)
+    return Window.of_frames(torch.cat([tiles, colours], -1).to(torch.uint8))
 
 
 def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
@@ -84,15 +85,16 @@ def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
     settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS, normalise=True)
     model = LatentActionModel(settings=settings, spec=SPEC)
     batch = windows(16)
+    first = Window.of_frames(batch.frames[:4])
     model.train()
     for _ in range(5):
         model.loss(batch)
     with torch.no_grad():
-        alone, together = model.encode(batch[:4]), model.encode(batch)[:4]
+        alone, together = model.encode(first), model.encode(batch)[:4]
     assert not torch.allclose(alone, together, atol=1e-3)
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    torch.testing.assert_close(model.label(batch[:4]).continuous, model.label(batch).continuous[:4])
+    torch.testing.assert_close(model.label(first).continuous, model.label(batch).continuous[:4])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -12,6 +12,7 @@ import torch
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
@@ -119,12 +120,12 @@ def test_training_twice_gives_equal_weights(
 
 def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArrays) -> None:
     model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    windows = torch.from_numpy(episodes.observations[:6].reshape(2, 3, 64, 64, 3))
+    windows = Window.of_frames(torch.from_numpy(episodes.observations[:6].reshape(2, 3, 64, 64, 3)))
     labels = model.label(windows)
     assert labels.continuous.shape == (2, 16) and labels.codes.shape == (2, 2)
     assert labels.continuous.dtype == torch.float32
     assert model.prediction_loss(windows, labels.quantized).shape == (2,)
-    predicted = model.predict(windows[:, :2], labels.quantized)
+    predicted = model.predict(windows, labels.quantized)
     assert predicted.shape == (2, 64, 64, 3) and predicted.dtype == torch.uint8
 
 
@@ -132,7 +133,7 @@ def test_bfloat16_has_the_loss_and_the_gradient_of_float32_within_a_hundredth(ep
     """The gradient of the forward dynamics model, in direction and length: that of the encoder hangs on which codes are near."""
     torch.manual_seed(0)
     model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    windows = torch.from_numpy(episodes.observations[:96].reshape(32, 3, 64, 64, 3))
+    windows = Window.of_frames(torch.from_numpy(episodes.observations[:96].reshape(32, 3, 64, 64, 3)))
     torch.nn.init.normal_(model.forward_dynamics.last[-1].weight, std=0.1)
     losses, gradients = [], []
     for lower in (False, True):

@@ -16,6 +16,7 @@ from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model
@@ -89,19 +90,23 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
 
 
+def transitions(data: EpisodeTensors, rows: Tensor) -> Window:
+    return data.part(TRANSITION, rows).gather(rows)
+
+
 @pytest.fixture
-def supervised(walks: EpisodeArrays) -> tuple[SupervisedLam, tuple[Tensor, Labelled]]:
+def supervised(walks: EpisodeArrays) -> tuple[SupervisedLam, tuple[Window, Labelled]]:
     """A model with a head, and a batch: eight windows and eight others with labels."""
     torch.manual_seed(0)
     supervision = SupervisionSettings.model_validate(LABELS)
     model = SupervisedLam(LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC), supervision)
     data = EpisodeTensors(walks)
-    labelled = LabelledTransitions(data, data.rows[100:120], supervision, seed=0).batch(0)
-    return model, (data.windows(data.rows[:8]), labelled)
+    labelled = LabelledTransitions(data, data.rows[100:120], TRANSITION, supervision, seed=0).batch(0)
+    return model, (transitions(data, data.rows[:8]), labelled)
 
 
 def test_the_labels_train_the_inverse_dynamics_and_nothing_behind_it(
-    supervised: tuple[SupervisedLam, tuple[Tensor, Labelled]],
+    supervised: tuple[SupervisedLam, tuple[Window, Labelled]],
 ) -> None:
     model, (windows, labelled) = supervised
     model.eval()  # or the codebook would move in between
@@ -112,7 +117,7 @@ def test_the_labels_train_the_inverse_dynamics_and_nothing_behind_it(
 
 
 def test_the_codebook_does_not_move_towards_labelled_windows(
-    supervised: tuple[SupervisedLam, tuple[Tensor, Labelled]],
+    supervised: tuple[SupervisedLam, tuple[Window, Labelled]],
 ) -> None:
     model, (windows, labelled) = supervised
     before = {name: tensor.clone() for name, tensor in model.lam.state_dict().items()}
@@ -127,12 +132,12 @@ def test_the_codebook_does_not_move_towards_labelled_windows(
 
 
 def test_the_terms_are_the_cross_entropy_and_the_share_of_right_actions(
-    supervised: tuple[SupervisedLam, tuple[Tensor, Labelled]],
+    supervised: tuple[SupervisedLam, tuple[Window, Labelled]],
 ) -> None:
     model, (windows, labelled) = supervised
     model.eval()
     loss, alone = model.loss((windows, labelled)), model.lam.loss(windows)
-    logits = model.head(model.lam.label(labelled.windows).continuous)
+    logits = model.head(model.lam.label(labelled.window).continuous)
     expected = -logits.log_softmax(1)[torch.arange(8), labelled.actions].mean()
     torch.testing.assert_close(loss.terms["loss/supervision"], expected.detach())
     torch.testing.assert_close(loss.total, alone.total + 0.1 * expected)
@@ -183,13 +188,13 @@ def test_a_weight_of_zero_is_no_supervision(
 def test_labels_count_in_every_so_manyth_step(walks: EpisodeArrays) -> None:
     data = EpisodeTensors(walks)
     settings = SupervisionSettings.model_validate(LABELS | {"every": 3})
-    batches = LabelledTransitions(data, data.rows[:20], settings, seed=0)
+    batches = LabelledTransitions(data, data.rows[:20], TRANSITION, settings, seed=0)
     weights = [batches.batch(step).weight.item() for step in range(7)]
     assert weights == pytest.approx([0.1, 0, 0, 0.1, 0, 0, 0.1])
 
 
 def test_a_step_without_labels_has_the_gradients_of_the_frames_alone(
-    supervised: tuple[SupervisedLam, tuple[Tensor, Labelled]],
+    supervised: tuple[SupervisedLam, tuple[Window, Labelled]],
 ) -> None:
     model, (windows, labelled) = supervised
     model.eval()
@@ -205,7 +210,7 @@ def test_a_step_without_labels_has_the_gradients_of_the_frames_alone(
 def test_fewer_labels_than_a_batch_are_drawn_again(walks: EpisodeArrays) -> None:
     data = EpisodeTensors(walks)
     settings = SupervisionSettings.model_validate({"labels": 5, "batch_size": 10})
-    labelled = LabelledTransitions(data, data.rows[:5], settings, seed=0).batch(3)
+    labelled = LabelledTransitions(data, data.rows[:5], TRANSITION, settings, seed=0).batch(3)
     assert labelled.actions.sort().values.tolist() == data.actions[data.rows[:5]].repeat(2).sort().values.tolist()
 
 
@@ -235,24 +240,27 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
 
 
 def test_a_horizon_of_one_is_the_window_of_three_frames(walks: EpisodeArrays) -> None:
-    data = EpisodeTensors(walks)
-    with data.stream(data.rows, 16, seed=0) as stream:
-        three, four = (learning.training_windows(stream, 3, horizon=horizon, seed=0) for horizon in (1, 4))
-        assert torch.equal(three, data.windows(stream.batch(3)))
-    assert torch.equal(four[:, :3], three) and four.shape[1] == 4
-    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    repeated = torch.cat([three, three[:, 2:]], dim=1)
+    data, found = EpisodeTensors(walks), []
+    for horizon in (1, 4):
+        settings = LamSettings.model_validate(SETTINGS | {"idm_horizon": horizon})
+        model = LatentActionModel(settings=settings, spec=SPEC).eval()
+        with data.stream(model.training_window, data.rows, 16, seed=0) as stream:
+            found.append(stream.window(3))
+            assert torch.equal(found[-1].frames[:, :3], transitions(data, stream.rows(3)).frames)
+    three, four = found
+    assert three.frames.shape[1] == 3 and four.frames.shape[1] == 4
+    repeated = Window.of_frames(torch.cat([three.frames, three.frames[:, 2:]], dim=1))
     assert torch.equal(model.loss(repeated).total, model.loss(three).total), "k = 1"
 
 
 def test_the_inverse_dynamics_see_the_frame_ahead_and_the_prediction_is_of_the_next_one(walks: EpisodeArrays) -> None:
     data = EpisodeTensors(walks)
     model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    windows = data.windows(data.rows[:8])
-    ahead = data.windows(data.rows[8:16])[:, 2:]
-    latents = model.label(torch.cat([windows[:, :2], ahead], dim=1)).quantized
-    expected = model.prediction_loss(windows, latents).mean().detach()
-    found = model.loss(torch.cat([windows, ahead], dim=1)).terms["loss/reconstruction"]
+    window = transitions(data, data.rows[:8])
+    ahead = transitions(data, data.rows[8:16]).frames[:, 2:]
+    latents = model.label(Window.of_frames(torch.cat([window.frames[:, :2], ahead], dim=1))).quantized
+    expected = model.prediction_loss(window, latents).mean().detach()
+    found = model.loss(Window.of_frames(torch.cat([window.frames, ahead], dim=1))).terms["loss/reconstruction"]
     torch.testing.assert_close(found, expected)
 
 

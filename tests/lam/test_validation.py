@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lamflow.data.held_windows import HeldWindows
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 from lamflow.lam import probe as probes
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
@@ -27,8 +29,8 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def episodes_of(windows: Tensor) -> tuple[EpisodeTensors, Tensor]:
-    """Each window [3, H, W, C] as an episode of its own, and the rows of the windows."""
+def episodes_of(windows: Tensor) -> HeldWindows:
+    """Each window [3, H, W, C] as an episode of its own."""
     count = len(windows)
     zeros = torch.zeros(3 * count, 0, dtype=torch.uint8).numpy()
     flags = torch.zeros(3 * count, dtype=torch.bool).numpy()
@@ -43,7 +45,7 @@ def episodes_of(windows: Tensor) -> tuple[EpisodeTensors, Tensor]:
         episode_starts=(3 * torch.arange(count)).numpy(),
         level_seeds=torch.arange(count).numpy(),
     )
-    return EpisodeTensors(arrays, torch.device("cpu")), 3 * torch.arange(count) + 1
+    return EpisodeTensors(arrays, torch.device("cpu")).part(TRANSITION, 3 * torch.arange(count) + 1)
 
 
 def copy_last_frame_loss(windows: Tensor) -> float:
@@ -103,11 +105,11 @@ def test_no_constant_confidence_copies_the_last_frame_more_cheaply() -> None:
 class Oracle(LatentActionModel):
     """Predicts what the latent [B, 50] holds: the next frame, flattened."""
 
-    def predict(self, frames_B2HW2: Tensor, latents_BD: Tensor) -> Tensor:
+    def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
         return latents_BD.view(-1, 5, 5, 2).to(torch.uint8)
 
-    def prediction_loss(self, windows_B3HW2: Tensor, latents_BD: Tensor) -> Tensor:
-        return (windows_B3HW2[:, 2] != self.predict(windows_B3HW2[:, :2], latents_BD)).flatten(1).float().sum(1)
+    def prediction_loss(self, window: Window, latents_BD: Tensor) -> Tensor:
+        return (window.frames[:, 2] != self.predict(window, latents_BD)).flatten(1).float().sum(1)
 
 
 def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents() -> None:
@@ -117,7 +119,7 @@ def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents()
         windows[index, 2, index, 0, 0] = windows[index, 2, index, 1, 1] = 1 + index
     latents = windows[:, 2].flatten(1).float()
     latents[0, 0] = 0
-    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), *episodes_of(windows), latents)
+    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), episodes_of(windows), latents)
     assert found["fdm/changed_cell_accuracy"] == pytest.approx(0.9)
     assert found["fdm/frame_accuracy"] == pytest.approx(0.8)
     assert found["fdm/loss"] == pytest.approx(0.2)
@@ -128,8 +130,8 @@ def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents()
 def test_labelling_in_batches_labels_every_window_in_order() -> None:
     model = LatentActionModel(settings=LamSettings(), spec=SPEC).eval()
     windows = torch.randint(12, (1500, 3, 5, 5, 2)).to(torch.uint8)
-    latents = label_rows(model, *episodes_of(windows))
-    last = model.label(windows[1024:])
+    latents = label_rows(model, episodes_of(windows))
+    last = model.label(Window.of_frames(windows[1024:]))
     assert len(latents.continuous) == len(latents.codes) == 1500
     assert torch.equal(latents.codes[1024:], last.codes)
 
@@ -137,7 +139,7 @@ def test_labelling_in_batches_labels_every_window_in_order() -> None:
 def test_transitions_are_effectful_where_the_frame_changes() -> None:
     windows = torch.randint(12, (600, 3, 5, 5, 2)).to(torch.uint8)
     windows[::3, 2] = windows[::3, 1]
-    assert torch.equal(effectful_rows(*episodes_of(windows)), torch.arange(600) % 3 > 0)
+    assert torch.equal(effectful_rows(episodes_of(windows)), torch.arange(600) % 3 > 0)
 
 
 def test_the_change_explained_compares_the_loss_with_that_of_copying_the_last_frame() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam import probe
@@ -61,9 +62,8 @@ def measure(films: dict[str, Any]) -> Measure:
     def metrics_of(model: LatentActionModel, *, most: int = 4096) -> dict[str, float]:
         fit, test = films[model.spec.name]
         with torch.no_grad():
-            return held_out_metrics(
-                model.eval(), fit=fit, fit_rows=fit.sample(most), test=test, test_rows=test.sample(most)
-            )
+            fitted, tested = (data.part(model.window, data.sample(most)) for data in (fit, test))
+            return held_out_metrics(model.eval(), fit=fitted, test=tested)
 
     return metrics_of
 
@@ -104,11 +104,11 @@ def pixel_model(films: dict[str, Any]) -> LatentActionModel:
 class Deaf(LatentActionModel):
     """Its forward model hears no latent."""
 
-    def prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
-        return super().prediction_loss(windows_B3HWC, torch.zeros_like(latents_BD))
+    def prediction_loss(self, window: Window, latents_BD: Tensor) -> Tensor:
+        return super().prediction_loss(window, torch.zeros_like(latents_BD))
 
-    def predict(self, frames_B2HWC: Tensor, latents_BD: Tensor) -> Tensor:
-        return super().predict(frames_B2HWC, torch.zeros_like(latents_BD))
+    def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
+        return super().predict(window, torch.zeros_like(latents_BD))
 
 
 def deafened(model: LatentActionModel) -> Deaf:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings, SupervisionSettings
@@ -64,8 +65,8 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
             "quantizer": {"codebooks": 2, "tokens": 2, "code_dim": 4, "codes": 8, "revive_below": 0.9},
         }
     )
-    model, windows = LatentActionModel(settings=settings, spec=SPEC), random_frames(3)
-    assert_compiles_to_the_same(model, lambda: model.loss(windows).total, precision)
+    model, window = LatentActionModel(settings=settings, spec=SPEC), Window.of_frames(random_frames(3))
+    assert_compiles_to_the_same(model, lambda: model.loss(window).total, precision)
 
 
 @pytest.mark.slow
@@ -77,8 +78,8 @@ def test_the_loss_of_a_supervised_multi_step_model_is_one_graph(weight: float) -
         {"inverse_dynamics": encoder("patch"), "forward_dynamics": {"kind": "unet", "base_width": 4}}
     )
     model = SupervisedLam(LatentActionModel(settings=settings, spec=SPEC), SupervisionSettings())
-    labelled = Labelled(random_frames(3), torch.randint(15, (4,)), torch.tensor(weight))
-    batch = random_frames(4), labelled
+    labelled = Labelled(Window.of_frames(random_frames(3)), torch.randint(15, (4,)), torch.tensor(weight))
+    batch = Window.of_frames(random_frames(4)), labelled
     assert_compiles_to_the_same(model, lambda: model.loss(batch).total, torch.float32)
 
 

@@ -16,8 +16,9 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.envs.presets import preset
 from lamflow.policies.actions import DiscreteActions
-from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.dataset import policy_inputs, policy_window
 from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.learning import Examples, clone, code_objective, latent_objective
 from lamflow.policies.mixture_settings import MixtureSettings
@@ -52,8 +53,8 @@ def examples_of(arrays: EpisodeArrays) -> Examples:
     return Examples(EpisodeTensors(arrays), transition_rows(arrays), "actions")
 
 
-def targets_of(examples: Examples) -> Tensor:
-    return examples.data.column(examples.target, examples.rows)
+def inputs_of(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
+    return policy_inputs(data.part(policy_window(settings), rows).gather(rows))
 
 
 def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
@@ -81,11 +82,11 @@ def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
     """The demonstrator's own action is known in every frame; half of the actions it is learnt from are random."""
     network = fit(examples_of(walks), training={"steps": 200})
     data, rows = EpisodeTensors(other_walks), transition_rows(other_walks)
-    chosen = network(policy_inputs(data, rows, network.settings)).argmax(-1)
+    chosen = network(inputs_of(data, rows, network.settings)).argmax(-1)
     frames = other_walks.observations[rows]
     cells = (frames[..., 0] >= 13).reshape(len(rows), -1).argmax(1)
     wanted = torch.from_numpy(cells // 8 < 6) + 1  # down (2) above the lowest row, then right (1)
-    expert = (data.proprioception[rows, 0] != wanted).long()
+    expert = (torch.from_numpy(other_walks.proprioception)[rows, 0] != wanted).long()
     assert (chosen == expert).float().mean() > 0.85
 
 
@@ -99,11 +100,11 @@ def test_cloning_is_deterministic_in_its_seed(walks: EpisodeArrays) -> None:
 def test_the_validation_loss_is_the_mean_over_all_its_rows(
     walks: EpisodeArrays, other_walks: EpisodeArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamflow.data.tensors.INFERENCE_BATCH", {"cpu": 100, "cuda": 100})
+    monkeypatch.setattr("lamflow.data.held_windows.INFERENCE_BATCH", {"cpu": 100, "cuda": 100})
     metrics, validation = MetricsLog(), examples_of(other_walks)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 4})
-    inputs = policy_inputs(validation.data, validation.rows, network.settings)
-    expected = DiscreteActions(6).loss(network(inputs), targets_of(validation)).item()
+    inputs = inputs_of(validation.data, validation.rows, network.settings)
+    expected = DiscreteActions(6).loss(network(inputs), validation.data.actions[validation.rows]).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -112,12 +113,12 @@ def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
 ) -> None:
     monkeypatch.setattr("lamflow.policies.learning.VALIDATION_ROWS", 40)
     metrics, validation = MetricsLog(), examples_of(other_walks)
-    picked = validation.sample(40)
+    picked = validation.sample(40, PolicySettings())
     assert len(picked.rows.unique()) == 40 and torch.isin(picked.rows, validation.rows).all()
-    assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40).rows)
+    assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40, PolicySettings()).rows)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 2})
-    inputs = policy_inputs(validation.data, picked.rows, network.settings)
-    expected = DiscreteActions(6).loss(network(inputs), targets_of(picked)).item()
+    inputs = inputs_of(validation.data, picked.rows, network.settings)
+    expected = DiscreteActions(6).loss(network(inputs), picked.at("actions")).item()
     assert metrics.latest("validation")["loss/total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -156,7 +157,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
         assert torch.equal(again.state_dict()[name], tensor), name
     assert not torch.equal(network.encoder.output.weight, other.encoder.output.weight)
     unseen = EpisodeTensors(colours(6, seed=1))
-    chosen = network(policy_inputs(unseen, torch.arange(60), settings)).argmax(-1)
+    chosen = network(inputs_of(unseen, torch.arange(60), settings)).argmax(-1)
     assert (chosen == unseen.actions).float().mean() > 0.95
 
 

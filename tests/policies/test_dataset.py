@@ -12,11 +12,12 @@ from torch import Tensor
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 from lamflow.envs.interface import Observation
 from lamflow.envs.presets import preset
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
-from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.dataset import policy_inputs, policy_window
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
@@ -47,9 +48,12 @@ def settings_of(**changes: Any) -> PolicySettings:
     return PolicySettings.model_validate({"network": network} | changes)
 
 
+def inputs_of(arrays: EpisodeArrays, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
+    return policy_inputs(EpisodeTensors(arrays).part(policy_window(settings), rows).gather(rows))
+
+
 def test_contexts_repeat_the_first_row_before_an_episode_and_say_so() -> None:
-    data = EpisodeTensors(numbered_episodes(3, 5))
-    inputs = policy_inputs(data, torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
+    inputs = inputs_of(numbered_episodes(3, 5), torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
     assert inputs.frames[:, :, 0, 0, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
     assert inputs.proprioception[:, :, 1].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
     begun = [[False, False, True], [True] * 3, [False, False, True], [False, True, True], [True] * 3]
@@ -58,15 +62,15 @@ def test_contexts_repeat_the_first_row_before_an_episode_and_say_so() -> None:
 
 
 def test_windows_are_three_frames_around_a_row() -> None:
-    data = EpisodeTensors(numbered_episodes(3, 5))
-    windows = data.windows(torch.tensor([0, 1, 3, 6]))
+    rows = torch.tensor([0, 1, 3, 6])
+    windows = EpisodeTensors(numbered_episodes(3, 5)).part(TRANSITION, rows).gather(rows).frames
     assert windows.shape == (4, 3, *SPEC.frame_shape)
     assert windows[:, :, 0, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [3, 3, 4], [5, 6, 7]]
 
 
 def test_pixels_have_contexts_without_proprioception_and_task(colours: Callable[..., EpisodeArrays]) -> None:
     arrays = colours(2, length=4)
-    inputs = policy_inputs(EpisodeTensors(arrays), torch.tensor([4, 7]), settings_of(context=2))
+    inputs = inputs_of(arrays, torch.tensor([4, 7]), settings_of(context=2))
     np.testing.assert_array_equal(inputs.frames.cpu(), arrays.observations[[[4, 4], [6, 7]]])
     assert inputs.proprioception.shape == (2, 2, 0) and inputs.task.shape == (2, 0)
 
@@ -111,7 +115,7 @@ def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
 def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None:
     arrays, settings = numbered_episodes(6), settings_of(context=context)
     recorder = play(arrays, settings)
-    expected = policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings)
+    expected = inputs_of(arrays, torch.arange(6), settings)
     for name, part in expected._asdict().items():
         assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.given]), part), name
 
@@ -120,6 +124,6 @@ def test_a_recurrent_agent_acts_as_it_was_trained_for_as_long_as_the_history_was
     arrays, settings = numbered_episodes(6), settings_of(recurrent=True, context=4)
     recorder = play(arrays, settings)
     found = torch.cat(recorder.answers)
-    expected = recorder(policy_inputs(EpisodeTensors(arrays), torch.arange(6), settings))
+    expected = recorder(inputs_of(arrays, torch.arange(6), settings))
     torch.testing.assert_close(found[:4], expected[:4])
     assert not torch.allclose(found[5], expected[5]), "later on it remembers more than its training showed it"

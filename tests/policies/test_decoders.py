@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lamflow.data.held_windows import HeldWindows
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import transition_rows
+from lamflow.data.windows import TRANSITION, Window, effectful, transition_rows
 from lamflow.envs.presets import preset
 from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.impala_settings import ImpalaSettings
@@ -109,7 +110,8 @@ def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_the
     rows = rows[data.actions[rows] < 3]
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     turn = torch.tensor([0, 1, 3])[data.actions[rows]]
-    latents = functional.one_hot((data.proprioception[rows, 0].long() + turn) % 4, 4).float()
+    looks = torch.from_numpy(walks.proprioception)[rows, 0].long()
+    latents = functional.one_hot((looks + turn) % 4, 4).float()
     torch.manual_seed(0)
     policy = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 32}})
     network = PolicyNetwork(settings=policy, spec=WORLD, output_dim=4)
@@ -165,16 +167,15 @@ def test_the_supervised_inverse_dynamics_model_labels_transitions(walks: Episode
         rows=rows[:128],
         seed=0,
     )
-    windows, found = data.windows(rows[128:]), labeller.pseudo_labels(data, rows[128:])
-    effectful = (windows[:, 1] != windows[:, 2]).flatten(1).any(1)
+    found, changes = labeller.pseudo_labels(data, rows[128:]), effectful(walks)[rows[128:]]
     assert found.shape == (len(rows) - 128,) and found.dtype == torch.int64
-    assert (found == data.actions[rows[128:]])[effectful].float().mean() > 0.85
+    assert (found == data.actions[rows[128:]])[changes].float().mean() > 0.85
 
 
 def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
     colours: Callable[..., EpisodeArrays], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamflow.data.tensors.INFERENCE_BATCH", {"cpu": 7, "cuda": 7})
+    monkeypatch.setattr("lamflow.data.held_windows.INFERENCE_BATCH", {"cpu": 7, "cuda": 7})
     torch.manual_seed(0)
     labeller = ActionLabeller(
         settings=ImpalaSettings(stem="patch", channels=(8,), blocks=0, hidden_width=16),
@@ -182,23 +183,24 @@ def test_pseudo_labels_hold_a_batch_of_windows_at_a_time(
         spec=preset("procgen-bigfish"),
     )
     data = EpisodeTensors(colours(4), torch.device("cpu"))
-    windows, sizes = data.windows, []
+    gather, sizes = HeldWindows.gather, []
 
-    def gather(rows: Tensor) -> Tensor:
+    def counted(held: HeldWindows, rows: Tensor) -> Window:
         sizes.append(len(rows))
-        return windows(rows)
+        return gather(held, rows)
 
-    monkeypatch.setattr(data, "windows", gather)
+    monkeypatch.setattr(HeldWindows, "gather", counted)
     monkeypatch.setattr("lamflow.training.precision.processor_of", lambda device: "CPU without AMX and AVX512_BF16")
     found = labeller.pseudo_labels(data, data.rows)
     assert len(data.rows) == 4 * 9 and sizes == [7, 7, 7, 7, 7, 1]
-    assert torch.equal(found, labeller(windows(data.rows)).argmax(-1))
+    assert torch.equal(found, labeller(data.part(TRANSITION, data.rows).gather(data.rows).frames).argmax(-1))
     assert found.unique().numel() > 1
 
 
 def test_with_rotation_symmetry_turned_windows_get_the_same_labels(walks: EpisodeArrays) -> None:
     torch.manual_seed(0)
-    windows = EpisodeTensors(walks).windows(transition_rows(walks)[:50])
+    rows = transition_rows(walks)[:50]
+    windows = EpisodeTensors(walks).part(TRANSITION, rows).gather(rows).frames
     expected: dict[Symmetry, bool] = {"rotation": True, "none": False}
     for symmetry, equal in expected.items():
         labeller = ActionLabeller(settings=GridEncoderSettings(width=8, layers=2), symmetry=symmetry, spec=WORLD)

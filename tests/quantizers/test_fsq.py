@@ -6,6 +6,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
@@ -72,7 +73,7 @@ def test_latents_near_zero_have_one_code_until_they_are_normalised() -> None:
     frames = torch.randint(12, (64, 3, 5, 5, 2)).to(torch.uint8)
     raw = model.quantizer(0.1 * model.inverse_dynamics(frames)).codes
     assert len(raw.unique()) == 1
-    assert len(model.quantizer(model.encode(frames)).codes.unique()) > 10
+    assert len(model.quantizer(model.encode(Window.of_frames(frames))).codes.unique()) > 10
 
 
 def test_a_configuration_chooses_it_by_its_kind_and_is_told_what_is_wrong() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lamflow.data.windows import Window
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
@@ -129,16 +130,18 @@ def test_only_transitions_with_a_frame_before_and_after_them_are_labelled() -> N
     lam = LatentActionModel(settings=LAM, spec=SPEC).eval()
     frames = np.zeros((5, 1, *SPEC.frame_shape), np.uint8)
     frames[:, 0, 0, 0, 0] = np.arange(5)  # a mark that says which frame it is
-    seen: list[torch.Tensor] = []
+    seen: list[Window] = []
     label = lam.label
-    lam.label = lambda windows: (seen.append(windows), label(windows))[1]  # type: ignore[method-assign,func-returns-value]
+    lam.label = lambda window: (seen.append(window), label(window))[1]  # type: ignore[method-assign,func-returns-value]
     ends = np.array([[False], [True], [False], [False]])
     experience = Experience(frames, np.array([[0], [1], [2], [3]]), ends)
     _, actions = label_experience(lam, experience, codes=False, precision="float32")
     assert actions.tolist() == [2, 3], "0 has no frame before it in this rollout, 1 ends an episode"
-    assert torch.cat(seen)[:, :, 0, 0, 0].tolist() == [[2, 2, 3], [2, 3, 4]], (
+    (window,) = seen
+    assert window.frames[:, :, 0, 0, 0].tolist() == [[2, 2, 3], [2, 3, 4]], (
         "an episode's first frame stands before itself"
     )
+    assert window.inside.tolist() == [[False, True, True], [True, True, True]]
 
 
 def test_the_agent_begins_as_its_decoder_alone() -> None:

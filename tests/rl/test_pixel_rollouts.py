@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.validate import store_problems
+from lamflow.data.windows import TRANSITION
 from lamflow.envs.interface import Episode
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.presets import preset
@@ -86,7 +87,7 @@ def test_windows_of_a_collected_store_never_hold_a_frame_of_another_episode(game
     rows = tensors.rows.numpy()
     np.testing.assert_array_equal(rows, np.setdiff1d(np.arange(arrays.num_rows), ends))
     assert len(rows) >= NUM_TRANSITIONS
-    windows = tensors.windows(tensors.rows).numpy()
+    windows = tensors.part(TRANSITION, tensors.rows).gather(tensors.rows).frames.numpy()
     previous = np.where(np.isin(rows, arrays.episode_starts), rows, rows - 1)
     for place, wanted in enumerate((previous, rows, rows + 1)):
         np.testing.assert_array_equal(windows[:, place], np.concatenate(frames)[wanted])

@@ -16,8 +16,10 @@ from lamflow.data import group_writer, tensors
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 from lamflow.envs.presets import preset
 from lamflow.lam.learning import load_latent_action_model
+from lamflow.lam.validation import label_rows
 from lamflow.policies.members import Member, labelled_rows
 from lamflow.stages import train_lam as train_lam_module
 from lamflow.stages.relabel_episodes import relabel_episodes
@@ -158,7 +160,7 @@ def test_latents_are_those_of_the_model_row_by_row(
     model = load_latent_action_model(world.model(lam), spec=preset(ENV))
     precision = precision_of(model.settings.training.precision, model.parameters())
     with autocast(precision.name, batches.device):
-        expected = model.label(batches.windows(batches.rows))
+        expected = label_rows(model, batches.part(model.window, batches.rows))
     np.testing.assert_allclose(found.latents[found.valid], expected.continuous.cpu().numpy(), atol=1e-5)
     assert (found.codes is None) == (codes is None)
     if found.codes is not None:
@@ -174,7 +176,7 @@ def test_latents_of_a_store_read_in_pieces_are_those_of_one_read_at_once(
     monkeypatch.setattr(tensors, "NUM_READERS", 1)
     episodes = write_walks(tmp_path / "episodes.zarr", episodes=12, first_level=1000, split="validation")
     store, output = EpisodeStore.open(episodes), tmp_path / "latents.zarr"
-    assert len(list(EpisodeTensors.open(store, window_gib=0).sections())) == store.num_rows
+    assert len(list(EpisodeTensors.open(store, window_gib=0).sections(TRANSITION))) == store.num_rows
     relabel_episodes(
         environment=preset(ENV).facts(), lam="lapo", seed=0, model=world.model("lapo"), episodes=episodes, output=output
     )

@@ -13,7 +13,7 @@ import torch
 
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
-from lamflow.data.windows import transition_rows
+from lamflow.data.windows import WindowSpec, transition_rows
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.presets import preset
 from lamflow.evaluation.results import RETURNS_COLUMNS
@@ -312,7 +312,8 @@ def test_vpt_clones_pseudo_labels_and_keeps_the_labels_that_it_knows(
     for member, examples in zip(MEMBERS, seen, strict=True):
         assert torch.equal(examples.rows, transition_rows(arrays))
         known = torch.isin(examples.rows, labelled_rows(arrays, member, 0))
-        targets = examples.data.column(examples.target, examples.rows)
+        held = examples.data.part(WindowSpec(columns=(examples.target,)), examples.rows)
+        targets = held.at(examples.target)
         assert torch.equal(targets[known], true[examples.rows[known]])
         wrong = targets[~known] != true[examples.rows[~known]]
         assert wrong.float().mean() > 0.1, "an untrained inverse dynamics model is often wrong"

@@ -13,6 +13,7 @@ import torch
 from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore, EpisodeWriter
+from lamflow.data.windows import Window
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
@@ -185,7 +186,7 @@ def test_rows_without_a_transition_are_labelled_with_nothing(env: str, networks:
     spec = preset(env)
     windows = torch.zeros(0, 3, *spec.frame_shape, dtype=torch.uint8)
     settings = LamSettings.model_validate({"quantizer": QUANTIZER} | networks)
-    labels = LatentActionModel(settings=settings, spec=spec).eval().label(windows)
+    labels = LatentActionModel(settings=settings, spec=spec).eval().label(Window.of_frames(windows))
     assert labels.continuous.shape == (0, 4) and labels.codes.shape == (0, 1)
     labeller = ActionLabeller(settings=settings.inverse_dynamics, symmetry=settings.symmetry, spec=spec)
     assert labeller(windows).shape == (0, spec.num_actions)

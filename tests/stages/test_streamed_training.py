@@ -17,6 +17,7 @@ from lamflow.data import group_writer
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION, WindowSpec
 from lamflow.envs.presets import preset
 from lamflow.methods import cloning as cloning_module
 from lamflow.policies.members import label_members, read_members
@@ -63,6 +64,10 @@ class Splits:
         return self.root / f"{split}_latents.zarr"
 
 
+def readers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("row-reader")]
+
+
 @pytest.fixture(scope="module")
 def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Splits:
     found = Splits(tmp_path_factory.mktemp("splits"), world)
@@ -72,7 +77,10 @@ def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytes
             write_walks(found.episodes(split), episodes=episodes, first_level=1000 * number, split=split)
             store = EpisodeStore.open(found.episodes(split))
             assert store.rows("observations").chunk_rows == CHUNK_ROWS
-            assert not EpisodeTensors.open(store, window_gib=SMALL_WINDOW).is_resident
+            data = EpisodeTensors.open(store, window_gib=SMALL_WINDOW)
+            with data.stream(TRANSITION, data.rows, 1, 0) as stream:
+                stream.rows(0)
+                assert readers(), "it is read as it is used"
             relabel_episodes(
                 environment=preset(ENV).facts(),
                 lam="lapo",
@@ -131,7 +139,7 @@ def test_damage_ends_a_streamed_training_with_the_name_of_the_file(
     with pytest.raises(ValueError, match=rf"{split}\.zarr/observations/c/0/0/0/0: chunk 0 is damaged"):
         splits.world.train_lam("lapo", output, settings=settings, **stores)
     assert not output.joinpath("model.safetensors").exists()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("row-reader")]
+    assert not readers()
 
 
 def test_latents_of_a_store_in_small_chunks_are_those_of_one_in_a_large_chunk(splits: Splits) -> None:
@@ -245,16 +253,17 @@ def test_few_labelled_rows_are_drawn_in_the_same_order_from_a_streamed_split(tra
 def test_pseudo_labels_of_a_streamed_split_are_those_of_a_resident_one(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    seen: dict[float, list[torch.Tensor]] = {SMALL_WINDOW: [], 1.0: []}
     clone = cloning_module.clone
 
     def clone_and_note(**arguments: Any) -> Any:
         examples = arguments["train_examples"]
-        seen[examples.data.is_resident].append(examples.data.column(examples.target, examples.rows))
+        held = examples.data.part(WindowSpec(columns=(examples.target,)), examples.rows)
+        seen[arguments["settings"].training.window_gib].append(held.at(examples.target))
         return clone(**arguments)
 
     monkeypatch.setattr(cloning_module, "clone", clone_and_note)
     for window_gib in (SMALL_WINDOW, 1.0):
         training.policy("vpt", window_gib, str(window_gib))
-    assert len(seen[True]) == len(seen[False]) == len(LABELS)
+    assert [len(found) for found in seen.values()] == [len(LABELS)] * 2
     assert all(torch.equal(*pair) for pair in zip(*seen.values(), strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
@@ -37,11 +38,11 @@ def test_long_trainings_on_a_gpu_are_compiled_and_no_others() -> None:
     assert not compiles("off", gpu, COMPILED_STEPS)
 
 
-def lam_of(env: str) -> tuple[LatentActionModel, torch.Tensor, LamSettings]:
+def lam_of(env: str) -> tuple[LatentActionModel, Window, LamSettings]:
     settings = LamSettings.model_validate({**LAMS[env], "quantizer": QUANTIZER, "training": TRAINING})
     spec = preset(env)
     model = LatentActionModel(settings=settings, spec=spec)
-    return model, torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8), settings
+    return model, Window.of_frames(torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8)), settings
 
 
 @pytest.mark.slow

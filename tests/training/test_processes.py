@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.envs.tiles import AGENT_TILE
 from lamflow.lam.model import LatentActionModel
@@ -59,16 +60,16 @@ def train_lam(
     model, metrics, windows = LatentActionModel(settings=SETTINGS, spec=SPEC), MetricsLog(), made_up_windows()
     gradients: dict[str, torch.Tensor] = {}
 
-    def batch_at(step: int) -> torch.Tensor:
+    def batch_at(step: int) -> Window:
         if step == 1:
             gradients.update({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         if step == kill_at and is_main():
             os.kill(os.getpid(), signal.SIGTERM)
         if step == press_at and is_main():
             os.killpg(os.getpgid(0), signal.SIGINT)
-        return share_of(windows)
+        return Window.of_frames(share_of(windows))
 
-    def loss(part: torch.Tensor) -> Loss:
+    def loss(part: Window) -> Loss:
         return model.loss(part)
 
     train(

@@ -1,11 +1,12 @@
-"""Which rows make a window, and how rows are drawn: no window crosses an episode, every transition is drawn equally often.
+"""What is gathered around a row, and how rows are drawn: no window crosses an episode, every transition is drawn equally often.
 
-Shapes: N rows, M drawable rows, B batch, K frames of context. Row numbers are int64.
+Shapes: N rows, M drawable rows, B batch, T positions of a window. Row numbers are int64.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +19,94 @@ _AHEAD_STREAM: Final = 5_000_011
 """Keeps the draws of ``frames_ahead`` apart from the permutations of the same seed."""
 
 
-def starts_of_rows(arrays: EpisodeArrays) -> Tensor:
-    """int64 [N]: the first row of each row's episode."""
-    lengths = np.diff(arrays.episode_starts, append=arrays.num_rows)
-    return torch.from_numpy(np.repeat(arrays.episode_starts, lengths))
+FRAMES: Final = "observations"
+"""The column of frames."""
+
+
+class EpisodeBounds(NamedTuple):
+    """``starts`` and ``lasts`` int64 [N]: the first and the last row of each row's episode."""
+
+    starts: Tensor
+    lasts: Tensor
+
+    @classmethod
+    def of(cls, arrays: EpisodeArrays, device: torch.device | None = None) -> EpisodeBounds:
+        """Those of a split, on ``device``."""
+        lasts = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
+        lengths = lasts - arrays.episode_starts + 1
+        return cls(*(torch.from_numpy(np.repeat(part, lengths)).to(device) for part in (arrays.episode_starts, lasts)))
+
+    def left(self, rows: Tensor) -> Tensor:
+        """int64 [B]: how many frames of its episode follow row t, for each t of ``rows`` int64 [B]."""
+        return self.lasts[rows] - rows
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """What is gathered around a row t: the positions t - ``before`` .. t + ``after`` of its episode and, where ``ahead`` is not 0, behind
+    them one more, t + k, with a k of 1 .. ``ahead`` that is drawn for each row.
+
+    A transition has one position before and one after, a context of K frames K - 1 before, a segment of T frames T - 1 after; a
+    pair of frames k steps apart is a position and one ahead. ``columns``: what is gathered there, by name.
+    """
+
+    before: int = 0
+    after: int = 0
+    columns: tuple[str, ...] = (FRAMES,)
+    ahead: int = 0
+
+    def __post_init__(self) -> None:
+        assert min(self.before, self.after, self.ahead) >= 0, self
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many rows before its own, and after it, a window may lie on."""
+        return self.before, max(self.after, self.ahead)
+
+    def with_columns(self, *names: str) -> WindowSpec:
+        """The same positions with further columns."""
+        return replace(self, columns=(*self.columns, *names))
+
+    def positions(self, rows: Tensor, bounds: EpisodeBounds, ahead: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The rows int64 [B, T] of the windows of ``rows`` int64 [B], and where these lie inside their episodes, bool [B, T].
+
+        Outside, before an episode's begin and after its end, its first or last row is repeated. ``ahead`` int64 [B]: how far
+        ahead of its row the last position is, where the windows have such a one.
+        """
+        assert (ahead is None) == (self.ahead == 0), self
+        wanted = rows[:, None] + torch.arange(-self.before, self.after + 1, device=rows.device)
+        if ahead is not None:
+            wanted = torch.cat([wanted, (rows + ahead)[:, None]], dim=1)
+        found = wanted.clamp(bounds.starts[rows][:, None], bounds.lasts[rows][:, None])
+        return found, found == wanted
+
+
+TRANSITION: Final = WindowSpec(before=1, after=1)
+"""(o_{t-1}, o_t, o_{t+1}): what inverse dynamics models see."""
+
+
+class Window(NamedTuple):
+    """The windows of B rows: ``columns`` [B, T, ...] by name, and ``inside`` bool [B, T], where they lie inside their episodes; elsewhere
+    they repeat the first row of the episode, or its last. ``present``: the position of the row itself, 0 .. T - 1."""
+
+    columns: dict[str, Tensor]
+    inside: Tensor
+    present: int
+
+    @classmethod
+    def of_frames(cls, frames_BT: Tensor, *, present: int = TRANSITION.before, inside: Tensor | None = None) -> Window:
+        """Of frames [B, T, *frame_shape] alone; ``inside``: all of them, unless it is given."""
+        everywhere = torch.ones(frames_BT.shape[:2], dtype=torch.bool, device=frames_BT.device)
+        return cls({FRAMES: frames_BT}, everywhere if inside is None else inside, present)
+
+    @property
+    def frames(self) -> Tensor:
+        """uint8 [B, T, *frame_shape]."""
+        return self.columns[FRAMES]
+
+    def at(self, name: str) -> Tensor:
+        """A column at the rows themselves, [B, ...]."""
+        return self.columns[name][:, self.present]
 
 
 def transition_rows(arrays: EpisodeArrays) -> Tensor:
@@ -30,35 +115,11 @@ def transition_rows(arrays: EpisodeArrays) -> Tensor:
     return torch.from_numpy(np.delete(np.arange(arrays.num_rows), last))
 
 
-def context_rows(rows: Tensor, starts: Tensor, num_frames: int) -> Tensor:
-    """int64 [B, K]: t - K + 1 .. t for each t of ``rows`` int64 [B], oldest first.
-
-    ``starts`` int64 [N] is ``starts_of_rows``. Before the start of an episode its first row is repeated.
-    """
-    back = torch.arange(num_frames - 1, -1, -1, device=rows.device)
-    return torch.maximum(rows[:, None] - back, starts[rows][:, None])
-
-
-def window_rows(rows: Tensor, starts: Tensor) -> Tensor:
-    """int64 [B, 3]: t - 1, t, t + 1 for each t of ``rows`` int64 [B], which must have next frames.
-
-    ``starts`` int64 [N] is ``starts_of_rows``. On the first row of an episode t - 1 is t.
-    """
-    return torch.stack([torch.maximum(rows - 1, starts[rows]), rows, rows + 1], dim=1)
-
-
-def frames_left(rows: Tensor, starts: Tensor) -> Tensor:
-    """int64 [B]: how many frames of its episode follow row t, for each t of ``rows`` int64 [B].
-
-    ``starts`` int64 [N] is ``starts_of_rows``; it ascends.
-    """
-    return torch.searchsorted(starts, starts[rows], right=True) - 1 - rows
-
-
 def frames_ahead(left: Tensor, horizon: int, *, seed: int, step: int) -> Tensor:
     """int64 [B]: how far ahead each row of a step's batch looks, uniform in 1 .. min(``horizon``, ``left``).
 
-    ``left`` int64 [B] is ``frames_left``, at least 1. A function of the arguments, so training resumes exactly at any step.
+    ``left`` int64 [B] is ``EpisodeBounds.left``; where it is 0, the row looks 1 ahead. A function of the arguments, so training resumes
+    exactly at any step.
     """
     drawn = np.random.default_rng((seed, step, _AHEAD_STREAM)).random(len(left))
     reach = left.clamp(max=horizon)

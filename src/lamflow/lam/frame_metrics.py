@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lamflow.data.windows import Window
 from lamflow.lam.model import LatentActionModel
 
 
@@ -42,10 +43,11 @@ class GridFrameMetrics:
         self.same = [0] * len(category_sizes)
         self.nearer = NearerFrames()
 
-    def add(self, model: LatentActionModel, windows_B3HW2: Tensor, latents_BD: Tensor) -> None:
-        """Count a batch of windows and the model's predictions of them."""
+    def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
+        """Count a batch of transitions and the model's predictions of them."""
+        windows_B3HW2 = window.frames
         self.add_windows(windows_B3HW2)
-        predicted = model.predict(windows_B3HW2[:, :2], latents_BD)
+        predicted = model.predict(window, latents_BD)
         right = (predicted == windows_B3HW2[:, 2]).all(-1)
         unmoved = (predicted == windows_B3HW2[:, 1]).all(-1)
         changed = (windows_B3HW2[:, 1] != windows_B3HW2[:, 2]).any(-1)
@@ -92,10 +94,11 @@ class PixelFrameMetrics:
         self.squared_change = 0.0
         self.nearer = NearerFrames()
 
-    def add(self, model: LatentActionModel, windows_B3HWC: Tensor, latents_BD: Tensor) -> None:
-        """Count a batch of windows and the model's predictions of them."""
+    def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
+        """Count a batch of transitions and the model's predictions of them."""
+        windows_B3HWC = window.frames
         self.add_windows(windows_B3HWC)
-        predicted = model.predict(windows_B3HWC[:, :2], latents_BD).float()
+        predicted = model.predict(window, latents_BD).float()
         to_present, to_next = (
             (predicted - frame).square().flatten(1).sum(1) for frame in (windows_B3HWC[:, 1], windows_B3HWC[:, 2])
         )

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lamflow.data.tensors import EpisodeTensors, RowStream
-from lamflow.data.windows import frames_ahead, frames_left
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
@@ -18,7 +17,6 @@ from lamflow.training.checkpoint import load_weights, read_model, seed_everythin
 from lamflow.training.loop import Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
-from lamflow.training.processes import share_of
 
 PROBE_TRANSITIONS = 4096
 """Most transitions of the training episodes that a probe is fitted on."""
@@ -47,22 +45,22 @@ def fit_latent_action_model(
     assert (labelled_rows is None) == (settings.supervision is None)
     seed_everything(seed)
     model = LatentActionModel(settings=settings, spec=spec).to(default_device())
-    fit_rows, test_rows = data.sample(PROBE_TRANSITIONS), held_out.sample(VALIDATION_TRANSITIONS)
-    fit, test = data.part(fit_rows), held_out.part(test_rows)
+    fit = data.part(model.window, data.sample(PROBE_TRANSITIONS))
+    test = held_out.part(model.window, held_out.sample(VALIDATION_TRANSITIONS))
     supervised, labelled = None, None
     if settings.supervision is not None and labelled_rows is not None:
         supervised = SupervisedLam(model, settings.supervision).to(default_device())
-        labelled = LabelledTransitions(data, labelled_rows, settings.supervision, seed)
+        labelled = LabelledTransitions(data, labelled_rows, model.window, settings.supervision, seed)
 
     def validate() -> dict[str, float]:
         head = supervised.head if supervised else None
-        return held_out_metrics(model, fit=fit, fit_rows=fit_rows, test=test, test_rows=test_rows, action_head=head)
+        return held_out_metrics(model, fit=fit, test=test, action_head=head)
 
-    with data.stream(data.rows, settings.training.batch_size, seed) as stream:
+    with data.stream(model.training_window, data.rows, settings.training.batch_size, seed) as stream:
 
         def batch_at(step: int) -> Any:
-            windows = training_windows(stream, step, horizon=settings.idm_horizon, seed=seed)
-            return (windows, labelled.batch(step)) if labelled else windows
+            window = stream.window(step)
+            return (window, labelled.batch(step)) if labelled else window
 
         train(
             module=supervised or model,
@@ -77,16 +75,6 @@ def fit_latent_action_model(
             title=title,
         )
     return model
-
-
-def training_windows(stream: RowStream, step: int, *, horizon: int, seed: int) -> Tensor:
-    """This process's windows of a step, uint8 [B, 3, H, W, C]; with a ``horizon`` above 1, [B, 4, H, W, C]: see
-    ``EpisodeTensors.windows``."""
-    rows = stream.batch(step)
-    if horizon == 1:
-        return stream.data.windows(share_of(rows))
-    left = frames_left(rows, stream.data.starts)
-    return stream.data.windows(share_of(rows), share_of(frames_ahead(left, horizon, seed=seed, step=step)))
 
 
 def load_latent_action_model(

@@ -5,11 +5,13 @@ Shapes: B batch, H and W frame sides, C frame channels, D latent width, T codes 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from lamflow.data.windows import TRANSITION, Window, WindowSpec
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
@@ -31,8 +33,11 @@ class Latents(NamedTuple):
 class LatentActionModel(nn.Module):
     """Learns what happens between two frames well enough to predict the second: that is the latent action.
 
-    Windows and frames are those of the environment ``spec``, on the model's device.
+    ``window``: what it sees of a transition, to label it; ``training_window``: what its training gets. The frames, [B, T, H, W, C], are
+    those of the environment ``spec``, on the model's device.
     """
+
+    window = TRANSITION
 
     def __init__(self, *, settings: LamSettings, spec: EnvironmentSpec) -> None:
         super().__init__()
@@ -46,12 +51,18 @@ class LatentActionModel(nn.Module):
         self.quantizer = settings.quantizer.build()
         self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
 
-    def loss(self, windows_BKHWC: Tensor) -> Loss:
-        """Reconstruction (mean ``prediction_loss``) + commitment, for windows uint8 [B, 3, H, W, C].
+    @property
+    def training_window(self) -> WindowSpec:
+        """With a horizon above 1, a frame ahead beside the transition."""
+        horizon = self.settings.idm_horizon
+        return replace(self.window, ahead=horizon) if horizon > 1 else self.window
 
-        Of windows [B, 4, H, W, C] the IDM sees the fourth frame, o_{t+k}, in the place of the third; it is not told k (LAOM).
+    def loss(self, window: Window) -> Loss:
+        """Reconstruction (mean ``prediction_loss``) + commitment.
+
+        Of four frames the IDM sees the fourth, o_{t+k}, in the place of the third; it is not told k (LAOM).
         """
-        windows_BKHWC = self.canonical(windows_BKHWC)
+        windows_BKHWC = self.canonical(window.frames)
         quantized: Quantized = self.quantizer(self._latents(_seen_by_idm(windows_BKHWC)))
         reconstruction = self._prediction_loss(windows_BKHWC, quantized.latents).mean()
         commitment = self.settings.quantizer.loss_weight * quantized.commitment_loss
@@ -64,9 +75,9 @@ class LatentActionModel(nn.Module):
         """Windows as the networks see them: with a rotation symmetry, turned so that the agent faces up in o_t (frame 1)."""
         return face_up(windows_BKHWC, present=1) if self.settings.symmetry == "rotation" else windows_BKHWC
 
-    def encode(self, windows_B3HWC: Tensor) -> Tensor:
-        """The latents of windows uint8 [B, 3, H, W, C] before quantisation, normalised if they are, float [B, D]."""
-        return self._latents(self.canonical(windows_B3HWC))
+    def encode(self, window: Window) -> Tensor:
+        """The latents of transitions before quantisation, normalised if they are, float [B, D]."""
+        return self._latents(self.canonical(window.frames))
 
     def _latents(self, windows_B3HWC: Tensor) -> Tensor:
         latents: Tensor = self.normalisation(self.inverse_dynamics(windows_B3HWC))
@@ -75,25 +86,26 @@ class LatentActionModel(nn.Module):
     def _prediction_loss(self, windows_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         return self.forward_dynamics.prediction_losses(windows_BKHWC[:, :2], latents_BD, windows_BKHWC[:, 2])
 
-    def prediction_loss(self, windows_B3HWC: Tensor, latents_BD: Tensor) -> Tensor:
+    def prediction_loss(self, window: Window, latents_BD: Tensor) -> Tensor:
         """What the FDM's prediction of o_{t+1} costs, float32 [B].
 
         Grids: the cross-entropy of the true frame, summed over cells and channels, in nats. Pixels: the mean squared error
         over pixels and channels, black and white being 1 apart.
         """
-        return self._prediction_loss(self.canonical(windows_B3HWC), latents_BD)
+        return self._prediction_loss(self.canonical(window.frames), latents_BD)
 
-    def predict(self, frames_B2HWC: Tensor, latents_BD: Tensor) -> Tensor:
-        """The most likely next frame, uint8 [B, H, W, C]."""
+    def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
+        """The most likely next frame after the first two of a transition, uint8 [B, H, W, C]."""
+        frames_B2HWC = window.frames[:, :2]
         predicted = self.forward_dynamics.most_likely(self.canonical(frames_B2HWC), latents_BD)
         if self.settings.symmetry == "rotation":
             return rotate_each(predicted, -agent_direction(frames_B2HWC[:, 1]))
         return predicted
 
     @torch.no_grad()
-    def label(self, windows_B3HWC: Tensor) -> Latents:
-        """The latent actions of windows uint8 [B, 3, H, W, C]."""
-        continuous = self.encode(windows_B3HWC).float()
+    def label(self, window: Window) -> Latents:
+        """The latent actions of transitions."""
+        continuous = self.encode(window).float()
         quantized = self.quantizer(continuous)
         return Latents(continuous, quantized.latents, quantized.codes)
 

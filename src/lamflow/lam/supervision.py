@@ -4,7 +4,7 @@ LAOM (arXiv 2502.00379), LAFP (arXiv 2606.10517) and CLAM (arXiv 2505.04999) do 
 the latent before quantisation, as decoders and probes do, so its gradient goes past the quantiser. It is of no use once the model
 is trained and is no part of the model's file.
 
-Shapes: B batch, S labelled batch, H and W frame sides, C frame channels.
+Shapes: S labelled batch, A actions.
 """
 
 from __future__ import annotations
@@ -15,33 +15,35 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.data.tensors import EpisodeTensors
-from lamflow.data.windows import TransitionStream
+from lamflow.data.windows import Window, WindowSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import SupervisionSettings
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import Loss
-from lamflow.training.processes import share_of
 
 
 class Labelled(NamedTuple):
-    """Windows uint8 [S, 3, H, W, C] with their true ``actions`` int64 [S], and the ``weight`` of their loss at this step, a scalar."""
+    """Labelled transitions with their true ``actions`` int64 [S], and the ``weight`` of their loss at this step, a scalar."""
 
-    windows: Tensor
+    window: Window
     actions: Tensor
     weight: Tensor
 
 
 class LabelledTransitions:
-    """Endless batches of the labelled ``rows`` int64 of ``data``; the batch of a step depends on the arguments and the step alone.
+    """Endless batches of the labelled ``rows`` int64 of ``data``, in windows of ``spec``; the batch of a step depends on the arguments and
+    the step alone.
 
-    No other row's action is read. Of several processes, each gets its part of the batch.
+    No other transition's action is read. Of several processes, each gets its part of the batch.
     """
 
-    def __init__(self, data: EpisodeTensors, rows: Tensor, settings: SupervisionSettings, seed: int) -> None:
-        self._data = data.part(rows)
-        self._stream = TransitionStream(rows.to(data.device), settings.batch_size, seed)
+    def __init__(
+        self, data: EpisodeTensors, rows: Tensor, spec: WindowSpec, settings: SupervisionSettings, seed: int
+    ) -> None:
+        held = data.part(spec.with_columns("actions"), rows)
+        self._stream = held.stream(settings.batch_size, seed)
         self._every = settings.every
         self._weight = torch.tensor(settings.weight, device=data.device)
         self._none = torch.zeros_like(self._weight)
@@ -51,9 +53,9 @@ class LabelledTransitions:
 
         In the others their weight is 0: a compiled step is the same graph whether they count or not.
         """
-        rows = share_of(self._stream.batch(step))
+        window = self._stream.window(step)
         weight = self._weight if step % self._every == 0 else self._none
-        return Labelled(self._data.windows(rows), self._data.column("actions", rows), weight)
+        return Labelled(window, window.at("actions"), weight)
 
 
 class SupervisedLam(nn.Module):
@@ -70,11 +72,11 @@ class SupervisedLam(nn.Module):
         self.head = mlp(lam.settings.quantizer.latent_dim, settings.hidden_widths, self.space.num_outputs)
         restore_random_states(states)
 
-    def loss(self, batch: tuple[Tensor, Labelled]) -> Loss:
+    def loss(self, batch: tuple[Window, Labelled]) -> Loss:
         """The model's own loss of its windows + weight x loss of the labelled transitions' actions, in nats."""
-        windows_BKHWC, labelled = batch
-        loss = self.lam.loss(windows_BKHWC)
-        logits_SA = self.head(self.lam.encode(labelled.windows)).float()
+        window, labelled = batch
+        loss = self.lam.loss(window)
+        logits_SA = self.head(self.lam.encode(labelled.window)).float()
         supervision = self.space.loss(logits_SA, labelled.actions)
         agreement = self.space.agreement(logits_SA, labelled.actions)
         return Loss(

@@ -1,39 +1,31 @@
 """What is measured of a latent action model on held-out episodes while it trains.
 
-Windows are gathered a batch at a time: those of a whole split would not fit where frames are large.
 Shapes: N rows, D latent width, T codes a frame.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.data.held_windows import HeldWindows, inference_batches
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import probe_accuracy
 from lamflow.policies.actions import DiscreteActions
 
 
-def window_batches(data: EpisodeTensors, rows_N: Tensor) -> Iterator[Tensor]:
-    """The windows at ``rows_N`` int64 in order, uint8 [B, 3, H, W, C] as ``inference_batches``."""
-    for part in inference_batches(rows_N):
-        yield data.windows(part)
-
-
-def label_rows(model: LatentActionModel, data: EpisodeTensors, rows_N: Tensor) -> Latents:
-    """``model.label`` of the windows at ``rows_N`` int64."""
-    parts = [model.label(windows) for windows in window_batches(data, rows_N)]
+def label_rows(model: LatentActionModel, held: HeldWindows) -> Latents:
+    """``model.label`` of its windows at some rows."""
+    parts = [model.label(window) for window in held.windows()]
     return Latents(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def effectful_rows(data: EpisodeTensors, rows_N: Tensor) -> Tensor:
+def effectful_rows(held: HeldWindows) -> Tensor:
     """bool [N]: the transition at that row changes the frame."""
-    changed = [(windows[:, 1] != windows[:, 2]).flatten(1).any(1) for windows in window_batches(data, rows_N)]
+    changed = [(window.frames[:, 1] != window.frames[:, 2]).flatten(1).any(1) for window in held.windows()]
     return torch.cat(changed)
 
 
@@ -85,9 +77,7 @@ def error_of_mean(values_N: Tensor, groups_N: Tensor) -> float:
 
 
 @torch.no_grad()
-def forward_metrics(
-    model: LatentActionModel, data: EpisodeTensors, rows_N: Tensor, quantized_ND: Tensor
-) -> dict[str, float]:
+def forward_metrics(model: LatentActionModel, held: HeldWindows, quantized_ND: Tensor) -> dict[str, float]:
     """How well the FDM predicts held-out frames, and how much of that it owes to the latent.
 
     Losses (see ``LatentActionModel.prediction_loss``) with the true latent, with another transition's (and the standard error of the
@@ -98,18 +88,18 @@ def forward_metrics(
     frames = PixelFrameMetrics() if model.spec.view == "pixels" else GridFrameMetrics(model.spec.category_sizes)
     true_loss = shuffled_loss = 0.0
     differences: list[Tensor] = []
-    parts = (window_batches(data, rows_N), inference_batches(quantized_ND), inference_batches(shuffled_ND))
-    for windows, quantized, shuffled in zip(*parts, strict=True):
-        true_losses, shuffled_losses = (model.prediction_loss(windows, latents) for latents in (quantized, shuffled))
+    parts = zip(held.windows(), inference_batches(quantized_ND), inference_batches(shuffled_ND), strict=True)
+    for window, quantized, shuffled in parts:
+        true_losses, shuffled_losses = (model.prediction_loss(window, latents) for latents in (quantized, shuffled))
         true_loss += true_losses.sum().item()
         shuffled_loss += shuffled_losses.sum().item()
         differences.append(shuffled_losses.double() - true_losses.double())
-        frames.add(model, windows, quantized)
-    loss = true_loss / len(rows_N)
-    error = error_of_mean(torch.cat(differences), data.starts[rows_N])
+        frames.add(model, window, quantized)
+    loss = true_loss / len(held.rows)
+    error = error_of_mean(torch.cat(differences), held.bounds.starts[held.rows])
     return {
         "fdm/loss": loss,
-        "fdm/loss_shuffled_latent": shuffled_loss / len(rows_N),
+        "fdm/loss_shuffled_latent": shuffled_loss / len(held.rows),
         **({} if math.isnan(error) else {"fdm/loss_difference_error": error}),
         **frames.values(loss),
     }
@@ -118,33 +108,31 @@ def forward_metrics(
 def held_out_metrics(
     model: LatentActionModel,
     *,
-    fit: EpisodeTensors,
-    fit_rows: Tensor,
-    test: EpisodeTensors,
-    test_rows: Tensor,
+    fit: HeldWindows,
+    test: HeldWindows,
     action_head: nn.Module | None = None,
 ) -> dict[str, float]:
-    """All of the above for ``test_rows`` of held-out episodes; the probes are fitted on ``fit_rows`` of training episodes.
+    """All of the above for the transitions ``test`` of held-out episodes; the probes are fitted on those ``fit`` of training episodes.
 
     ``action_head``: that of a supervised model, from continuous latents to logits of the actions.
     """
-    fitted, tested = label_rows(model, fit, fit_rows), label_rows(model, test, test_rows)
+    fitted, tested, test_actions = label_rows(model, fit), label_rows(model, test), test.at("actions")
     quantizer, space = model.settings.quantizer, DiscreteActions.of(model.spec)
     return {
-        **forward_metrics(model, test, test_rows, tested.quantized),
+        **forward_metrics(model, test, tested.quantized),
         **latent_metrics(tested),
         **codebook_metrics(tested.codes, codes_each=quantizer.num_codes, codebooks=quantizer.num_codebooks),
-        "probe/fitted_transitions": len(fit_rows),
-        "probe/judged_transitions": len(test_rows),
+        "probe/fitted_transitions": len(fit.rows),
+        "probe/judged_transitions": len(test.rows),
         **probe_accuracy(
             fit_latents=fitted.continuous,
-            fit_actions=fit.actions[fit_rows],
+            fit_actions=fit.at("actions"),
             test_latents=tested.continuous,
-            test_actions=test.actions[test_rows],
-            test_effectful=effectful_rows(test, test_rows),
+            test_actions=test_actions,
+            test_effectful=effectful_rows(test),
             space=space,
         ),
-        **(_supervision_metrics(space, action_head, tested.continuous, test.actions[test_rows]) if action_head else {}),
+        **(_supervision_metrics(space, action_head, tested.continuous, test_actions) if action_head else {}),
     }
 
 

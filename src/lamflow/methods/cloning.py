@@ -61,9 +61,8 @@ class ActionCloning:
 
     def __init__(self, job: Job, settings: PolicySettings) -> None:
         self.job, self.settings = job, settings
-        window_gib, context = settings.training.window_gib, settings.context
-        self.data = EpisodeTensors.open(job.store("train"), window_gib=window_gib, context=context)
-        held_out = EpisodeTensors.open(job.store("validation"), window_gib=0, context=context)
+        self.data = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
+        held_out = EpisodeTensors.open(job.store("validation"), window_gib=0)
         self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")
 
     def of_rows(self, member: Member, rows: Tensor) -> PolicyTask:

@@ -97,7 +97,7 @@ class Latent:
 def _observed(job: Job, labelled: Sequence[Tensor]) -> list[Tensor]:
     """The policy's features in the observations of each member's labelled rows, float32 [N, F]."""
     _, (network,) = read_policies(job.file("policy"), job.spec, method=job.method, seed=job.seed)
-    data = EpisodeTensors.open(job.store("train"), window_gib=0, context=network.settings.context)
+    data = EpisodeTensors.open(job.store("train"), window_gib=0)
     # Smaller budgets of a draw lie in its larger ones.
     distinct, places = torch.cat(list(labelled)).unique(return_inverse=True)
     features = policy_features(network, data, distinct)
@@ -114,7 +114,6 @@ def _examples(
     data = EpisodeTensors.open(
         store,
         window_gib=settings.policy.training.window_gib if split == "train" else 0,
-        context=settings.policy.context,
         columns={column: opened.rows(column)},
     )
     return Examples(data, data.rows, column), opened

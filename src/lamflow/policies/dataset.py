@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lamflow.data.row_memory import take_rows
-from lamflow.data.tensors import EpisodeTensors, inference_batches
-from lamflow.data.windows import context_rows
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import FRAMES, Window, WindowSpec
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork, inference_precision
 from lamflow.policies.settings import PolicySettings
@@ -20,28 +19,31 @@ HELD_ROWS = 4096
 """Rows whose contexts of a streamed split are in memory at once: 150 MB of single Procgen frames."""
 
 
-def policy_inputs(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
-    """The inputs of a policy at ``rows`` int64 [B] of ``data``, on its device."""
-    rows = rows.to(data.device)
-    back = torch.arange(settings.context - 1, -1, -1, device=data.device)
+def policy_window(settings: PolicySettings, *targets: str) -> WindowSpec:
+    """What a policy sees at a row; ``targets``: columns that its training reads beside that."""
+    return WindowSpec(before=settings.context - 1, columns=(FRAMES, "proprioception", "task", *targets))
+
+
+def policy_inputs(window: Window) -> PolicyInputs:
+    """The inputs of a policy in the windows of ``policy_window``."""
     return PolicyInputs(
-        frames=data.contexts(rows, settings.context),
-        begun=rows[:, None] - back >= data.starts[rows][:, None],
-        proprioception=take_rows(data.proprioception, context_rows(rows, data.starts, settings.context)),
-        task=data.task[rows],
+        frames=window.frames,
+        begun=window.inside,
+        proprioception=window.columns["proprioception"],
+        task=window.at("task"),
     )
 
 
 @torch.no_grad()
 def policy_features(network: PolicyNetwork, data: EpisodeTensors, rows: Tensor) -> Tensor:
     """The features of a policy at ``rows`` int64 [M] of ``data``, on whose device it is: float32 [M, F] on the CPU."""
-    features = []
     precision = inference_precision(network.settings.network, network.parameters())
+    spec = policy_window(network.settings)
     with autocast(precision.name, data.device):
-        for held_rows in rows.to(data.device).split(HELD_ROWS):
-            held = data.part(held_rows)
-            features += [
-                network.features(policy_inputs(held, part, network.settings)).float().cpu()
-                for part in inference_batches(held_rows)
+        return torch.cat(
+            [
+                network.features(policy_inputs(window)).float().cpu()
+                for held_rows in rows.split(HELD_ROWS)
+                for window in data.part(spec, held_rows).windows()
             ]
-    return torch.cat(features)
+        )

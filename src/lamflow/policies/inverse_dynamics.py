@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.encoders import build_encoder
 from lamflow.networks.settings import EncoderSettings, Symmetry
@@ -44,9 +45,9 @@ class ActionLabeller(nn.Module):
         with autocast(inference_precision(self.settings, self.parameters()).name, data.device):
             return torch.cat(
                 [
-                    self.space.most_likely(self(section.data.windows(part)))
-                    for section in data.sections(rows)
-                    for part in inference_batches(section.rows)
+                    self.space.most_likely(self(window.frames))
+                    for section in data.sections(TRANSITION, rows)
+                    for window in section.windows()
                 ]
             )
 
@@ -69,11 +70,11 @@ def fit_action_labeller(
         windows, actions = batch
         return Loss(network.space.loss(network(windows), actions))
 
-    with data.stream(rows, training.batch_size, seed) as stream:
+    with data.stream(TRANSITION.with_columns("actions"), rows, training.batch_size, seed) as stream:
 
         def batch_at(step: int) -> tuple[Tensor, Tensor]:
-            batch = stream.batch(step)
-            return stream.data.windows(batch), stream.data.actions[batch]
+            window = stream.window(step)
+            return window.frames, window.at("actions")
 
         train(module=network, batch_at=batch_at, loss=loss, settings=training, metrics=MetricsLog(), title="")
     return network

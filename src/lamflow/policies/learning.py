@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamflow.data.tensors import EpisodeTensors, inference_batches
+from lamflow.data.held_windows import HeldWindows
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import Window
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.policies.dataset import policy_inputs
+from lamflow.policies.dataset import policy_inputs, policy_window
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.network import PolicyNetwork
@@ -24,7 +26,6 @@ from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
-from lamflow.training.processes import share_of
 
 VALIDATION_ROWS = 8192
 """Rows, at most, that a validation looks at, always the same ones."""
@@ -51,13 +52,13 @@ class Examples:
     rows: Tensor
     target: str
 
-    def sample(self, count: int) -> Examples:
-        """At most ``count`` of the examples, in memory, always the same ones: all, in order, or a random part."""
+    def sample(self, count: int, settings: PolicySettings) -> HeldWindows:
+        """At most ``count`` of them, as a policy sees them, in memory, always the same ones: all, in order, or a random part."""
         rows = self.rows
         if len(rows) > count:
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             rows = rows[order[:count].to(rows.device)]
-        return Examples(self.data.part(rows), rows, self.target)
+        return self.data.part(policy_window(settings, self.target), rows)
 
 
 def clone(
@@ -82,25 +83,26 @@ def clone(
     """
     seed_everything(seed)
     network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim, head=head).to(default_device())
-    held_out = validation_examples.sample(VALIDATION_ROWS) if validation_examples is not None else None
+    held_out = validation_examples.sample(VALIDATION_ROWS, settings) if validation_examples is not None else None
 
-    def batch_of(data: EpisodeTensors, rows: Tensor, target: str) -> tuple[PolicyInputs, Tensor]:
-        return policy_inputs(data, rows, settings), data.column(target, rows)
+    def batch_of(window: Window, target: str) -> tuple[PolicyInputs, Tensor]:
+        return policy_inputs(window), window.at(target)
 
     def loss(batch: tuple[PolicyInputs, Tensor]) -> Loss:
         inputs, targets = batch
         return Loss(objective(network(inputs), targets))
 
     def validate() -> dict[str, float]:
-        assert held_out is not None
-        parts = inference_batches(held_out.rows)
-        losses = (loss(batch_of(held_out.data, part, held_out.target)).total.item() * len(part) for part in parts)
+        assert held_out is not None and validation_examples is not None
+        batches = (batch_of(window, validation_examples.target) for window in held_out.windows())
+        losses = (loss(batch).total.item() * len(batch[1]) for batch in batches)
         return {"loss/total": sum(losses) / len(held_out.rows)}
 
-    with train_examples.data.stream(train_examples.rows, settings.training.batch_size, seed) as stream:
+    data, rows, target = train_examples.data, train_examples.rows, train_examples.target
+    with data.stream(policy_window(settings, target), rows, settings.training.batch_size, seed) as stream:
         train(
             module=network,
-            batch_at=lambda step: batch_of(stream.data, share_of(stream.batch(step)), train_examples.target),
+            batch_at=lambda step: batch_of(stream.window(step), target),
             loss=loss,
             settings=settings.training,
             metrics=metrics,

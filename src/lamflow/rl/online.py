@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lamflow.data.tensors import inference_batches
+from lamflow.data.held_windows import inference_batches
+from lamflow.data.windows import Window
 from lamflow.lam.model import LatentActionModel
 from lamflow.policies.decoders import code_one_hot
 from lamflow.policies.mlp_decoder import fit_mlp_decoder
@@ -158,9 +159,10 @@ def label_experience(
     device = next(lam.parameters()).device
     parts = []
     for rows in inference_batches(torch.stack([before, steps, steps + 1, columns], dim=1)):
-        windows = frames[rows[:, :3], rows[:, 3:]].to(device)
+        inside = rows[:, :3] == rows[:, 1:2] + torch.tensor([-1, 0, 1])
+        window = Window.of_frames(frames[rows[:, :3], rows[:, 3:]].to(device), inside=inside.to(device))
         with autocast(precision, device):
-            latents = lam.label(windows)
+            latents = lam.label(window)
         parts.append(latents.codes if codes else latents.continuous)
     return torch.cat(parts).cpu(), torch.from_numpy(experience.actions)[steps, columns]
 

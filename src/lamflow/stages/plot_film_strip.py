@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeArrays, EpisodeStore
-from lamflow.data.windows import effectful
+from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import Window, effectful
 from lamflow.envs.rendering import render_frame
 from lamflow.evaluation.codes import CodeTable, count_codes, group_by_action, name_classes
 from lamflow.lam.learning import load_latent_action_model
@@ -41,15 +42,15 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     table = count_codes(codes[changes], actions, num_actions=len(names))
     order = group_by_action(table, MOST_PREDICTIONS)
     row = start_row(arrays, changes)
-    start_frames = arrays.observations[[max(row - 1, _episode_start(arrays, row)), row]]
     network = load_latent_action_model(Path(model), spec=spec)
+    (window,) = EpisodeTensors.open(store, window_gib=0).part(network.window, torch.tensor([row])).windows()
     code = stage_code(__name__, settings=network.settings)
     note_sources(code)
     figure = draw_film_strip(
         start_frame=arrays.observations[row],
         true_next=arrays.observations[row + 1],
         true_action=spec.action_names[arrays.actions[row]],
-        predictions=predict_codes(network, start_frames, table.codes[order]),
+        predictions=predict_codes(network, window, table.codes[order]),
         captions=[_caption(table, code, names) for code in order],
         render=partial(
             render_frame, view=spec.view, tile_size=3 if spec.view == "pixels" else max(12, 240 // spec.frame_shape[0])
@@ -75,18 +76,14 @@ def start_row(arrays: EpisodeArrays, changes: NDArray[np.int64]) -> int:
 
 
 @torch.no_grad()
-def predict_codes(model: LatentActionModel, frames: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The next frame uint8 [N, H, W, C] after ``frames`` uint8 [2, H, W, C] under each of ``codes`` int64 [N, K]."""
+def predict_codes(model: LatentActionModel, window: Window, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The next frame uint8 [N, H, W, C] in one transition, under each of ``codes`` int64 [N, K]."""
     assert model.settings.quantizer.num_tokens, "a latent store has codes only where the LAM has codes"
     device = next(model.parameters()).device
     latents = model.quantizer.decode(torch.from_numpy(codes).to(device))
-    repeated = torch.from_numpy(frames).to(device).expand(len(codes), *frames.shape)
+    repeated = Window.of_frames(window.frames.expand(len(codes), *window.frames.shape[1:]))
     predicted: NDArray[np.uint8] = model.predict(repeated, latents).cpu().numpy()
     return predicted
-
-
-def _episode_start(arrays: EpisodeArrays, row: int) -> int:
-    return int(arrays.episode_starts[np.searchsorted(arrays.episode_starts, row, side="right") - 1])
 
 
 def _caption(table: CodeTable, code: int, action_names: tuple[str, ...]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from lamflow.data.held_windows import Section
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore
-from lamflow.data.tensors import EpisodeTensors, Section
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import Latents
@@ -68,9 +69,9 @@ def relabel_episodes(
         ThreadPoolExecutor(1) as pool,
     ):
         written: list[Future[None]] = []
-        for section in data.sections():
+        for section in data.sections(network.window):
             with autocast(precision.name, data.device):
-                labels = label_rows(network, section.data, section.rows)
+                labels = label_rows(network, section)
             for future in written:
                 future.result()
             written = [pool.submit(_write, writer, section, labels)]

@@ -82,7 +82,7 @@ def train_lam(
     model = fit_latent_action_model(
         spec=spec,
         settings=typed,
-        data=EpisodeTensors.open(train_store, window_gib=typed.training.window_gib, horizon=typed.idm_horizon),
+        data=EpisodeTensors.open(train_store, window_gib=typed.training.window_gib),
         held_out=EpisodeTensors.open(validation_store, window_gib=0),
         seed=seed,
         metrics=log,
