@@ -15,8 +15,8 @@ from bench.command import arguments
 from bench.machine import machine_facts
 
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.policies.network import PolicyNetwork
@@ -55,8 +55,8 @@ def main(given: str = "1000000") -> None:
     steps = int(given)
     torch.set_num_threads(1)
     seed_everything(0)
-    lam = LatentActionModel(
-        settings=LamSettings.model_validate({"inverse_dynamics": NETWORK, "forward_dynamics": NETWORK}), spec=SPEC
+    lam = OneStepLam(
+        settings=OneStepSettings.model_validate({"inverse_dynamics": NETWORK, "forward_dynamics": NETWORK}), spec=SPEC
     )
     latent = LatentMethodSettings.model_validate({"lam": "lapo", "policy": {"network": NETWORK}})
     settings = OnlineMethodSettings.model_validate(

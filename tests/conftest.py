@@ -25,7 +25,7 @@ from lamflow.envs.interface import Episode, Observation, StepResult, VectorEnvir
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.tiles import AGENT_TILE
-from lamflow.lam.model import LatentActionModel
+from lamflow.lam.one_step import OneStepLam
 from lamflow.training.interruption import SIGNALS
 
 for _variable in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
@@ -223,16 +223,16 @@ def killed_at_loss(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractC
 
     @contextmanager
     def killed(last: int) -> Iterator[None]:
-        compute, calls = LatentActionModel.loss, []
+        compute, calls = OneStepLam.loss, []
 
-        def loss_until_killed(model: LatentActionModel, windows: Any) -> Any:
+        def loss_until_killed(model: OneStepLam, windows: Any) -> Any:
             calls.append(1)
             if len(calls) == last:
                 raise Killed
             return compute(model, windows)
 
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(LatentActionModel, "loss", loss_until_killed)
+            patched.setattr(OneStepLam, "loss", loss_until_killed)
             yield
 
     return killed

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.unet_settings import UnetSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
@@ -187,7 +187,7 @@ def patches(frames: Tensor, side: int) -> Tensor:
 class LatentActionModel(nn.Module):
     """IDM, quantiser and FDM over three frames [B, 9, H, W]."""
 
-    def __init__(self, settings: LamSettings, side: int) -> None:
+    def __init__(self, settings: OneStepSettings, side: int) -> None:
         super().__init__()
         assert isinstance(settings.inverse_dynamics, ImpalaSettings)
         assert isinstance(settings.forward_dynamics, UnetSettings)

@@ -11,8 +11,8 @@ from bench import plain
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.experiment.reading import read_experiment
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.policies.network import PolicyNetwork
@@ -32,17 +32,17 @@ class Size:
 
     name: str
     spec: EnvironmentSpec
-    lam: LamSettings
+    lam: OneStepSettings
     method: LatentMethodSettings
 
     @property
     def latent_dim(self) -> int:
         return self.lam.quantizer.latent_dim
 
-    def model(self) -> LatentActionModel:
+    def model(self) -> OneStepLam:
         """The latent action model with its first weights, always the same ones."""
         torch.manual_seed(0)
-        return LatentActionModel(settings=self.lam, spec=self.spec)
+        return OneStepLam(settings=self.lam, spec=self.spec)
 
     def plain_model(self) -> plain.LatentActionModel:
         """The plain form of ``model()``, with the same weights."""

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from lamflow.settings import Settings
 
@@ -118,9 +119,11 @@ def _groups_at(point: EntryPoint, base: type[C]) -> list[type[C]]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Annotates a field of a base class: any of the registry's choices, told apart by ``kind``."""
+    """Annotates a field of a base class: any of the registry's choices, told apart by ``kind``; ``default``: that of what does not say
+    its kind, where that is allowed."""
 
     registry: Registry[Any]
+    default: str | None = None
 
     def annotation(self) -> Any:
         """The choices as one type."""
@@ -129,7 +132,11 @@ class Chosen:
         return Annotated[union, Field(discriminator="kind")] if len(choices) > 1 else union
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler.generate_schema(self.annotation())
+        schema = handler.generate_schema(self.annotation())
+        return schema if self.default is None else no_info_before_validator_function(self._with_kind, schema)
+
+    def _with_kind(self, given: Any) -> Any:
+        return {"kind": self.default} | given if isinstance(given, dict) else given
 
 
 def annotation_of(field: FieldInfo) -> Any:

@@ -15,8 +15,8 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.presets import preset
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.lam.validation import effectful_rows, label_rows
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
@@ -33,8 +33,8 @@ SETTINGS: dict[str, Any] = {
 
 def fit(
     train: EpisodeArrays, validation: EpisodeArrays, state_dir: Path | None = None, **training: Any
-) -> tuple[LatentActionModel, MetricsLog]:
-    settings = LamSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | training})
+) -> tuple[OneStepLam, MetricsLog]:
+    settings = OneStepSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | training})
     metrics = MetricsLog()
     model = fit_latent_action_model(
         spec=SPEC,
@@ -56,13 +56,13 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(walks: EpisodeArrays, other_walks: EpisodeArrays) -> tuple[LatentActionModel, MetricsLog]:
+def trained(walks: EpisodeArrays, other_walks: EpisodeArrays) -> tuple[OneStepLam, MetricsLog]:
     return fit(walks, other_walks)
 
 
 @pytest.mark.slow
 def test_codes_become_the_actions_of_a_small_world(
-    trained: tuple[LatentActionModel, MetricsLog], other_walks: EpisodeArrays
+    trained: tuple[OneStepLam, MetricsLog], other_walks: EpisodeArrays
 ) -> None:
     """No action was ever shown; on held-out episodes each code stands for one action, wherever the agent is and looks."""
     model, _ = trained
@@ -76,7 +76,7 @@ def test_codes_become_the_actions_of_a_small_world(
     assert set(counts.argmax(1)[counts.sum(1) > 0].tolist()) == {0, 1, 2}, "forward, right and left"
 
 
-def test_held_out_metrics_show_what_was_learnt(trained: tuple[LatentActionModel, MetricsLog]) -> None:
+def test_held_out_metrics_show_what_was_learnt(trained: tuple[OneStepLam, MetricsLog]) -> None:
     found = trained[1].latest("validation")
     assert found["probe/mlp_accuracy_effectful"] > 0.95
     assert found["probe/linear_accuracy_effectful"] > 0.8
@@ -126,7 +126,7 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
 
 
 def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: EpisodeArrays, quick_probes: None) -> None:
-    settings = LamSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | {"steps": 2}})
+    settings = OneStepSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | {"steps": 2}})
     weights = []
     for seed in (0, 1):
         model = fit_latent_action_model(
@@ -145,8 +145,8 @@ def test_another_seed_gives_another_model(walks: EpisodeArrays, other_walks: Epi
 
 @pytest.fixture
 def model_path(tmp_path: Path) -> Path:
-    path, settings = tmp_path / "model.safetensors", LamSettings()
-    model = LatentActionModel(settings=settings, spec=SPEC)
+    path, settings = tmp_path / "model.safetensors", OneStepSettings()
+    model = OneStepLam(settings=settings, spec=SPEC)
     metadata = {"kind": "lam", "env": SPEC.name, "lam": "lapo", "seed": 1, "settings": settings.model_dump(mode="json")}
     save_model(path, model.state_dict(), metadata)
     return path
@@ -182,8 +182,8 @@ def test_a_file_that_holds_no_lam_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    model = LatentActionModel(settings=LamSettings(), spec=SPEC)
-    other = LamSettings.model_validate({"quantizer": {"codes": 32}})
+    model = OneStepLam(settings=OneStepSettings(), spec=SPEC)
+    other = OneStepSettings.model_validate({"quantizer": {"codes": 32}})
     metadata = {"kind": "lam", "env": SPEC.name, "settings": other.model_dump(mode="json")}
     save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
     with pytest.raises(

@@ -10,8 +10,8 @@ from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.tiles import AGENT_TILE
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.networks.symmetry import rotate_frames
 from lamflow.quantizers.vq_ema import VectorQuantizerEma
 
@@ -25,10 +25,10 @@ QUANTIZERS = {
 
 def make_model(
     quantizer: str = "lapo", *, symmetry: str = "none", spec: EnvironmentSpec = FULL, pooling: str = "max"
-) -> LatentActionModel:
+) -> OneStepLam:
     torch.manual_seed(0)
     network = {"width": 8, "layers": 2, "hidden_width": 16}
-    settings = LamSettings.model_validate(
+    settings = OneStepSettings.model_validate(
         {
             "inverse_dynamics": network | {"pooling": pooling},
             "forward_dynamics": network,
@@ -36,7 +36,7 @@ def make_model(
             "symmetry": symmetry,
         }
     )
-    return LatentActionModel(settings=settings, spec=spec)
+    return OneStepLam(settings=settings, spec=spec)
 
 
 def random_frames(count: int = 6, *, frames: int = 3, spec: EnvironmentSpec = FULL) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor, distributed, multiprocessing, nn
 
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
 from lamflow.lam.normalisation import LatentNorm
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings
 from lamflow.training.settings import TrainingSettings
 
@@ -82,8 +82,8 @@ def windows(count: int) -> Window:
 def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
     """The control: in training mode it depends on the others of its batch."""
     torch.manual_seed(0)
-    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS, normalise=True)
-    model = LatentActionModel(settings=settings, spec=SPEC)
+    settings = OneStepSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS, normalise=True)
+    model = OneStepLam(settings=settings, spec=SPEC)
     batch = windows(16)
     first = Window.of_frames(batch.frames[:4])
     model.train()
@@ -99,11 +99,11 @@ def test_a_label_depends_on_its_own_window_alone_and_changes_nothing() -> None:
 
 
 def test_without_it_a_model_has_no_more_parameters_than_before() -> None:
-    settings = LamSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS)
-    names = LatentActionModel(settings=settings, spec=SPEC).state_dict()
+    settings = OneStepSettings(inverse_dynamics=NETWORK, forward_dynamics=DYNAMICS)
+    names = OneStepLam(settings=settings, spec=SPEC).state_dict()
     assert not any(name.startswith("normalisation") for name in names)
 
 
 def test_batches_of_one_are_refused() -> None:
     with pytest.raises(ValueError, match="normalise: true needs batches of more than one transition per device"):
-        LamSettings(normalise=True, training=TrainingSettings(batch_size=2, devices=2))
+        OneStepSettings(normalise=True, training=TrainingSettings(batch_size=2, devices=2))

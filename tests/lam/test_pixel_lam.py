@@ -16,8 +16,8 @@ from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
@@ -46,8 +46,8 @@ def fit(
     state_dir: Path | None = None,
     quantizer: dict[str, Any] = SETTINGS["quantizer"],
     **training: Any,
-) -> tuple[LatentActionModel, MetricsLog]:
-    settings = LamSettings.model_validate(
+) -> tuple[OneStepLam, MetricsLog]:
+    settings = OneStepSettings.model_validate(
         SETTINGS | {"quantizer": quantizer, "training": SETTINGS["training"] | training}
     )
     metrics = MetricsLog()
@@ -119,7 +119,7 @@ def test_training_twice_gives_equal_weights(
 
 
 def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArrays) -> None:
-    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
+    model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC).eval()
     windows = Window.of_frames(torch.from_numpy(episodes.observations[:6].reshape(2, 3, 64, 64, 3)))
     labels = model.label(windows)
     assert labels.continuous.shape == (2, 16) and labels.codes.shape == (2, 2)
@@ -132,7 +132,7 @@ def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArra
 def test_bfloat16_has_the_loss_and_the_gradient_of_float32_within_a_hundredth(episodes: EpisodeArrays) -> None:
     """The gradient of the forward dynamics model, in direction and length: that of the encoder hangs on which codes are near."""
     torch.manual_seed(0)
-    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
+    model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC).eval()
     windows = Window.of_frames(torch.from_numpy(episodes.observations[:96].reshape(32, 3, 64, 64, 3)))
     torch.nn.init.normal_(model.forward_dynamics.last[-1].weight, std=0.1)
     losses, gradients = [], []
@@ -156,8 +156,8 @@ def test_bfloat16_has_the_loss_and_the_gradient_of_float32_within_a_hundredth(ep
     ],
 )
 def test_a_file_of_other_networks_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC)
-    other = LamSettings.model_validate(SETTINGS | changes)
+    model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC)
+    other = OneStepSettings.model_validate(SETTINGS | changes)
     metadata = {"kind": "lam", "env": SPEC.name, "settings": other.model_dump(mode="json")}
     save_model(tmp_path / "model.safetensors", model.state_dict(), metadata)
     with pytest.raises(ValueError, match=rf"model\.safetensors: checkpoint of another architecture .*{message}"):
@@ -177,4 +177,4 @@ def test_a_file_is_read_back_with_its_weights_and_statistics(
 
 def test_a_symmetry_of_grids_is_refused() -> None:
     with pytest.raises(ValueError, match="found symmetry 'rotation', expected 'none' as its view is 'pixels'"):
-        LatentActionModel(settings=LamSettings.model_validate(SETTINGS | {"symmetry": "rotation"}), spec=SPEC)
+        OneStepLam(settings=OneStepSettings.model_validate(SETTINGS | {"symmetry": "rotation"}), spec=SPEC)

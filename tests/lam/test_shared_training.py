@@ -14,13 +14,13 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.presets import preset
 from lamflow.lam import learning
 from lamflow.lam.learning import fit_latent_action_model
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.processes import is_main, launch
 
 SPEC = preset("xland-doorkey-5x5")
 NETWORK = {"width": 8, "layers": 2, "embedding_dim": 4, "hidden_width": 16}
-SETTINGS = LamSettings.model_validate(
+SETTINGS = OneStepSettings.model_validate(
     {
         "inverse_dynamics": NETWORK,
         "forward_dynamics": NETWORK,

@@ -20,8 +20,9 @@ from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
 from lamflow.lam.learning import fit_latent_action_model
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings, SupervisionSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
+from lamflow.lam.settings import SupervisionSettings
 from lamflow.lam.supervision import Labelled, LabelledTransitions, SupervisedLam
 from lamflow.training.metrics import MetricsLog
 
@@ -49,10 +50,10 @@ def fit(
     state_dir: Path | None = None,
     training: dict[str, Any] | None = None,
     **changes: Any,
-) -> tuple[LatentActionModel, MetricsLog]:
+) -> tuple[OneStepLam, MetricsLog]:
     """A LAM trained with the changed settings, its labels drawn with seed 0."""
     given = {**SETTINGS, **changes, "training": TRAINING | (training or {})}
-    settings, metrics, labelled = LamSettings.model_validate(given), MetricsLog(), None
+    settings, metrics, labelled = OneStepSettings.model_validate(given), MetricsLog(), None
     if supervision := settings.supervision:
         count, draw = supervision.labels, supervision.label_draw
         labelled = draw_labels(train, LabelBudget(count), draw=draw, seed=0)
@@ -70,7 +71,7 @@ def fit(
     return model, metrics
 
 
-def same(one: LatentActionModel, other: LatentActionModel) -> bool:
+def same(one: OneStepLam, other: OneStepLam) -> bool:
     pairs = zip(one.state_dict().items(), other.state_dict().values(), strict=True)
     return all(torch.equal(tensor, found) for (_, tensor), found in pairs)
 
@@ -99,7 +100,7 @@ def supervised(walks: EpisodeArrays) -> tuple[SupervisedLam, tuple[Window, Label
     """A model with a head, and a batch: eight windows and eight others with labels."""
     torch.manual_seed(0)
     supervision = SupervisionSettings.model_validate(LABELS)
-    model = SupervisedLam(LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC), supervision)
+    model = SupervisedLam(OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC), supervision)
     data = EpisodeTensors(walks)
     labelled = LabelledTransitions(data, data.rows[100:120], TRANSITION, supervision, seed=0).batch(0)
     return model, (transitions(data, data.rows[:8]), labelled)
@@ -242,8 +243,8 @@ def test_an_interrupted_and_resumed_lam_equals_a_straight_one(
 def test_a_horizon_of_one_is_the_window_of_three_frames(walks: EpisodeArrays) -> None:
     data, found = EpisodeTensors(walks), []
     for horizon in (1, 4):
-        settings = LamSettings.model_validate(SETTINGS | {"idm_horizon": horizon})
-        model = LatentActionModel(settings=settings, spec=SPEC).eval()
+        settings = OneStepSettings.model_validate(SETTINGS | {"idm_horizon": horizon})
+        model = OneStepLam(settings=settings, spec=SPEC).eval()
         with data.stream(model.training_window, data.rows, 16, seed=0) as stream:
             found.append(stream.window(3))
             assert torch.equal(found[-1].frames[:, :3], transitions(data, stream.rows(3)).frames)
@@ -255,7 +256,7 @@ def test_a_horizon_of_one_is_the_window_of_three_frames(walks: EpisodeArrays) ->
 
 def test_the_inverse_dynamics_see_the_frame_ahead_and_the_prediction_is_of_the_next_one(walks: EpisodeArrays) -> None:
     data = EpisodeTensors(walks)
-    model = LatentActionModel(settings=LamSettings.model_validate(SETTINGS), spec=SPEC).eval()
+    model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC).eval()
     window = transitions(data, data.rows[:8])
     ahead = transitions(data, data.rows[8:16]).frames[:, 2:]
     latents = model.label(Window.of_frames(torch.cat([window.frames[:, :2], ahead], dim=1))).quantized

@@ -15,9 +15,9 @@ from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 from lamflow.lam import probe as probes
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
-from lamflow.lam.model import LatentActionModel
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.lam.probe import probe_accuracy
-from lamflow.lam.settings import LamSettings
 from lamflow.lam.validation import codebook_metrics, effectful_rows, forward_metrics, label_rows
 from lamflow.policies.actions import DiscreteActions
 
@@ -52,7 +52,7 @@ def copy_last_frame_loss(windows: Tensor) -> float:
     """Counted in two batches."""
     metrics = GridFrameMetrics((13, 12))
     for part in windows.split(len(windows) // 2 + 1):
-        metrics.add_windows(part)
+        metrics.add_windows(Window.of_frames(part))
     return metrics.copy_last_frame_loss()
 
 
@@ -102,7 +102,7 @@ def test_no_constant_confidence_copies_the_last_frame_more_cheaply() -> None:
         assert total >= best - 1e-4
 
 
-class Oracle(LatentActionModel):
+class Oracle(OneStepLam):
     """Predicts what the latent [B, 50] holds: the next frame, flattened."""
 
     def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents()
         windows[index, 2, index, 0, 0] = windows[index, 2, index, 1, 1] = 1 + index
     latents = windows[:, 2].flatten(1).float()
     latents[0, 0] = 0
-    found = forward_metrics(Oracle(settings=LamSettings(), spec=SPEC), episodes_of(windows), latents)
+    found = forward_metrics(Oracle(settings=OneStepSettings(), spec=SPEC), episodes_of(windows), latents)
     assert found["fdm/changed_cell_accuracy"] == pytest.approx(0.9)
     assert found["fdm/frame_accuracy"] == pytest.approx(0.8)
     assert found["fdm/loss"] == pytest.approx(0.2)
@@ -128,7 +128,7 @@ def test_forward_metrics_count_changed_cells_whole_frames_and_shuffled_latents()
 
 
 def test_labelling_in_batches_labels_every_window_in_order() -> None:
-    model = LatentActionModel(settings=LamSettings(), spec=SPEC).eval()
+    model = OneStepLam(settings=OneStepSettings(), spec=SPEC).eval()
     windows = torch.randint(12, (1500, 3, 5, 5, 2)).to(torch.uint8)
     latents = label_rows(model, episodes_of(windows))
     last = model.label(Window.of_frames(windows[1024:]))
@@ -148,7 +148,7 @@ def test_the_change_explained_compares_the_loss_with_that_of_copying_the_last_fr
     windows[:, 2, :2] = 255
     metrics = PixelFrameMetrics()
     for part in windows.split(3):
-        metrics.add_windows(part)
+        metrics.add_windows(Window.of_frames(part))
     found = metrics.values(0.05)
     assert found["fdm/loss_copy_last_frame"] == pytest.approx(0.2)
     assert found["fdm/change_explained"] == pytest.approx(0.75)

@@ -17,8 +17,8 @@ from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam import probe
 from lamflow.lam.learning import fit_latent_action_model
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.lam.validation import error_of_mean, held_out_metrics
 from lamflow.lam.verdicts import Finding, interval_of_share, judge
 from lamflow.quantizers.vq_ema import VectorQuantizerEma
@@ -59,7 +59,7 @@ def films(walks: EpisodeArrays, other_walks: EpisodeArrays, squares: Callable[..
 def measure(films: dict[str, Any]) -> Measure:
     """The held-out metrics of a model, on at most so many transitions of each split."""
 
-    def metrics_of(model: LatentActionModel, *, most: int = 4096) -> dict[str, float]:
+    def metrics_of(model: OneStepLam, *, most: int = 4096) -> dict[str, float]:
         fit, test = films[model.spec.name]
         with torch.no_grad():
             fitted, tested = (data.part(model.window, data.sample(most)) for data in (fit, test))
@@ -68,15 +68,15 @@ def measure(films: dict[str, Any]) -> Measure:
     return metrics_of
 
 
-def make(spec: EnvironmentSpec, quantizer: dict[str, Any], kind: type[LatentActionModel] = LatentActionModel) -> Any:
+def make(spec: EnvironmentSpec, quantizer: dict[str, Any], kind: type[OneStepLam] = OneStepLam) -> Any:
     networks = GRID_NETWORKS if spec is GRID else PIXEL_NETWORKS
-    return kind(settings=LamSettings.model_validate(networks | {"quantizer": quantizer}), spec=spec)
+    return kind(settings=OneStepSettings.model_validate(networks | {"quantizer": quantizer}), spec=spec)
 
 
-def trained(films: dict[str, Any], spec: EnvironmentSpec, quantizer: dict[str, Any], steps: int) -> LatentActionModel:
+def trained(films: dict[str, Any], spec: EnvironmentSpec, quantizer: dict[str, Any], steps: int) -> OneStepLam:
     training = {"steps": steps, "batch_size": 32, "learning_rate": 4e-3, "precision": "float32"}
     networks = GRID_NETWORKS if spec is GRID else PIXEL_NETWORKS
-    settings = LamSettings.model_validate(networks | {"quantizer": quantizer, "training": training})
+    settings = OneStepSettings.model_validate(networks | {"quantizer": quantizer, "training": training})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
         return fit_latent_action_model(
@@ -92,16 +92,16 @@ def trained(films: dict[str, Any], spec: EnvironmentSpec, quantizer: dict[str, A
 
 
 @pytest.fixture(scope="module")
-def grid_model(films: dict[str, Any]) -> LatentActionModel:
+def grid_model(films: dict[str, Any]) -> OneStepLam:
     return trained(films, GRID, CODES, steps=500)
 
 
 @pytest.fixture(scope="module")
-def pixel_model(films: dict[str, Any]) -> LatentActionModel:
+def pixel_model(films: dict[str, Any]) -> OneStepLam:
     return trained(films, PIXELS, CONTINUOUS, steps=200)
 
 
-class Deaf(LatentActionModel):
+class Deaf(OneStepLam):
     """Its forward model hears no latent."""
 
     def prediction_loss(self, window: Window, latents_BD: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Deaf(LatentActionModel):
         return super().predict(window, torch.zeros_like(latents_BD))
 
 
-def deafened(model: LatentActionModel) -> Deaf:
+def deafened(model: OneStepLam) -> Deaf:
     """The same weights, with a forward model that hears no latent."""
     deaf = Deaf(settings=model.settings, spec=model.spec)
     deaf.load_state_dict(model.state_dict())
@@ -119,21 +119,21 @@ def deafened(model: LatentActionModel) -> Deaf:
 
 
 @pytest.mark.slow
-def test_a_model_that_learnt_a_small_world_is_healthy(grid_model: LatentActionModel, measure: Measure) -> None:
+def test_a_model_that_learnt_a_small_world_is_healthy(grid_model: OneStepLam, measure: Measure) -> None:
     verdict = judge(measure(grid_model))
     assert verdict.finding is Finding.HEALTHY
     assert "Try" not in verdict.reason
 
 
 @pytest.mark.slow
-def test_a_model_of_pixels_without_a_quantiser_can_be_healthy(pixel_model: LatentActionModel, measure: Measure) -> None:
+def test_a_model_of_pixels_without_a_quantiser_can_be_healthy(pixel_model: OneStepLam, measure: Measure) -> None:
     metrics = measure(pixel_model)
     assert "codebook/joint_perplexity" not in metrics
     assert judge(metrics).finding is Finding.HEALTHY
     assert "code" not in judge(metrics).reason
 
 
-def test_a_codebook_of_which_one_code_is_used_has_collapsed(grid_model: LatentActionModel, measure: Measure) -> None:
+def test_a_codebook_of_which_one_code_is_used_has_collapsed(grid_model: OneStepLam, measure: Measure) -> None:
     """All other codes are far from every latent, where the official code's first moving average throws them."""
     model = make(GRID, CODES)
     model.load_state_dict(grid_model.state_dict())
@@ -166,7 +166,7 @@ def test_continuous_latents_that_are_all_alike_have_collapsed(spec: EnvironmentS
     assert "the same but for 0.00% of their size" in verdict.reason
 
 
-def silence_the_encoder(model: LatentActionModel, *, output: Tensor) -> None:
+def silence_the_encoder(model: OneStepLam, *, output: Tensor) -> None:
     """Its last layer answers ``output`` whatever it sees."""
     last = [module for module in model.inverse_dynamics.modules() if isinstance(module, torch.nn.Linear)][-1]
     with torch.no_grad():
@@ -174,9 +174,7 @@ def silence_the_encoder(model: LatentActionModel, *, output: Tensor) -> None:
         last.bias.copy_(output)
 
 
-def test_a_grid_model_whose_prediction_hears_no_latent_ignores_it(
-    grid_model: LatentActionModel, measure: Measure
-) -> None:
+def test_a_grid_model_whose_prediction_hears_no_latent_ignores_it(grid_model: OneStepLam, measure: Measure) -> None:
     metrics = measure(deafened(grid_model))
     assert metrics["fdm/loss_shuffled_latent"] == pytest.approx(metrics["fdm/loss"])
     verdict = judge(metrics)
@@ -184,9 +182,7 @@ def test_a_grid_model_whose_prediction_hears_no_latent_ignores_it(
     assert f"{metrics['fdm/loss']:.4g}" in verdict.reason
 
 
-def test_a_pixel_model_whose_prediction_hears_no_latent_ignores_it(
-    pixel_model: LatentActionModel, measure: Measure
-) -> None:
+def test_a_pixel_model_whose_prediction_hears_no_latent_ignores_it(pixel_model: OneStepLam, measure: Measure) -> None:
     assert judge(measure(deafened(pixel_model))).finding is Finding.IGNORED
 
 
@@ -198,7 +194,7 @@ def test_an_untrained_model_ignores_its_latent_within_the_error_of_the_differenc
 
 @pytest.mark.slow
 def test_a_prediction_that_hardly_leaves_the_present_frame_is_no_better_than_copying(
-    pixel_model: LatentActionModel, measure: Measure
+    pixel_model: OneStepLam, measure: Measure
 ) -> None:
     """A tenth of the predicted change: the latent counts, and the loss is a little below that of copying."""
     model = make(PIXELS, CONTINUOUS)
@@ -214,7 +210,7 @@ def test_a_prediction_that_hardly_leaves_the_present_frame_is_no_better_than_cop
 
 
 def test_a_grid_model_that_is_surer_of_copying_than_frames_allow_is_no_better_than_copying(
-    grid_model: LatentActionModel, measure: Measure
+    grid_model: OneStepLam, measure: Measure
 ) -> None:
     model = make(GRID, CODES)
     model.load_state_dict(grid_model.state_dict())
@@ -234,7 +230,7 @@ def test_probes_without_transitions_are_too_few_labels() -> None:
             assert judge({**losses, **counted, "probe/mlp_accuracy": accuracy}).finding == Finding.FEW_LABELS
 
 
-def test_with_24_labelled_transitions_the_probe_says_nothing(grid_model: LatentActionModel, measure: Measure) -> None:
+def test_with_24_labelled_transitions_the_probe_says_nothing(grid_model: OneStepLam, measure: Measure) -> None:
     metrics = measure(grid_model, most=24)
     assert metrics["probe/fitted_transitions"] == metrics["probe/judged_transitions"] == 24
     verdict = judge(metrics)

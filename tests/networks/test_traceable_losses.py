@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings, SupervisionSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
+from lamflow.lam.settings import SupervisionSettings
 from lamflow.lam.supervision import Labelled, SupervisedLam
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import PolicyNetwork
@@ -58,14 +59,14 @@ def assert_compiles_to_the_same(network: nn.Module, loss: Callable[[], Tensor], 
 @pytest.mark.parametrize(("stem", "precision"), [("conv", torch.float32), ("patch", torch.bfloat16)])
 def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: torch.dtype) -> None:
     torch.manual_seed(0)
-    settings = LamSettings.model_validate(
+    settings = OneStepSettings.model_validate(
         {
             "inverse_dynamics": encoder(stem),
             "forward_dynamics": {"kind": "unet", "stem": stem, "base_width": 4, "predicts": "change"},
             "quantizer": {"codebooks": 2, "tokens": 2, "code_dim": 4, "codes": 8, "revive_below": 0.9},
         }
     )
-    model, window = LatentActionModel(settings=settings, spec=SPEC), Window.of_frames(random_frames(3))
+    model, window = OneStepLam(settings=settings, spec=SPEC), Window.of_frames(random_frames(3))
     assert_compiles_to_the_same(model, lambda: model.loss(window).total, precision)
 
 
@@ -74,10 +75,10 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
 def test_the_loss_of_a_supervised_multi_step_model_is_one_graph(weight: float) -> None:
     """The same one for steps with labels and without."""
     torch.manual_seed(0)
-    settings = LamSettings.model_validate(
+    settings = OneStepSettings.model_validate(
         {"inverse_dynamics": encoder("patch"), "forward_dynamics": {"kind": "unet", "base_width": 4}}
     )
-    model = SupervisedLam(LatentActionModel(settings=settings, spec=SPEC), SupervisionSettings())
+    model = SupervisedLam(OneStepLam(settings=settings, spec=SPEC), SupervisionSettings())
     labelled = Labelled(Window.of_frames(random_frames(3)), torch.randint(15, (4,)), torch.tensor(weight))
     batch = Window.of_frames(random_frames(4)), labelled
     assert_compiles_to_the_same(model, lambda: model.loss(batch).total, torch.float32)

@@ -16,8 +16,8 @@ from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.stages.plot_code_actions import plot_code_actions
 from lamflow.stages.plot_film_strip import plot_film_strip, start_row
 from lamflow.stages.plot_label_curve import plot_label_curve
@@ -174,8 +174,8 @@ def test_latent_figures(episodes: Path, write_latents: Callable[..., Path], tmp_
 
 @pytest.mark.slow
 def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path], tmp_path: Path) -> None:
-    settings = LamSettings.model_validate({"quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 2, "codes": 8}})
-    network = LatentActionModel(settings=settings, spec=preset(ENV))
+    settings = OneStepSettings.model_validate({"quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 2, "codes": 8}})
+    network = OneStepLam(settings=settings, spec=preset(ENV))
     metadata = {"kind": "lam", "env": ENV, "lam": "lapo", "seed": 0, "settings": settings.model_dump(mode="json")}
     save_model(tmp_path / "model.safetensors", network.state_dict(), metadata)
     plot_film_strip(

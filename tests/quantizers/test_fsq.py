@@ -8,8 +8,8 @@ from vector_quantize_pytorch import FSQ
 
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.quantizers.fsq import FiniteScalarQuantizer
 from lamflow.quantizers.fsq_settings import FsqSettings
 from lamflow.quantizers.settings import QUANTIZERS
@@ -68,8 +68,8 @@ def test_latents_near_zero_have_one_code_until_they_are_normalised() -> None:
     torch.manual_seed(0)
     spec = preset("xland-doorkey-5x5-full")
     with pytest.raises(ValueError, match="set normalise: true"):
-        LamSettings(quantizer=FsqSettings(levels=(5, 5)))
-    model = LatentActionModel(settings=LamSettings(quantizer=FsqSettings(levels=(5, 5)), normalise=True), spec=spec)
+        OneStepSettings(quantizer=FsqSettings(levels=(5, 5)))
+    model = OneStepLam(settings=OneStepSettings(quantizer=FsqSettings(levels=(5, 5)), normalise=True), spec=spec)
     frames = torch.randint(12, (64, 3, 5, 5, 2)).to(torch.uint8)
     raw = model.quantizer(0.1 * model.inverse_dynamics(frames)).codes
     assert len(raw.unique()) == 1
@@ -78,7 +78,7 @@ def test_latents_near_zero_have_one_code_until_they_are_normalised() -> None:
 
 def test_a_configuration_chooses_it_by_its_kind_and_is_told_what_is_wrong() -> None:
     assert list(QUANTIZERS.choices()) == ["fsq", "none", "vq_ema"]
-    lam = settings_from({"quantizer": {"kind": "fsq", "levels": [4, 3]}, "normalise": True}, LamSettings, "a.yaml")
+    lam = settings_from({"quantizer": {"kind": "fsq", "levels": [4, 3]}, "normalise": True}, OneStepSettings, "a.yaml")
     assert (lam.quantizer.num_codes, lam.quantizer.latent_dim) == (12, 2)
     for given, message in (
         ({"kind": "fsq", "levels": [4, 1]}, r"quantizer\.levels\[?\.?1\]?: Input should be greater than or equal to 2"),
@@ -87,4 +87,4 @@ def test_a_configuration_chooses_it_by_its_kind_and_is_told_what_is_wrong() -> N
         ({"kind": "fsq", "levels": [300, 300]}, "levels: found 90000 codes"),
     ):
         with pytest.raises(ValueError, match=message):
-            settings_from({"quantizer": given, "normalise": True}, LamSettings, "a.yaml")
+            settings_from({"quantizer": given, "normalise": True}, OneStepSettings, "a.yaml")

@@ -10,8 +10,8 @@ import torch
 from lamflow.data.windows import Window
 from lamflow.envs.interface import Observation, StepResult
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.online import make_online_policy
 from lamflow.methods.online_settings import OnlineMethodSettings
@@ -37,7 +37,7 @@ from lamflow.training.precision import Processor
 
 SPEC = preset("xland-doorkey-5x5-full")
 NETWORK = {"width": 8, "layers": 1, "pooling": "flatten", "hidden_width": 16}
-LAM = LamSettings.model_validate(
+LAM = OneStepSettings.model_validate(
     {
         "inverse_dynamics": NETWORK | {"pooling": "max"},
         "forward_dynamics": NETWORK | {"pooling": "max"},
@@ -75,13 +75,11 @@ def latent_method(target: str = "latent", **policy: Any) -> LatentMethodSettings
     )
 
 
-def parts(
-    variant: str, target: str = "latent", **policy: Any
-) -> tuple[OnlineMethodSettings, OnlinePolicy, LatentActionModel]:
+def parts(variant: str, target: str = "latent", **policy: Any) -> tuple[OnlineMethodSettings, OnlinePolicy, OneStepLam]:
     """Settings, an untrained agent of an untrained latent policy, and the untrained LAM."""
     seed_everything(0)
     settings = OnlineMethodSettings.model_validate(ONLINE | {"variant": variant})
-    latent, lam = latent_method(target, **policy), LatentActionModel(settings=LAM, spec=SPEC)
+    latent, lam = latent_method(target, **policy), OneStepLam(settings=LAM, spec=SPEC)
     width = 2 * 5 if target == "codes" else LAM.quantizer.latent_dim
     head = latent.latent_head.build(latent_dim=width, feature_dim=16) if latent.latent_head else None
     width = head.num_outputs if head else width
@@ -127,7 +125,7 @@ def test_a_delayed_rate_waits_rises_and_falls() -> None:
 
 
 def test_only_transitions_with_a_frame_before_and_after_them_are_labelled() -> None:
-    lam = LatentActionModel(settings=LAM, spec=SPEC).eval()
+    lam = OneStepLam(settings=LAM, spec=SPEC).eval()
     frames = np.zeros((5, 1, *SPEC.frame_shape), np.uint8)
     frames[:, 0, 0, 0, 0] = np.arange(5)  # a mark that says which frame it is
     seen: list[Window] = []

@@ -16,8 +16,8 @@ from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.data.windows import Window
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.stages.plot_code_actions import plot_code_actions
 from lamflow.stages.plot_film_strip import plot_film_strip
@@ -185,8 +185,8 @@ def test_a_single_transition_is_enough_to_learn_from(stages: Stages) -> None:
 def test_rows_without_a_transition_are_labelled_with_nothing(env: str, networks: dict[str, Any]) -> None:
     spec = preset(env)
     windows = torch.zeros(0, 3, *spec.frame_shape, dtype=torch.uint8)
-    settings = LamSettings.model_validate({"quantizer": QUANTIZER} | networks)
-    labels = LatentActionModel(settings=settings, spec=spec).eval().label(Window.of_frames(windows))
+    settings = OneStepSettings.model_validate({"quantizer": QUANTIZER} | networks)
+    labels = OneStepLam(settings=settings, spec=spec).eval().label(Window.of_frames(windows))
     assert labels.continuous.shape == (0, 4) and labels.codes.shape == (0, 1)
     labeller = ActionLabeller(settings=settings.inverse_dynamics, symmetry=settings.symmetry, spec=spec)
     assert labeller(windows).shape == (0, spec.num_actions)

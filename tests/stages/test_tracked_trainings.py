@@ -11,7 +11,7 @@ from wandb_files import OfflineRun, offline_runs
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.presets import preset
 from lamflow.evaluation.metrics import read_runs
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.stages.log_experiment import has_curves
 from lamflow.stages.train_expert import train_expert
 from lamflow.stages.train_policy import train_policy
@@ -40,7 +40,7 @@ def test_a_lams_run_has_its_settings_data_and_curves(world: Any, tmp_path: Path)
     (run,) = offline_runs(tmp_path / "trial")
     assert run.run.display_name == f"lam/{ENV}/single/seed0" and run.run.job_type == "lam"
     assert list(run.run.tags) == ["trial", ENV, "single", "seed0"]
-    assert LamSettings.model_validate(run.config["settings"]).quantizer.codes == 6
+    assert OneStepSettings.model_validate(run.config["settings"]).quantizer.codes == 6
     assert run.config["inputs"]["train"] == EpisodeStore.open(world.episodes(), env=ENV).digest
     assert_holds(run, folder / "metrics.csv")
     assert has_curves(tmp_path / "trial", f"lam/{ENV}/single/seed0")

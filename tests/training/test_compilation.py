@@ -9,8 +9,8 @@ import torch
 
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.rl.actor_critic import GridActorCritic
 from lamflow.rl.demonstrator_settings import ExpertSettings
 from lamflow.rl.ppo import PpoLearner
@@ -38,10 +38,10 @@ def test_long_trainings_on_a_gpu_are_compiled_and_no_others() -> None:
     assert not compiles("off", gpu, COMPILED_STEPS)
 
 
-def lam_of(env: str) -> tuple[LatentActionModel, Window, LamSettings]:
-    settings = LamSettings.model_validate({**LAMS[env], "quantizer": QUANTIZER, "training": TRAINING})
+def lam_of(env: str) -> tuple[OneStepLam, Window, OneStepSettings]:
+    settings = OneStepSettings.model_validate({**LAMS[env], "quantizer": QUANTIZER, "training": TRAINING})
     spec = preset(env)
-    model = LatentActionModel(settings=settings, spec=spec)
+    model = OneStepLam(settings=settings, spec=spec)
     return model, Window.of_frames(torch.randint(3, (6, 3, *spec.frame_shape)).to(torch.uint8)), settings
 
 

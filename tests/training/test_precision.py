@@ -13,7 +13,7 @@ from torch import nn
 
 from lamflow.envs.presets import preset
 from lamflow.experiment.reading import read_experiment
-from lamflow.lam.model import LatentActionModel
+from lamflow.lam.one_step import OneStepLam
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training import precision
@@ -103,7 +103,7 @@ def network_of(name: str) -> nn.Module:
     file, env, what = name.split()
     experiment, spec = read_experiment(CONFIG / f"{file}.yaml"), preset(env)
     if what == "lam":
-        return LatentActionModel(settings=experiment.lams["lapo"], spec=spec)
+        return OneStepLam(settings=experiment.lams["lapo"], spec=spec)
     method: Any = experiment.methods["lapo"]
     if what == "decoder":
         return mlp(experiment.lams["lapo"].quantizer.latent_dim, method.decoder.hidden_widths, spec.num_actions)

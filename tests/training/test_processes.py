@@ -14,8 +14,8 @@ import torch
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.envs.tiles import AGENT_TILE
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.interruption import RETRY_EXIT_CODE, TrainingInterrupted
 from lamflow.training.loop import Loss, train
@@ -34,7 +34,7 @@ TRAINING = {
     "checkpoint_every": 2,
     "warmup_steps": 0,
 }
-SETTINGS = LamSettings.model_validate(
+SETTINGS = OneStepSettings.model_validate(
     {
         "inverse_dynamics": NETWORK,
         "forward_dynamics": NETWORK,
@@ -57,7 +57,7 @@ def train_lam(
     """What each process does: a short training, whose weights, metrics and gradients the main process saves."""
     torch.set_num_threads(1)
     seed_everything(0)
-    model, metrics, windows = LatentActionModel(settings=SETTINGS, spec=SPEC), MetricsLog(), made_up_windows()
+    model, metrics, windows = OneStepLam(settings=SETTINGS, spec=SPEC), MetricsLog(), made_up_windows()
     gradients: dict[str, torch.Tensor] = {}
 
     def batch_at(step: int) -> Window:

@@ -104,9 +104,9 @@ class Window(NamedTuple):
         """uint8 [B, T, *frame_shape]."""
         return self.columns[FRAMES]
 
-    def at(self, name: str) -> Tensor:
-        """A column at the rows themselves, [B, ...]."""
-        return self.columns[name][:, self.present]
+    def at(self, name: str, ahead: int = 0) -> Tensor:
+        """A column at the rows themselves, or so many positions after them, [B, ...]."""
+        return self.columns[name][:, self.present + ahead]
 
 
 def transition_rows(arrays: EpisodeArrays) -> Tensor:

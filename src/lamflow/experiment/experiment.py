@@ -17,7 +17,7 @@ from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
-from lamflow.lam.settings import LamSettings, SupervisionSettings
+from lamflow.lam.settings import AnyLam, SupervisionSettings
 from lamflow.methods.settings import AnyMethod, MethodSettings
 from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings, PixelExpertSettings
 from lamflow.settings import Name, Settings
@@ -48,7 +48,7 @@ class Experiment(Settings):
         default_factory=PixelExpertSettings, description="PPO experts of Procgen games."
     )
     collection: CollectionSettings = Field(default_factory=CollectionSettings, description="Episode collection.")
-    lams: dict[Name, LamSettings] = Field(default_factory=dict, description="Latent action models by name.")
+    lams: dict[Name, AnyLam] = Field(default_factory=dict, description="Latent action models by name.")
     methods: dict[Name, AnyMethod] = Field(min_length=1, description="Methods by name.")
     only: dict[Name, tuple[str, ...]] = Field(
         default_factory=dict, description="Restricts methods, by name, to some of the environments; others run on all."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lamflow.data.windows import Window
+from lamflow.data.windows import FRAMES, Window
 from lamflow.lam.model import LatentActionModel
 
 
@@ -45,20 +45,20 @@ class GridFrameMetrics:
 
     def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
         """Count a batch of transitions and the model's predictions of them."""
-        windows_B3HW2 = window.frames
-        self.add_windows(windows_B3HW2)
+        self.add_windows(window)
+        present, following = window.at(FRAMES), window.at(FRAMES, 1)
         predicted = model.predict(window, latents_BD)
-        right = (predicted == windows_B3HW2[:, 2]).all(-1)
-        unmoved = (predicted == windows_B3HW2[:, 1]).all(-1)
-        changed = (windows_B3HW2[:, 1] != windows_B3HW2[:, 2]).any(-1)
+        right = (predicted == following).all(-1)
+        unmoved = (predicted == present).all(-1)
+        changed = (present != following).any(-1)
         self.nearer.add(changed.flatten(1).any(1), (~unmoved).flatten(1).sum(1), (~right).flatten(1).sum(1))
         self.changed += int(changed.sum())
         self.changed_right += int(right[changed].sum())
         self.frames_right += int(right.flatten(1).all(1).sum())
 
-    def add_windows(self, windows_B3HW2: Tensor) -> None:
+    def add_windows(self, window: Window) -> None:
         """Count what stays as it is."""
-        same = windows_B3HW2[:, 1] == windows_B3HW2[:, 2]
+        same = window.at(FRAMES) == window.at(FRAMES, 1)
         self.frames += len(same)
         self.cells += same[..., 0].numel()
         self.same = [count + int(channel.sum()) for count, channel in zip(self.same, same.unbind(-1), strict=True)]
@@ -96,18 +96,16 @@ class PixelFrameMetrics:
 
     def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
         """Count a batch of transitions and the model's predictions of them."""
-        windows_B3HWC = window.frames
-        self.add_windows(windows_B3HWC)
+        self.add_windows(window)
+        present, following = window.at(FRAMES), window.at(FRAMES, 1)
         predicted = model.predict(window, latents_BD).float()
-        to_present, to_next = (
-            (predicted - frame).square().flatten(1).sum(1) for frame in (windows_B3HWC[:, 1], windows_B3HWC[:, 2])
-        )
-        changes = (windows_B3HWC[:, 1] != windows_B3HWC[:, 2]).flatten(1).any(1)
+        to_present, to_next = ((predicted - frame).square().flatten(1).sum(1) for frame in (present, following))
+        changes = (present != following).flatten(1).any(1)
         self.nearer.add(changes, to_present, to_next)
 
-    def add_windows(self, windows_B3HWC: Tensor) -> None:
+    def add_windows(self, window: Window) -> None:
         """Count what changes."""
-        change = (windows_B3HWC[:, 2].float() - windows_B3HWC[:, 1].float()) / 255
+        change = (window.at(FRAMES, 1).float() - window.at(FRAMES).float()) / 255
         self.frames += len(change)
         self.squared_change += change.square().mean(dim=(1, 2, 3)).sum().item()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.settings import LamSettings, lam_settings
 from lamflow.lam.supervision import LabelledTransitions, SupervisedLam
 from lamflow.lam.validation import held_out_metrics
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything
@@ -44,7 +44,7 @@ def fit_latent_action_model(
     """
     assert (labelled_rows is None) == (settings.supervision is None)
     seed_everything(seed)
-    model = LatentActionModel(settings=settings, spec=spec).to(default_device())
+    model: LatentActionModel = settings.build(spec=spec).to(default_device())
     fit = data.part(model.window, data.sample(PROBE_TRANSITIONS))
     test = held_out.part(model.window, held_out.sample(VALIDATION_TRANSITIONS))
     supervised, labelled = None, None
@@ -88,6 +88,6 @@ def load_latent_action_model(
             raise ValueError(
                 f"{path}: found a model of {key} {metadata.get(key)!r}, expected {expected!r}: give the file of that {key}"
             )
-    model = LatentActionModel(settings=LamSettings.model_validate(metadata["settings"]), spec=spec)
+    model: LatentActionModel = lam_settings(metadata["settings"]).build(spec=spec)
     load_weights(model, tensors, path)
     return model.to(default_device()).eval()

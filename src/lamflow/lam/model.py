@@ -1,24 +1,19 @@
-"""The latent action model: inverse dynamics model -> quantiser -> forward dynamics model (LAPO, arXiv 2312.10812).
+"""What a latent action model is to the rest of lamflow.
 
 Shapes: B batch, H and W frame sides, C frame channels, D latent width, T codes a frame (codebooks x tokens).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lamflow.data.windows import TRANSITION, Window, WindowSpec
+from lamflow.data.windows import Window, WindowSpec
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.settings import LamSettings
-from lamflow.networks.encoders import build_encoder
-from lamflow.networks.forward_dynamics import build_forward_dynamics
-from lamflow.networks.symmetry import agent_direction, face_up, rotate_each
-from lamflow.quantizers.interface import Quantized
+from lamflow.quantizers.interface import Quantizer
 from lamflow.training.loop import Loss
 
 
@@ -31,76 +26,41 @@ class Latents(NamedTuple):
 
 
 class LatentActionModel(nn.Module):
-    """Learns what happens between two frames well enough to predict the second: that is the latent action.
+    """Learns what happens between frames well enough to predict them: that is the latent action of a transition.
 
-    ``window``: what it sees of a transition, to label it; ``training_window``: what its training gets. The frames, [B, T, H, W, C], are
-    those of the environment ``spec``, on the model's device.
+    ``window``: what it sees around a row to label its transition, which is what all but its training ask for; the next frame is in it, as
+    predictions are judged by that. Frames are those of the environment ``spec``, on the model's device.
     """
 
-    window = TRANSITION
-
-    def __init__(self, *, settings: LamSettings, spec: EnvironmentSpec) -> None:
-        super().__init__()
-        if settings.symmetry == "rotation" and spec.view != "full":
-            raise ValueError(f"{spec.name}: found symmetry 'rotation', expected 'none' as its view is {spec.view!r}")
-        self.settings = settings
-        self.spec = spec
-        latent_dim = settings.quantizer.latent_dim
-        self.inverse_dynamics = build_encoder(settings.inverse_dynamics, num_frames=3, spec=spec, output_dim=latent_dim)
-        self.normalisation = LatentNorm(latent_dim) if settings.normalise else nn.Identity()
-        self.quantizer = settings.quantizer.build()
-        self.forward_dynamics = build_forward_dynamics(settings.forward_dynamics, spec=spec, latent_dim=latent_dim)
+    settings: LamSettings
+    spec: EnvironmentSpec
+    quantizer: Quantizer
+    window: WindowSpec
 
     @property
     def training_window(self) -> WindowSpec:
-        """With a horizon above 1, a frame ahead beside the transition."""
-        horizon = self.settings.idm_horizon
-        return replace(self.window, ahead=horizon) if horizon > 1 else self.window
+        """What its training sees around a row."""
+        return self.window
 
     def loss(self, window: Window) -> Loss:
-        """Reconstruction (mean ``prediction_loss``) + commitment.
-
-        Of four frames the IDM sees the fourth, o_{t+k}, in the place of the third; it is not told k (LAOM).
-        """
-        windows_BKHWC = self.canonical(window.frames)
-        quantized: Quantized = self.quantizer(self._latents(_seen_by_idm(windows_BKHWC)))
-        reconstruction = self._prediction_loss(windows_BKHWC, quantized.latents).mean()
-        commitment = self.settings.quantizer.loss_weight * quantized.commitment_loss
-        return Loss(
-            total=reconstruction + commitment,
-            terms={"loss/reconstruction": reconstruction.detach(), "loss/commitment": commitment.detach()},
-        )
-
-    def canonical(self, windows_BKHWC: Tensor) -> Tensor:
-        """Windows as the networks see them: with a rotation symmetry, turned so that the agent faces up in o_t (frame 1)."""
-        return face_up(windows_BKHWC, present=1) if self.settings.symmetry == "rotation" else windows_BKHWC
+        """What is minimised, of windows of ``training_window``."""
+        raise NotImplementedError
 
     def encode(self, window: Window) -> Tensor:
-        """The latents of transitions before quantisation, normalised if they are, float [B, D]."""
-        return self._latents(self.canonical(window.frames))
-
-    def _latents(self, windows_B3HWC: Tensor) -> Tensor:
-        latents: Tensor = self.normalisation(self.inverse_dynamics(windows_B3HWC))
-        return latents
-
-    def _prediction_loss(self, windows_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
-        return self.forward_dynamics.prediction_losses(windows_BKHWC[:, :2], latents_BD, windows_BKHWC[:, 2])
+        """The latents before quantisation, float [B, D], which a head for few action labels reads, too."""
+        raise NotImplementedError
 
     def prediction_loss(self, window: Window, latents_BD: Tensor) -> Tensor:
-        """What the FDM's prediction of o_{t+1} costs, float32 [B].
+        """What the prediction of o_{t+1} costs, float32 [B].
 
         Grids: the cross-entropy of the true frame, summed over cells and channels, in nats. Pixels: the mean squared error
         over pixels and channels, black and white being 1 apart.
         """
-        return self._prediction_loss(self.canonical(window.frames), latents_BD)
+        raise NotImplementedError
 
     def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
-        """The most likely next frame after the first two of a transition, uint8 [B, H, W, C]."""
-        frames_B2HWC = window.frames[:, :2]
-        predicted = self.forward_dynamics.most_likely(self.canonical(frames_B2HWC), latents_BD)
-        if self.settings.symmetry == "rotation":
-            return rotate_each(predicted, -agent_direction(frames_B2HWC[:, 1]))
-        return predicted
+        """The most likely o_{t+1} after the frames up to the present one, uint8 [B, H, W, C]."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def label(self, window: Window) -> Latents:
@@ -108,10 +68,3 @@ class LatentActionModel(nn.Module):
         continuous = self.encode(window).float()
         quantized = self.quantizer(continuous)
         return Latents(continuous, quantized.latents, quantized.codes)
-
-
-def _seen_by_idm(windows_BKHWC: Tensor) -> Tensor:
-    """The IDM's three frames of a window of three or four."""
-    if windows_BKHWC.shape[1] == 3:
-        return windows_BKHWC
-    return torch.cat([windows_BKHWC[:, :2], windows_BKHWC[:, 3:]], dim=1)

@@ -1,16 +1,13 @@
-"""Settings of latent action models."""
+"""What every latent action model's settings say. A kind of model is two files of this room: ``<name>.py`` and ``<name>_settings.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter
 
-from lamflow.components import Chosen
-from lamflow.envs.spec import EnvironmentSpec
-from lamflow.networks.grid_settings import GridDynamicsSettings, GridEncoderSettings
-from lamflow.networks.settings import SYMMETRY, AnyDynamics, AnyEncoder, Symmetry, symmetry_problems
+from lamflow.components import Chosen, Component, Registry
 from lamflow.quantizers.settings import QUANTIZERS, QuantizerSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, Settings, Width
@@ -35,44 +32,21 @@ class SupervisionSettings(Settings):
     )
 
 
-class LamSettings(Settings):
-    """A latent action model: inverse dynamics model, quantiser, forward dynamics model."""
+class LamSettings(Component):
+    """What learns latent actions of frames. It builds a ``lamflow.lam.model.LatentActionModel``, with ``spec``."""
 
-    inverse_dynamics: AnyEncoder = Field(
-        default_factory=GridEncoderSettings, description="The inverse dynamics model (IDM)."
-    )
-    forward_dynamics: AnyDynamics = Field(
-        default_factory=GridDynamicsSettings, description="The forward dynamics model (FDM)."
-    )
     quantizer: Annotated[QuantizerSettings, Chosen(QUANTIZERS)] = Field(
-        default_factory=VqEmaSettings, description="The quantiser between them."
-    )
-    normalise: bool = Field(
-        False,
-        description="Batch normalisation of the IDM's output, before the quantiser. Its statistics are those of the batch in training, of "
-        "all processes that share it, and moving averages that stay as they are when latents are computed for others.",
-    )
-    symmetry: Symmetry = Field("none", description=SYMMETRY)
-    idm_horizon: int = Field(
-        1,
-        ge=1,
-        le=10,
-        description="In training the IDM sees o_{t+k} in the place of o_{t+1}, with k uniform in 1 .. idm_horizon within the episode "
-        "(LAOM); the FDM still predicts o_{t+1}, and latent actions are those of k = 1.",
+        default_factory=VqEmaSettings, description="The quantiser of its latents."
     )
     supervision: SupervisionSettings | None = Field(None, description="Few action labels in its training; null: none.")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
 
-    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
-        """A symmetry that the environment's view has not."""
-        return symmetry_problems(self.symmetry, spec)
 
-    @model_validator(mode="after")
-    def _quantizer_gets_what_it_needs(self) -> LamSettings:
-        if self.quantizer.needs_normalised and not self.normalise:
-            raise ValueError(f"quantizer: {self.quantizer.needs_normalised}; set normalise: true")
-        if self.normalise and self.training.batch_size == self.training.devices:
-            raise ValueError(
-                "normalise: true needs batches of more than one transition per device; raise training.batch_size"
-            )
-        return self
+LAMS: Registry[LamSettings] = Registry("lamflow.lam", LamSettings)
+AnyLam = Annotated[LamSettings, Chosen(LAMS, default="one_step")]
+
+
+def lam_settings(settings: Mapping[str, Any]) -> LamSettings:
+    """The settings group of a model's dumped settings, by their kind; pydantic's ValidationError when they are none."""
+    found: LamSettings = TypeAdapter(AnyLam).validate_python(dict(settings))
+    return found

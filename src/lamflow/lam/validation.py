@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.data.held_windows import HeldWindows, inference_batches
+from lamflow.data.windows import FRAMES
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import probe_accuracy
@@ -25,7 +26,7 @@ def label_rows(model: LatentActionModel, held: HeldWindows) -> Latents:
 
 def effectful_rows(held: HeldWindows) -> Tensor:
     """bool [N]: the transition at that row changes the frame."""
-    changed = [(window.frames[:, 1] != window.frames[:, 2]).flatten(1).any(1) for window in held.windows()]
+    changed = [(window.at(FRAMES) != window.at(FRAMES, 1)).flatten(1).any(1) for window in held.windows()]
     return torch.cat(changed)
 
 

@@ -81,7 +81,7 @@ def predict_codes(model: LatentActionModel, window: Window, codes: NDArray[np.in
     assert model.settings.quantizer.num_tokens, "a latent store has codes only where the LAM has codes"
     device = next(model.parameters()).device
     latents = model.quantizer.decode(torch.from_numpy(codes).to(device))
-    repeated = Window.of_frames(window.frames.expand(len(codes), *window.frames.shape[1:]))
+    repeated = Window.of_frames(window.frames.expand(len(codes), *window.frames.shape[1:]), present=window.present)
     predicted: NDArray[np.uint8] = model.predict(repeated, latents).cpu().numpy()
     return predicted
 

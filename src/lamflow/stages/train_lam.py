@@ -15,7 +15,7 @@ from lamflow.data.store import EpisodeStore
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.learning import fit_latent_action_model
-from lamflow.lam.settings import LamSettings, SupervisionSettings
+from lamflow.lam.settings import SupervisionSettings, lam_settings
 from lamflow.lam.verdicts import verdict_of
 from lamflow.provenance import record_provenance, settings_digest
 from lamflow.stages.code import stage_code
@@ -50,7 +50,7 @@ def train_lam(
     started = time.monotonic()
     spec = EnvironmentSpec.from_facts(environment)
     env = spec.name
-    typed = LamSettings.model_validate(settings)
+    typed = lam_settings(settings)
     train_store, validation_store = EpisodeStore.open(train, env=env), EpisodeStore.open(validation, env=env)
     for store in (train_store, validation_store):
         store.check_transitions()
