@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from lamflow.data.windows import Window, WindowSpec
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings
@@ -43,16 +44,16 @@ FLOPS_OF_A_MAC = 2
 def lam(spec: EnvironmentSpec, settings: LamSettings) -> NetworkSize:
     """A latent action model, and the loss of its windows."""
     with _counted_whole():
-        model = LatentActionModel(settings=settings, spec=spec)
-        return NetworkSize(_macs(lambda: model.loss(_frames(spec, 3))), _parameters(model))
+        model: LatentActionModel = settings.build(spec=spec)
+        return NetworkSize(_macs(lambda: model.loss(_window(spec, model.training_window))), _parameters(model))
 
 
 def labelling(spec: EnvironmentSpec, settings: LamSettings) -> NetworkSize:
     """The part of a latent action model that labels, and the latents of its windows."""
     with _counted_whole():
-        model = LatentActionModel(settings=settings, spec=spec).eval()
-        macs = _macs(lambda: model.label(_frames(spec, 3)))
-        return NetworkSize(macs, _parameters(model) - _parameters(model.forward_dynamics))
+        model: LatentActionModel = settings.build(spec=spec).eval()
+        macs = _macs(lambda: model.label(_window(spec, model.window)))
+        return NetworkSize(macs, _parameters(model) - _unused_in_labels(model))
 
 
 def policy(spec: EnvironmentSpec, settings: PolicySettings, width: int, head: HeadSettings | None) -> NetworkSize:
@@ -144,6 +145,18 @@ def _policy(spec: EnvironmentSpec, settings: PolicySettings, width: int, head: H
         built = head.build(latent_dim=width, feature_dim=settings.network.hidden_width)
     outputs = width if built is None else built.num_outputs
     return PolicyNetwork(settings=settings, spec=spec, output_dim=outputs, head=built)
+
+
+def _unused_in_labels(model: LatentActionModel) -> int:
+    """ASSUME: a model's part that only predicts is called ``forward_dynamics``."""
+    predicting = getattr(model, "forward_dynamics", None)
+    return _parameters(predicting) if isinstance(predicting, nn.Module) else 0
+
+
+def _window(spec: EnvironmentSpec, window: WindowSpec) -> Window:
+    """What a latent action model sees."""
+    num_frames = window.before + 1 + window.after + (window.ahead > 0)
+    return Window.of_frames(_frames(spec, num_frames), present=window.before)
 
 
 def _frames(spec: EnvironmentSpec, num_frames: int) -> Tensor:
