@@ -20,6 +20,7 @@ ORDER = [
     {"data"},
     {"policies"},
     {"lam"},
+    {"play"},
     {"rl"},
     {"methods"},
     {"evaluation"},

@@ -121,6 +121,23 @@ def test_a_saved_batch_goes_on_as_if_nothing_had_been(name: str) -> None:
     assert_equal(play(other, actions_of(15)), later)
 
 
+def test_slots_that_are_kept_go_on_as_they_would_have() -> None:
+    spec, actions, kept = preset("procgen-coinrun"), actions_of(30), np.array([2, 0])
+    whole, fewer = (ProcgenVectorEnvironment(spec, len(LEVELS), count(1000)) for _ in range(2))
+    for environment in (whole, fewer):
+        environment.reset(LEVELS)
+        play(environment, actions[:10])
+    present = fewer.keep(kept)
+    assert fewer.num_envs == len(kept)
+    for row in actions[10:]:
+        expected, found = whole.step(row), fewer.step(row[kept])
+        np.testing.assert_array_equal(found.observation.frames, expected.observation.frames[kept])
+        np.testing.assert_array_equal(found.rewards, expected.rewards[kept])
+        if (expected.terminated | expected.truncated).any():
+            break
+    assert present.frames.shape == (2, 64, 64, 3)
+
+
 def test_actions_that_were_sent_are_the_callers_again() -> None:
     spec, actions = preset("procgen-coinrun"), actions_of(20)
     whole, halves = (ProcgenVectorEnvironment(spec, len(LEVELS), num_threads=2) for _ in range(2))

@@ -87,6 +87,11 @@ class VectorEnvironment(Protocol):
         """Go on from ``save``'s answer; the present observation. ValueError where a simulator cannot."""
         raise ValueError(f"{self.spec.name}: the state of this simulator cannot be restored; use another backend")
 
+    def keep(self, slots: NDArray[np.int64]) -> Observation | None:
+        """Go on with ``slots`` [N] alone, in this order, between two steps; their present observation. None, and nothing has changed,
+        where a simulator cannot."""
+        return None
+
     def close(self) -> None: ...
 
 

@@ -109,8 +109,8 @@ class ProcgenVectorEnvironment(VectorEnvironment):
         self.num_envs = num_envs
         self._stream = level_stream
         self._render = render
-        mode = {"render_mode": "rgb_array"} if render else {}
-        self._simulator = make_simulator(spec, num_envs, start_level=0, num_levels=1, num_threads=num_threads, **mode)
+        self._num_threads = num_threads
+        self._simulator = self._games(num_envs)
         self._level_ids = np.zeros(num_envs, np.int64)
         self._lengths = np.zeros(num_envs, np.int64)
         self._running = False
@@ -166,6 +166,17 @@ class ProcgenVectorEnvironment(VectorEnvironment):
         self._running = True
         return self._observe()
 
+    def keep(self, slots: NDArray[np.int64]) -> Observation:
+        """Go on with ``slots`` alone, in a smaller simulator, as a game that nobody plays costs as much time as any."""
+        saved = self.save()
+        self._simulator.close()
+        self.num_envs, self._simulator = len(slots), self._games(len(slots))
+        self._nothing = self._nothing[slots]
+        states = [saved["states"][slot] for slot in slots.tolist()]
+        return self.restore(
+            {"states": states, "level_ids": saved["level_ids"][slots], "lengths": saved["lengths"][slots]}
+        )
+
     def pictures(self) -> list[NDArray[np.uint8]]:
         """What every slot shows now as uint8 [512, 512, 3], larger than the agents see it; ValueError without ``render``."""
         if not self._render:
@@ -175,6 +186,11 @@ class ProcgenVectorEnvironment(VectorEnvironment):
     def close(self) -> None:
         """End the simulator's threads."""
         self._simulator.close()
+
+    def _games(self, num_envs: int) -> Any:
+        """A simulator of so many games."""
+        mode = {"render_mode": "rgb_array"} if self._render else {}
+        return make_simulator(self.spec, num_envs, start_level=0, num_levels=1, num_threads=self._num_threads, **mode)
 
     def _place(self, slot: int, level: int) -> None:
         """Put a slot at the beginning of ``level``."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from lamflow.envs.interface import VectorEnvironment
-from lamflow.envs.turns import table_sizes, take_turns
+from lamflow.envs.interface import Observation, StepResult
+from lamflow.play.agents import AgentActor
+from lamflow.play.episodes import MakeEnvironment, Recorder, play
 from lamflow.policies.agents import Agent
 
 NUM_SLOTS = 512
 """Episodes, at most, that run at once: enough to keep a simulator and a network busy, 6 MB of Procgen's frames."""
-_IDLE = -1
-MakeEnvironment = Callable[[int, Iterator[int]], VectorEnvironment]
-"""(number of slots, level stream) to an environment whose slots take the stream's levels after their first."""
 
 
 @dataclass(frozen=True)
@@ -39,92 +36,34 @@ class RolloutResult:
     success: NDArray[np.bool_]
 
 
-class _WaitingEpisodes:
-    """Episodes (rows of the result) that have not begun, by level: members are interchangeable there.
+class _Outcome(NamedTuple):
+    """How an episode ended."""
 
-    A slot that begins a level takes the first episode that waits for it, so it does not matter in which order an environment
-    hands out the levels of its stream, nor whether its slots take them ahead.
-    """
-
-    def __init__(self, level_ids: NDArray[np.int64]) -> None:
-        self._episodes: dict[int, deque[int]] = defaultdict(deque)
-        for episode, level in enumerate(level_ids.tolist()):
-            self._episodes[level].append(episode)
-
-    def take(self, level_ids: NDArray[np.int64]) -> list[int]:
-        """The episodes of slots that begin ``level_ids``, idle where none waits."""
-        return [self._episodes[level].popleft() if self._episodes[level] else _IDLE for level in level_ids.tolist()]
-
-    def __len__(self) -> int:
-        return sum(map(len, self._episodes.values()))
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """How an episode (a row of the result) ended."""
-
-    episode: int
     total_reward: float
     length: int
     success: bool
 
 
-class _Table:
-    """Slots that are stepped together; ``members`` int64: of all episodes. Tables share the agent and the episodes that wait."""
+class _Totals(Recorder[_Outcome]):
+    """Return and length of the episodes in the slots of a table."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        environment: VectorEnvironment,
-        level_ids: NDArray[np.int64],
-        waiting: _WaitingEpisodes,
-        members: Tensor,
-    ) -> None:
-        self._agent, self._environment, self._waiting, self._members = agent, environment, waiting, members
-        self._observation = environment.reset(level_ids)
-        self._episodes = np.array(waiting.take(level_ids), np.int64)  # of the slots
-        self._state = agent.initial_state(self._observation)
-        self._actions = np.zeros(len(level_ids), np.int64)
-        self._returns, self._lengths = np.zeros(len(level_ids)), np.zeros(len(level_ids), np.int64)
+    def __init__(self, num_slots: int) -> None:
+        self._returns, self._lengths = np.zeros(num_slots), np.zeros(num_slots, np.int64)
 
-    @property
-    def running(self) -> bool:
-        return bool((self._episodes != _IDLE).any())
+    def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[np.int64]) -> None:
+        """Nothing of it is kept."""
 
-    def act(self) -> None:
-        """Let the agent act in the slots that play; the others repeat what they did last."""
-        slots = np.flatnonzero(self._episodes != _IDLE)
-        index, members = torch.from_numpy(slots), self._members[self._episodes[slots]]
-        chosen, part = self._agent.act(self._observation[slots], self._state[index], members)
-        self._state.put(index, part)
-        self._actions[slots] = chosen.numpy()
-        self._environment.send(self._actions)
+    def receive(self, slots: NDArray[np.int64], result: StepResult) -> None:
+        self._returns[slots] += result.rewards[slots]
+        self._lengths[slots] += 1
 
-    def receive(self) -> list[_Outcome]:
-        """The episodes that the last actions ended; their slots begin the next ones."""
-        result = self._environment.receive()
-        self._observation = result.observation
-        self._returns += result.rewards
-        self._lengths += 1
-        ended = np.flatnonzero(result.terminated | result.truncated)
-        outcomes = [
-            _Outcome(
-                episode=int(self._episodes[slot]),
-                total_reward=float(self._returns[slot]),
-                length=int(self._lengths[slot]),
-                success=bool(result.terminated[slot] and self._returns[slot] > 0),
-            )
-            for slot in ended.tolist()
-            if self._episodes[slot] != _IDLE
-        ]
-        self._returns[ended], self._lengths[ended] = 0, 0
-        self._episodes[ended] = self._waiting.take(result.level_ids[ended])
-        if len(begun := ended[self._episodes[ended] != _IDLE]):
-            self._state.put(torch.from_numpy(begun), self._agent.initial_state(self._observation[begun]))
-        return outcomes
+    def end(self, slot: int, level_id: int, result: StepResult) -> _Outcome:
+        total_reward, length = float(self._returns[slot]), int(self._lengths[slot])
+        self._returns[slot], self._lengths[slot] = 0, 0
+        return _Outcome(total_reward, length, bool(result.terminated[slot] and total_reward > 0))
 
-    def close(self) -> None:
-        self._environment.close()
+    def keep(self, slots: NDArray[np.int64]) -> None:
+        self._returns, self._lengths = self._returns[slots], self._lengths[slots]
 
 
 def roll_out(
@@ -145,13 +84,7 @@ def roll_out(
         lengths=np.zeros(len(levels), np.int64),
         success=np.zeros(len(levels), np.bool_),
     )
-    sizes, waiting = table_sizes(min(num_slots, len(levels))), _WaitingEpisodes(levels)
-    *first, later = np.split(levels, np.cumsum(sizes))
-    stream = iter(later.tolist())
-    tables = [_Table(agent, make_environment(len(begun), stream), begun, waiting, members) for begun in first]
-    for outcome in take_turns(tables):
-        result.returns[outcome.episode] = outcome.total_reward
-        result.lengths[outcome.episode] = outcome.length
-        result.success[outcome.episode] = outcome.success
-    assert not len(waiting), f"{len(waiting)} episodes were left out: the environment did not take its whole stream"
+    played = play(make_environment, partial(AgentActor, agent, members), _Totals, levels, num_slots=num_slots)
+    for episode, (total_reward, length, success) in played:
+        result.returns[episode], result.lengths[episode], result.success[episode] = total_reward, length, success
     return result
