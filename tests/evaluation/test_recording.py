@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lamflow.envs.interface import Observation, StepResult
+from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
 from lamflow.envs.presets import preset
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.policies.agents import AgentState
@@ -21,7 +21,7 @@ def seen(count: int) -> Observation:
     )
 
 
-class Corridor:
+class Corridor(VectorEnvironment):
     """An episode ends with the level's number of forward actions (0), by the task; each of them is worth 1."""
 
     spec = preset("xland-doorkey-5x5")
@@ -34,9 +34,12 @@ class Corridor:
         self.steps, self.left = 0, int(level_ids[0])
         return seen(0)
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def send(self, actions: NDArray[np.int64]) -> None:
         assert actions.shape == (1,)
-        forward = actions[0] == 0
+        self.actions = actions.copy()
+
+    def receive(self) -> StepResult:
+        forward = self.actions[0] == 0
         self.steps, self.left = self.steps + 1, self.left - int(forward)
         ended = np.array([self.left == 0])
         final = (seen(self.steps) if self.keeps_final else None) if ended[0] else None

@@ -31,14 +31,16 @@ class Actor(Protocol):
     """Who acts in the slots of a table. An episode is known by its place among the levels."""
 
     def begin(self, slots: NDArray[np.int64], episodes: NDArray[np.int64], observation: Observation) -> None:
-        """In ``slots`` [N], at first in all of them, begin ``episodes`` [N] with ``observation`` [N]."""
+        """In ``slots`` [N], at first in all of them, begin ``episodes`` [N] with ``observation`` [N]; by default nothing is done."""
+        return
 
     def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
         """Actions int64 [B] in ``observation`` [B]; those of other slots than ``slots`` [N], which play, count for nothing."""
         ...
 
     def keep(self, slots: NDArray[np.int64]) -> None:
-        """Of the slots only ``slots`` [N] are left, in this order."""
+        """Of the slots only ``slots`` [N] are left, in this order; by default nothing is done."""
+        return
 
 
 class Recorder(Protocol[T_co]):
