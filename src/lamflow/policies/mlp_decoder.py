@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.data.windows import TransitionStream
-from lamflow.envs.turns import NUM_TABLES
 from lamflow.networks.perceptron import mlp
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.decoders import Decode, Weights, by_member, code_one_hot
@@ -23,6 +22,9 @@ from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Precision, default_device, precision_of
+
+KEPT_STACKS = 4
+"""Copies of layers, so few: members come and go seldom, and each of the two tables of a rollout has its own."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ def mlp_decode(weights: Sequence[Weights], space: DiscreteActions, *, num_tokens
 
     Features of the observation stand behind latents or codes, where the MLP gets them.
     """
-    # Copies, so few: members come and go seldom, and each table of a rollout has its own.
-    layers_of = lru_cache(maxsize=2 * NUM_TABLES)(partial(_stacked_layers, weights))
+    layers_of = lru_cache(maxsize=KEPT_STACKS)(partial(_stacked_layers, weights))
 
     def logits(inputs_MRD: Tensor, present: Tensor) -> Tensor:
         hidden = inputs_MRD
