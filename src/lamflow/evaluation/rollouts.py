@@ -53,7 +53,7 @@ class _Totals(Recorder[_Outcome]):
     def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[np.int64]) -> None:
         """Nothing of it is kept."""
 
-    def receive(self, slots: NDArray[np.int64], result: StepResult) -> None:
+    def keep_outcome(self, slots: NDArray[np.int64], result: StepResult) -> None:
         self._returns[slots] += result.rewards[slots]
         self._lengths[slots] += 1
 

@@ -50,7 +50,7 @@ class Recorder(Protocol[T_co]):
         """In ``slots`` [N], which play, the ``actions`` [B] were taken in ``observation`` [B]."""
         ...
 
-    def receive(self, slots: NDArray[np.int64], result: StepResult) -> None:
+    def keep_outcome(self, slots: NDArray[np.int64], result: StepResult) -> None:
         """What the actions in ``slots`` came to."""
         ...
 
@@ -124,7 +124,7 @@ class _Table(Generic[T]):
     def receive(self, result: StepResult) -> list[Played[T]]:
         """The episodes that the last actions ended; their slots begin the next ones, or play no more."""
         self._observation = result.observation
-        self._recorder.receive(self._slots, result)
+        self._recorder.keep_outcome(self._slots, result)
         ended = np.flatnonzero(result.terminated | result.truncated)
         played = [self._played(slot, result) for slot in ended.tolist() if self._episodes[slot] != IDLE]
         if len(ended):

@@ -20,7 +20,7 @@ class EpisodeRecorder(Recorder[Episode]):
             self._takes[slot].see(observation, slot)
             self._takes[slot].actions.append(int(actions[slot]))
 
-    def receive(self, slots: NDArray[np.int64], result: StepResult) -> None:
+    def keep_outcome(self, slots: NDArray[np.int64], result: StepResult) -> None:
         for slot, reward in zip(slots.tolist(), result.rewards[slots].tolist(), strict=True):
             self._takes[slot].rewards.append(reward)
 

@@ -1,6 +1,6 @@
 """What a rollout leaves behind: buffers to learn from, frames for who listens, and a point of the learning curve.
 
-Legend: T steps of a rollout, E environments.
+Legend: T steps of a rollout, E environments, G environments of a group.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamflow.envs.interface import StepResult
 from lamflow.rl.actor_critic import Encoded
 from lamflow.rl.ppo_settings import PpoSettings
 
@@ -54,10 +55,20 @@ def reached(curve: list[CurvePoint], target_return: float, patience: int) -> boo
     return len(last) == patience and all(point.return_mean >= target_return for point in last)
 
 
-class Rollout:
-    """Buffers of one rollout [T, E, ...]; what the learner needs is on its device."""
+class Answer(NamedTuple):
+    """Of a policy in G environments: what it saw of them, ``actions`` int64 [G] drawn, their ``log_probs`` and ``values`` float32 [G]."""
 
-    def __init__(self, settings: PpoSettings, device: torch.device) -> None:
+    encoded: Encoded
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+
+
+class Rollout:
+    """Buffers of one rollout [T, E, ...]; what the learner needs is on its device. With a ``frame_shape`` frames are kept too."""
+
+    def __init__(self, settings: PpoSettings, device: torch.device, frame_shape: tuple[int, ...] | None = None) -> None:
+        self.num_steps = settings.num_steps
         self._shape = (settings.num_steps, settings.num_envs)
         self._device = device
         self.encoded: list[Tensor] = []
@@ -67,12 +78,38 @@ class Rollout:
         self.cut_values = torch.zeros(self._shape, device=device)
         self.rewards = np.zeros(self._shape, np.float32)
         self.ends = np.zeros(self._shape, np.bool_)
+        self.frames: NDArray[np.uint8] | None = None
+        if frame_shape is not None:
+            self.frames = np.zeros((settings.num_steps + 1, settings.num_envs, *frame_shape), np.uint8)
 
-    def put(self, step: int, columns: slice, encoded: Encoded) -> None:
-        """Keep what the policy saw."""
+    def keep_answer(self, step: int, columns: slice, answer: Answer, frames: NDArray[np.uint8]) -> None:
+        """Keep what was seen and done in some environments."""
         if not self.encoded:
             self.encoded = [
-                torch.zeros((*self._shape, *part.shape[1:]), dtype=part.dtype, device=self._device) for part in encoded
+                torch.zeros((*self._shape, *part.shape[1:]), dtype=part.dtype, device=self._device)
+                for part in answer.encoded
             ]
-        for kept, part in zip(self.encoded, encoded, strict=True):
+        for kept, part in zip(self.encoded, answer.encoded, strict=True):
             kept[step, columns] = part
+        self.actions[step, columns] = answer.actions
+        self.log_probs[step, columns] = answer.log_probs
+        self.values[step, columns] = answer.values
+        self.keep_frames(step, columns, frames)
+
+    def keep_frames(self, step: int, columns: slice, frames: NDArray[np.uint8]) -> None:
+        """Keep frames, if they are to be kept."""
+        if self.frames is not None:
+            self.frames[step, columns] = frames
+
+    def keep_outcome(self, step: int, columns: slice, result: StepResult, cut_values: Tensor | None) -> None:
+        """Keep what came of the actions; ``cut_values``: those of the last observations of the episodes that were cut."""
+        self.rewards[step, columns], self.ends[step, columns] = result.rewards, result.terminated | result.truncated
+        self.cut_values[step, columns] = 0
+        if cut_values is not None:
+            places = np.flatnonzero(result.truncated) + columns.start
+            self.cut_values[step, torch.from_numpy(places).to(self._device)] = cut_values
+
+    def experience(self) -> Experience:
+        """What was seen and done, for who listens."""
+        assert self.frames is not None, "no frames were kept"
+        return Experience(self.frames, self.actions.cpu().numpy(), self.ends)

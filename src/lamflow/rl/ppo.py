@@ -11,21 +11,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.interface import StepResult
 from lamflow.envs.levels import LevelStream
-from lamflow.envs.registry import make_vector_environment
-from lamflow.policies.contexts import ContextMemory
-from lamflow.rl.actor_critic import ActorCritic, Encoded
+from lamflow.play.turns import take_turns
+from lamflow.rl.actor_critic import ActorCritic
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.experience import CurvePoint, EpisodesBegun, Experience, Rollout
+from lamflow.rl.groups import Group, GroupTable, RolloutTable
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.training.loop import Loss, Resumable, train
@@ -66,21 +66,22 @@ class PpoLearner:
         self._seed = seed
         self.curve: list[CurvePoint] = []
         group, spec = settings.num_envs // NUM_GROUPS, network.spec
-        self._slices = [slice(index * group, (index + 1) * group) for index in range(NUM_GROUPS)]
-        self._streams = [
+        streams = [
             LevelStream(spec, "train", seed * NUM_GROUPS + index, all_levels=all_levels, num_rulesets=num_rulesets)
             for index in range(NUM_GROUPS)
         ]
         threads = max(1, torch.get_num_threads() // 2) if self.device.type == "cuda" else 0
-        self._games = [
-            make_vector_environment(spec, group, num_rulesets=num_rulesets, level_stream=stream, num_threads=threads)
-            for stream in self._streams
+        self._groups = [
+            Group(
+                network,
+                slice(index * group, (index + 1) * group),
+                stream,
+                self.device,
+                num_rulesets=num_rulesets,
+                num_threads=threads,
+            )
+            for index, stream in enumerate(streams)
         ]
-        self._present = [
-            game.reset(np.array([next(stream) for _ in range(group)], np.int64))
-            for game, stream in zip(self._games, self._streams, strict=True)
-        ]
-        self._memories = [ContextMemory(first, network.context, self.device) for first in self._present]
         self._normaliser = RewardNormaliser(settings.num_envs, settings.discount)
         self._running_returns = np.zeros(settings.num_envs)
         self._finished: deque[float] = deque(maxlen=REPORTED_EPISODES)
@@ -89,13 +90,11 @@ class PpoLearner:
         self._began_in = np.zeros(settings.num_envs, np.int64)
         self._num_ended = np.zeros(settings.num_rollouts + 1, np.int64)
         self._return_sums = np.zeros(settings.num_rollouts + 1)
-        self._rollout = Rollout(settings, self.device)
+        self._rollout = Rollout(settings, self.device, spec.frame_shape if listen else None)
         self._advantages = torch.zeros(0)
         self._recent_return = torch.zeros(())
         self._order = torch.zeros(0, dtype=torch.int64)
         self._listen = listen
-        shape = (settings.num_steps + 1, settings.num_envs, *spec.frame_shape)
-        self._frames = np.zeros(shape if listen else 0, np.uint8)
 
     def train(
         self,
@@ -192,9 +191,7 @@ class PpoLearner:
     def state_dict(self) -> dict[str, Any]:
         return {
             "precision": self._precision.name,
-            "games": [game.save() for game in self._games],
-            "positions": [stream.position for stream in self._streams],
-            "memories": [memory.state_dict() for memory in self._memories],
+            "groups": [group.state_dict() for group in self._groups],
             "normaliser": self._normaliser.state_dict(),
             "running_returns": self._running_returns.copy(),
             "finished": list(self._finished),
@@ -206,11 +203,8 @@ class PpoLearner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._precision = self._precision.resumed(state["precision"])
-        self._present = [game.restore(saved) for game, saved in zip(self._games, state["games"], strict=True)]
-        for stream, position in zip(self._streams, state["positions"], strict=True):
-            stream.position = position
-        for memory, saved in zip(self._memories, state["memories"], strict=True):
-            memory.load_state_dict(saved)
+        for group, saved in zip(self._groups, state["groups"], strict=True):
+            group.load_state_dict(saved)
         self._normaliser.load_state_dict(state["normaliser"])
         self._running_returns = state["running_returns"].copy()
         self._finished = deque(state["finished"], maxlen=REPORTED_EPISODES)
@@ -221,8 +215,8 @@ class PpoLearner:
 
     def close(self) -> None:
         """End the simulators."""
-        for game in self._games:
-            game.close()
+        for group in self._groups:
+            group.environment.close()
 
     def _minibatch(self, rows: Tensor) -> Minibatch:
         """The transitions at ``rows`` int64 [M] of the rollout, counted through its steps."""
@@ -240,15 +234,12 @@ class PpoLearner:
     def play_rollout(self) -> None:
         """Fill the rollout and its advantages."""
         settings, rollout = self.settings, self._rollout
+        tables = [
+            RolloutTable(group, rollout, partial(self._receive, index)) for index, group in enumerate(self._groups)
+        ]
         with autocast(self._precision.name, self.device):
-            for step in range(settings.num_steps):
-                for index, game in enumerate(self._games):
-                    if step > 0:
-                        self._receive(index, step - 1)
-                    game.send(self._act(index, step))
-            for index in range(NUM_GROUPS):
-                self._receive(index, settings.num_steps - 1)
-            last_values = torch.cat([self._value(index) for index in range(NUM_GROUPS)])
+            deque(take_turns(tables), maxlen=0)
+            last_values = torch.cat([group.values() for group in self._groups])
         if settings.normalise_rewards:
             for rewards, ends in zip(rollout.rewards, rollout.ends, strict=True):
                 rewards[:] = self._normaliser(rewards, ends)
@@ -265,9 +256,9 @@ class PpoLearner:
         self._recent_return = torch.tensor(recent, device=self.device)
         self._note_curve()
         if self._listen is not None:
-            for index, columns in enumerate(self._slices):
-                self._frames[-1, columns] = self._present[index].frames
-            self._listen(Experience(self._frames, rollout.actions.cpu().numpy(), rollout.ends))
+            for group in self._groups:
+                rollout.keep_frames(settings.num_steps, group.columns, group.present.frames)
+            self._listen(rollout.experience())
 
     def _note_curve(self) -> None:
         ended, before = self._ended_now, self.curve[-1].env_steps if self.curve else 0
@@ -275,42 +266,8 @@ class PpoLearner:
         self.curve.append(CurvePoint(before + self.settings.steps_a_rollout, len(ended), mean))
         self._ended_now = []
 
-    def _value(self, index: int) -> Tensor:
-        """Values float32 [G] of a group's present observations."""
-        return self.network.evaluate(self.network.encode(self._memories[index].present))[1]
-
-    def _answer(self, index: int) -> tuple[Encoded, Tensor, Tensor, Tensor]:
-        """What the policy saw of a group's present observations, log-probabilities [G, A], values [G], and actions drawn [G, 1]."""
-        encoded = self.network.encode(self._memories[index].present)
-        log_probs, values = self.network.evaluate(encoded)
-        return encoded, log_probs, values, self.network.space.draw(log_probs.exp())[:, None]
-
-    def _act(self, index: int, step: int) -> NDArray[np.int64]:
-        """Actions of a group in its present observations, recorded."""
-        columns = self._slices[index]
-        encoded, log_probs, values, actions = self._answer(index)
-        self._rollout.put(step, columns, encoded)
-        self._rollout.actions[step, columns] = actions[:, 0]
-        self._rollout.log_probs[step, columns] = log_probs.gather(1, actions)[:, 0]
-        self._rollout.values[step, columns] = values
-        if self._listen is not None:
-            self._frames[step, columns] = self._present[index].frames
-        chosen: NDArray[np.int64] = actions[:, 0].cpu().numpy()
-        return chosen
-
-    def _receive(self, index: int, step: int) -> None:
-        """The outcome of a group's actions of ``step``, recorded."""
-        result = self._games[index].receive()
-        columns = self._slices[index]
-        ends = result.terminated | result.truncated
-        cut = np.flatnonzero(result.truncated)
-        self._rollout.cut_values[step, columns] = 0
-        if result.final_observation is not None and len(cut):
-            seen = self._memories[index].after(result.final_observation[cut], cut)
-            values = self.network.evaluate(self.network.encode(seen))[1]
-            self._rollout.cut_values[step, torch.from_numpy(cut + columns.start).to(self.device)] = values
-        self._rollout.ends[step, columns] = ends
-        self._rollout.rewards[step, columns] = result.rewards
+    def _receive(self, index: int, result: StepResult, step: int) -> None:
+        """Count what the actions of ``step`` of a rollout came to."""
         # An episode that ends with a rollout's last step is followed by one of the next rollout.
         ended = self.follow(index, result, len(self.curve) + int(step == self.settings.num_steps - 1))
         self._finished.extend(ended)
@@ -318,10 +275,9 @@ class PpoLearner:
 
     def follow(self, index: int, result: StepResult, rollout: int) -> list[float]:
         """Go on to a group's next observations; the returns of the episodes that ended. Those that follow begin in ``rollout``."""
-        columns = self._slices[index]
-        ends = result.terminated | result.truncated
-        self._present[index] = result.observation
-        self._memories[index].see(result.observation, ends)
+        group, ends = self._groups[index], result.terminated | result.truncated
+        columns = group.columns
+        group.see(result)
         self._running_returns[columns] += result.rewards
         ended = self._running_returns[columns][ends]
         self._running_returns[columns][ends] = 0
@@ -337,7 +293,14 @@ class PpoLearner:
         torch.manual_seed(self._seed)  # not to depend on how often the training was interrupted
         done = len(self.curve)
         with autocast(self._precision.name, self.device):
-            for index, game in enumerate(self._games):
-                while (self._began_in[self._slices[index]] < done).any():
-                    game.send(self._answer(index)[3][:, 0].cpu().numpy())
-                    self.follow(index, game.receive(), done)
+            for index in range(NUM_GROUPS):  # one after the other: each ends at a step of its own
+                deque(take_turns([self._finishing_table(index, done)]), maxlen=0)
+
+    def _finishing_table(self, index: int, done: int) -> GroupTable:
+        """A group that plays while an episode that began in a rollout before ``done`` goes on."""
+        group = self._groups[index]
+        return GroupTable(
+            group,
+            goes_on=lambda: bool((self._began_in[group.columns] < done).any()),
+            follow=lambda result: self.follow(index, result, done),
+        )
