@@ -117,3 +117,30 @@ def test_what_an_action_costs_and_how_one_is_drawn_is_written_once(path: Path) -
         node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)
     }
     assert str(path.relative_to(ROOT)) in OF_OTHERS or not named & OF_ACTIONS
+
+
+STEPS = {"step", "send", "receive"}
+OF_NO_ENVIRONMENT = {"optimizer.step", "network.step"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_environments_are_stepped_by_the_one_loop_alone(path: Path) -> None:
+    """And by what stands around one in the room of environments: the steps that Gymnasium takes, a film in large pictures."""
+    if room_of(path) in {"play", "envs"}:
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {
+        ast.unparse(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in STEPS
+    }
+    assert not called - OF_NO_ENVIRONMENT, f"{path} calls {', '.join(sorted(called))}: lamflow.play steps environments"
+
+
+def test_one_function_plays() -> None:
+    """The loop of all loops: no other module of the room of play sends or receives."""
+    for path in sorted((ROOT / "play").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        stepped = {name for name in called if "environment." in name and name.rpartition(".")[2] in STEPS}
+        assert bool(stepped) == (path.stem == "turns"), f"{path} calls {', '.join(stepped)}"
