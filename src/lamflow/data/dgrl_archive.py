@@ -25,7 +25,7 @@ from lamflow.data.damage import named_damage
 from lamflow.data.npz_file import NpzFile, npy_header
 from lamflow.data.tar_stream import WHOLE, tar_xz_files
 from lamflow.envs.interface import Episode
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 _EPISODE_NAME: Final = re.compile(
     r"(?:^|/)(?P<time>[^_/]+)_(?P<index>[0-9]+)_(?P<length>[0-9]{1,9})_(?P<level>-?[0-9]{1,18})_(?P<total>-?[0-9]{1,18}(?:\.[0-9]{0,18})?)"
@@ -165,12 +165,9 @@ class _StoredEpisode:
             raise ValueError(
                 f"{self._what}: rewards: found a return of {total:.2f}, expected that of the name, {self._named.total}"
             )
-        nothing = np.zeros((length, 0), np.uint8)
         timed_out = length >= self._spec.max_steps
         return Episode(
-            frames=frames,
-            proprioception=nothing,
-            task=nothing,
+            observations={FRAMES: frames},
             actions=actions.astype(np.int64),
             rewards=rewards,
             terminated=bool(dones[-1]) and not timed_out,

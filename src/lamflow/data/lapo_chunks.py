@@ -24,7 +24,7 @@ from lamflow.data.npz_file import NpyStream, NpzFile
 from lamflow.data.store import UNKNOWN_LEVEL
 from lamflow.data.zip_member import member_bytes
 from lamflow.envs.interface import Episode
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 Marks = Literal["last", "first"]
 _DTYPES: Final = {
@@ -251,7 +251,6 @@ def chunk_episodes(chunk: LapoChunk, marks: Marks, buffer: NDArray[np.uint8]) ->
     ``buffer`` uint8 [n, 64, 64, 3] is at least as long as the game's time limit. An episode cut at its end is truncated.
     ValueError for one that is longer than the game's time limit.
     """
-    nothing = np.zeros((len(buffer), 0), np.uint8)
     limit = chunk.spec.max_steps
     for part in episode_parts(chunk.done, marks):
         rows, length = slice(part.start, part.stop), part.stop - part.start
@@ -264,9 +263,7 @@ def chunk_episodes(chunk: LapoChunk, marks: Marks, buffer: NDArray[np.uint8]) ->
         chunk.read_frames(frames)
         timed_out = part.begins and length >= limit
         episode = Episode(
-            frames=frames,
-            proprioception=nothing[:length],
-            task=nothing[:length],
+            observations={FRAMES: frames},
             actions=chunk.actions[rows],
             rewards=chunk.rewards[rows],
             terminated=part.ends and not timed_out,

@@ -2,8 +2,8 @@
 
 An episode of L transitions takes L + 1 rows: row t holds observation o_t, the action taken in it, the reward of that
 action and what it led to; so ``terminated`` or ``truncated`` stand on row L - 1. Row L is the final observation, with
-action -1, reward 0 and both flags False. In a store with ``final_observations: false`` an episode has L rows, and its
-last action has no next frame. Shapes: N rows, E episodes, P proprioceptive entries, G task entries.
+no action (``acted`` is False, and the action -1 or zeros), reward 0 and both flags False. In a store with ``final_observations: false``
+an episode has L rows, and its last action has no next frame. Shapes: N rows, E episodes, A entries of an action.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from lamflow.data.chunk_reader import RowReader
 from lamflow.data.group_reader import GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
 from lamflow.envs.interface import Episode
-from lamflow.envs.presets import preset
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
+from lamflow.spaces import Discrete
 
 FORMAT: Final = "lamflow-episodes"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "validation", "test")
 NO_ACTION: Final = -1
-"""The action on the row of a final observation."""
+"""The discrete action on the row of a final observation; there the entries of others are 0."""
 UNKNOWN_LEVEL: Final = -1
 """The level seed of an episode whose data set does not tell it."""
+PARTS: Final = "observation"
+"""The group that holds the parts of observations."""
 _REQUIRED: Final = ("source", "licence")
 _OPTIONAL: Final = {"return_expert": None, "return_random": None}
 _OWN: Final = frozenset(
-    ("format", "format_version", "env", "split", "num_episodes", "num_rows", "num_actions", "return_behaviour")
+    ("format", "format_version", "env", "environment", "split", "num_episodes", "num_rows", "return_behaviour")
 ) | {"complete", "files", "digest"}
 """Attributes that the writer fills in itself."""
 
@@ -43,20 +45,25 @@ _OWN: Final = frozenset(
 class EpisodeArrays:
     """A whole split in memory.
 
-    ``observations`` uint8 [N, *frame_shape]; ``proprioception`` uint8 [N, P]; ``task`` uint8 [N, G] (P and G may be 0);
-    ``actions`` int64 [N], -1 on final observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool
-    [N]; ``episode_starts`` int64 [E], first rows; ``level_seeds`` int64 [E], -1 where unknown.
+    ``observations``: their parts [N, ...] by name; ``actions`` int64 [N], or float32 [N, A]; ``acted`` bool [N], False on final
+    observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool [N]; ``episode_starts`` int64 [E], first rows;
+    ``level_seeds`` int64 [E], -1 where unknown; ``main``: the part that latent action models see.
     """
 
-    observations: NDArray[np.uint8]
-    proprioception: NDArray[np.uint8]
-    task: NDArray[np.uint8]
-    actions: NDArray[np.int64]
+    observations: Mapping[str, NDArray[Any]]
+    actions: NDArray[Any]
+    acted: NDArray[np.bool_]
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     episode_starts: NDArray[np.int64]
     level_seeds: NDArray[np.int64]
+    main: str = FRAMES
+
+    @property
+    def frames(self) -> NDArray[Any]:
+        """The part of the observations that latent action models see, [N, ...]."""
+        return self.observations[self.main]
 
     @property
     def num_rows(self) -> int:
@@ -72,13 +79,17 @@ class EpisodeArrays:
         return self.num_rows - self.num_episodes
 
 
+def array_of(part: str) -> str:
+    """The name of the array that holds a part of the observations."""
+    return f"{PARTS}/{part}"
+
+
 def row_array_specs(spec: EnvironmentSpec) -> tuple[ArraySpec, ...]:
-    """The arrays with one entry a row; those without columns are left out."""
-    vectors = {"proprioception": spec.proprioception_sizes, "task": spec.task_sizes}
+    """The arrays with one entry per row."""
     return (
-        ArraySpec("observations", "uint8", spec.frame_shape),
-        *(ArraySpec(name, "uint8", (len(sizes),)) for name, sizes in vectors.items() if sizes),
-        ArraySpec("actions", "int64"),
+        *(ArraySpec(array_of(name), part.dtype, part.shape) for name, part in spec.observation.items()),
+        ArraySpec("actions", spec.action.dtype, spec.action.shape),
+        ArraySpec("acted", "bool"),
         ArraySpec("rewards", "float32"),
         ArraySpec("terminated", "bool"),
         ArraySpec("truncated", "bool"),
@@ -86,12 +97,12 @@ def row_array_specs(spec: EnvironmentSpec) -> tuple[ArraySpec, ...]:
 
 
 EPISODE_ARRAY_SPECS: Final = (ArraySpec("episode_starts", "int64"), ArraySpec("level_seeds", "int64"))
-"""The arrays with one entry an episode."""
+"""The arrays with one entry per episode."""
 
 
 def spec_of(attributes: Mapping[str, Any]) -> EnvironmentSpec:
-    """The environment of an episode store with these attributes, which name it; ValueError for a name that is not known."""
-    return preset(attributes["env"])
+    """The environment of an episode store with these attributes; ValueError for facts that describe none."""
+    return EnvironmentSpec.from_facts(attributes["environment"])
 
 
 def expected_arrays(attributes: Mapping[str, Any]) -> list[tuple[ArraySpec, int]]:
@@ -118,6 +129,7 @@ class EpisodeWriter:
         self.attributes: dict[str, Any] = {**_OPTIONAL, "final_observations": spec.final_observations, **attributes}
         _check_attributes(self.path, self.attributes)
         self._final = bool(self.attributes["final_observations"])
+        self._is_discrete = isinstance(spec.action, Discrete)
         self._specs = {array.name: array for array in row_array_specs(spec)}
         self._group = GroupWriter(self.path, (*self._specs.values(), *EPISODE_ARRAY_SPECS))
         self._returns: dict[bool, list[float]] = {True: [], False: []}
@@ -143,11 +155,10 @@ class EpisodeWriter:
         self._check_episode(episode, rows)
         self._group.append("episode_starts", np.array([self.num_rows], np.int64))
         self._group.append("level_seeds", np.array([episode.level_id], np.int64))
-        self._group.append("observations", episode.frames)
-        for name in ("proprioception", "task"):
-            if name in self._specs:
-                self._group.append(name, getattr(episode, name))
-        self._group.append("actions", _padded(episode.actions, rows, NO_ACTION))
+        for name in self.spec.observation:
+            self._group.append(array_of(name), episode.observations[name])
+        self._group.append("actions", _padded(episode.actions, rows, NO_ACTION if self._is_discrete else 0))
+        self._group.append("acted", np.arange(rows) < episode.length)
         self._group.append("rewards", _padded(episode.rewards, rows, 0))
         last_action = np.arange(rows) == episode.length - 1
         self._group.append("terminated", last_action & episode.terminated)
@@ -176,10 +187,10 @@ class EpisodeWriter:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "env": self.spec.name,
+            "environment": self.spec.facts(),
             "split": self.split,
             "num_episodes": self.num_episodes,
             "num_rows": self.num_rows,
-            "num_actions": self.spec.num_actions,
             "return_behaviour": sum(returns) / len(returns),
         }
 
@@ -188,12 +199,14 @@ class EpisodeWriter:
         if episode.length == 0:
             raise ValueError(f"{what}: found no action, expected at least one")
         given: dict[str, tuple[NDArray[Any], int]] = {
-            "observations": (episode.frames, rows),
-            "proprioception": (episode.proprioception, rows),
-            "task": (episode.task, rows),
             "actions": (episode.actions, episode.length),
             "rewards": (episode.rewards, episode.length),
         }
+        if missing := [name for name in self.spec.observation if name not in episode.observations]:
+            raise ValueError(
+                f"{what}: found no part {missing[0]!r} in its observations, expected {', '.join(self.spec.observation)}"
+            )
+        given |= {array_of(name): (episode.observations[name], rows) for name in self.spec.observation}
         for name, spec in self._specs.items():
             if name not in given:
                 continue
@@ -203,11 +216,15 @@ class EpisodeWriter:
                     f"{what}: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} "
                     f"{[length, *spec.row_shape]} ({episode.length} actions, final_observations: {self._final})"
                 )
-        low, high = int(episode.actions.min()), int(episode.actions.max())
-        if low < 0 or high >= self.spec.num_actions:
-            raise ValueError(f"{what}: found actions from {low} to {high}, expected 0 to {self.spec.num_actions - 1}")
+        if problem := action_problem(self.spec, episode.actions):
+            raise ValueError(f"{what}: {problem}")
         if not np.isfinite(episode.rewards).all():
             raise ValueError(f"{what}: found a reward that is NaN or infinite, expected finite rewards")
+        for name, part in self.spec.observation.items():
+            if part.dtype == "float32" and not np.isfinite(episode.observations[name]).all():
+                raise ValueError(
+                    f"{what}: found NaN or infinity in the part {name!r} of an observation, expected finite numbers"
+                )
 
 
 def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -219,9 +236,24 @@ def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
         raise ValueError(f"{path}: found attributes {', '.join(own)}, which the writer fills in itself: leave them out")
 
 
+def action_problem(spec: EnvironmentSpec, actions: NDArray[Any]) -> str:
+    """What is wrong with actions [L, ...] that were taken in an environment, empty where nothing is."""
+    if isinstance(spec.action, Discrete):
+        least, most = int(actions.min()), int(actions.max())
+        inside, allowed = least >= 0 and most < spec.action.count, f"0 to {spec.action.count - 1}"
+        return "" if inside else f"found actions from {least} to {most}, expected {allowed}"
+    low, high = np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32)
+    outside = ~((actions >= low) & (actions <= high))  # NaN is outside
+    if not outside.any():
+        return ""
+    row, entry = np.argwhere(outside)[0]
+    bounds = f"{spec.action.low[entry]:g} to {spec.action.high[entry]:g}"
+    return f"action {row}: found {actions[row, entry]:g} in entry {entry}, expected {bounds}"
+
+
 def _padded(values: NDArray[Any], rows: int, filler: int) -> NDArray[Any]:
-    """``values`` [L] continued with ``filler`` to [rows]."""
-    return np.pad(values, (0, rows - len(values)), constant_values=filler)
+    """``values`` [L, ...] continued with ``filler`` to [rows, ...]."""
+    return np.pad(values, [(0, rows - len(values)), *[(0, 0)] * (values.ndim - 1)], constant_values=filler)
 
 
 class EpisodeStore:
@@ -237,6 +269,7 @@ class EpisodeStore:
         """Open the store at ``path``; ValueError when it is missing, damaged, of another version or not of ``env``."""
         path = Path(path)
         attributes = load_metadata(path)
+        refuse_older(path, attributes)
         check_format(path, attributes, format_name=FORMAT, format_version=FORMAT_VERSION)
         check_env(path, attributes, env)
         check_digest(path, attributes)
@@ -295,12 +328,21 @@ class EpisodeStore:
         return self._group.rows(name)
 
     def load(self, *, frames: bool = True) -> EpisodeArrays:
-        """Read everything into memory, or, much quicker, all but the frames: ``observations`` is [N, 0] then. ValueError names a
-        damaged file."""
-        values = self._group.load(without=() if frames else ("observations",))
-        for name in ("observations", "proprioception", "task"):
-            values.setdefault(name, np.zeros((self.num_rows, 0), np.uint8))
-        return EpisodeArrays(**values)
+        """Read everything into memory, or, much quicker, all but the main part of the observations, which is missing then. ValueError names
+        a damaged file."""
+        spec = self.spec
+        values = self._group.load(without=() if frames else (array_of(spec.main),))
+        parts = {name: values.pop(array_of(name)) for name in spec.observation if array_of(name) in values}
+        return EpisodeArrays(observations=parts, main=spec.main, **values)
+
+
+def refuse_older(path: Path, attributes: Mapping[str, Any]) -> None:
+    """ValueError, with the command that makes it anew, for a store of the first format."""
+    if attributes.get("format") == FORMAT and attributes.get("format_version") == 1:
+        raise ValueError(
+            f"{path}: found a store of format 1, which earlier versions of lamflow wrote, expected format {FORMAT_VERSION}: make it anew, "
+            f"`snakemake --cores all {path}` (where the experiment has a configuration of its own, with --configfile FILE behind it)"
+        )
 
 
 def check_env(path: Path, attributes: Mapping[str, Any], env: str | None) -> None:

@@ -25,12 +25,14 @@ from lamflow.data.group_reader import (
     unlisted_shards,
 )
 from lamflow.data.group_writer import ArraySpec
+from lamflow.spaces import Categories, Discrete, Pixels
 
 
 def store_problems(path: Path, episodes: store.EpisodeStore | None = None) -> list[str]:
     """Everything that is wrong with the store at ``path``; ``episodes``: what a latent store must belong to."""
     try:
         attributes = load_metadata(path)
+        store.refuse_older(path, attributes)
         kind = latents if attributes.get("format") == latents.FORMAT else store
         check_format(path, attributes, format_name=kind.FORMAT, format_version=kind.FORMAT_VERSION)
     except ValueError as error:
@@ -133,13 +135,16 @@ def _row_problems(
     is_last_action: NDArray[np.bool_],
 ) -> Iterator[str]:
     """Problems of actions, rewards and flags, given which rows are final observations and last actions."""
-    num_actions = int(attributes["num_actions"])
+    spec = store.spec_of(attributes)
+    if "acted" in arrays and (wrong := arrays["acted"][...] == is_final).any():
+        yield f"acted: {_rows(wrong)}: expected False on final observations and nowhere else"
     if "actions" in arrays:
         actions = arrays["actions"][...]
-        if (wrong := (actions == store.NO_ACTION) != is_final).any():
-            yield f"actions: {_rows(wrong)}: expected -1 on final observations and nowhere else"
-        if (wrong := (actions < store.NO_ACTION) | (actions >= num_actions)).any():
-            yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected 0 to {num_actions - 1}"
+        nothing = store.NO_ACTION if isinstance(spec.action, Discrete) else 0
+        if (wrong := is_final & (actions != nothing).reshape(len(actions), -1).any(axis=1)).any():
+            yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {nothing} on final observations"
+        if problem := store.action_problem(spec, actions[~is_final]):
+            yield f"actions: {problem}"
     if "rewards" in arrays:
         rewards = arrays["rewards"][...]
         if (wrong := ~np.isfinite(rewards) | (is_final & (rewards != 0))).any():
@@ -150,15 +155,23 @@ def _row_problems(
 
 
 def _category_problems(attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
-    """Entries beyond the number of categories that the environment knows; pixels have none, and any byte is one."""
+    """Entries beyond the number of categories that the environment knows, and numbers that are none; of pixels any byte is one."""
     spec = store.spec_of(attributes)
-    sizes = {"observations": spec.category_sizes, "proprioception": spec.proprioception_sizes, "task": spec.task_sizes}
-    for name, allowed in sizes.items():
-        for rows, values in _blocks(arrays[name]) if name in arrays and allowed else ():
-            wrong = (values >= np.array(allowed)).reshape(len(values), -1).any(axis=1)
+    for part, space in spec.observation.items():
+        name = store.array_of(part)
+        if name not in arrays or isinstance(space, Pixels):
+            continue
+        for rows, values in _blocks(arrays[name]):
+            if isinstance(space, Categories):
+                bad, found = (
+                    values >= np.array(space.sizes),
+                    f"a category beyond the {list(space.sizes)} that {spec.name} has",
+                )
+            else:
+                bad, found = ~np.isfinite(values), "NaN or infinity, expected finite numbers"
+            wrong = bad.reshape(len(values), -1).any(axis=1)
             if wrong.any():
-                row = rows.start + int(np.flatnonzero(wrong)[0])
-                yield f"{name}: row {row}: found a category beyond the {list(allowed)} that {spec.name} has"
+                yield f"{name}: row {rows.start + int(np.flatnonzero(wrong)[0])}: found {found}"
                 break
 
 

@@ -129,7 +129,7 @@ def frames_ahead(left: Tensor, horizon: int, *, seed: int, step: int) -> Tensor:
 def effectful(arrays: EpisodeArrays) -> Tensor:
     """bool [N]: the row has a next frame, and it differs from the row's own."""
     changed = np.zeros(arrays.num_rows, np.bool_)
-    frames = arrays.observations
+    frames = arrays.frames
     for start in range(0, arrays.num_rows - 1, _COMPARED_ROWS):
         stop = min(start + _COMPARED_ROWS, arrays.num_rows - 1)
         differs = frames[start:stop] != frames[start + 1 : stop + 1]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 ANY_LEVEL = -1
 """In place of a level id: one that EnvPool draws."""
@@ -58,7 +58,6 @@ class EnvPoolVectorEnvironment(VectorEnvironment):
         self.num_envs = num_envs
         self._pool = _make_pool(spec, num_envs, levels, seed, num_threads)
         self._level_ids = np.full(num_envs, ANY_LEVEL, np.int64)
-        self._nothing = np.zeros((num_envs, 0), np.uint8)
         self._running = False
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
@@ -71,7 +70,7 @@ class EnvPoolVectorEnvironment(VectorEnvironment):
         frames, info = self._pool.reset()
         self._level_ids = info["level_seed"].astype(np.int64)
         self._running = True
-        return Observation(frames.copy(), self._nothing, self._nothing)
+        return Observation({FRAMES: frames.copy()})
 
     def send(self, actions: NDArray[np.int64]) -> None:
         """Act with ``actions`` int64 [num_envs]; RuntimeError before the first reset."""
@@ -91,7 +90,7 @@ class EnvPoolVectorEnvironment(VectorEnvironment):
             frames[ended] = first[order]
             self._level_ids[ended] = info["level_seed"][order]
         return StepResult(
-            observation=Observation(frames, self._nothing, self._nothing),
+            observation=Observation({FRAMES: frames}),
             final_observation=None,
             rewards=rewards.astype(np.float32),
             terminated=ends & ~truncated,

@@ -15,9 +15,11 @@ from lamflow.envs.interface import Observation, VectorEnvironment
 from lamflow.envs.levels import Split, draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 Batch = dict[str, NDArray[np.uint8]]
+PARTS = {"frame": FRAMES}
+"""What a part is called here, where it is not by its own name."""
 
 
 def observation_space(spec: EnvironmentSpec) -> gymnasium.spaces.Dict:
@@ -127,9 +129,8 @@ class GymnasiumVectorEnv(VectorEnv[Batch, NDArray[np.int64], NDArray[Any]]):
         self._environment.close()
 
     def _parts(self, observation: Observation) -> Batch:
-        named = {"frame": observation.frames, "proprioception": observation.proprioception, "task": observation.task}
-        return {name: named[name] for name in self._part_names}
+        return {name: observation.parts[PARTS.get(name, name)] for name in self._part_names}
 
     def _batch(self, observation: Observation) -> Batch:
-        self._frames = observation.frames
+        self._frames = observation.parts[FRAMES]
         return self._parts(observation)

@@ -1,10 +1,11 @@
 """What every simulator looks like to the rest of lamflow: batches of levels in, batches of observations out.
 
-Shapes: B environments, T transitions of an episode, H and W grid sides, P proprioceptive entries, G task entries.
+Shapes: B environments, T transitions of an episode, A entries of an action.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -17,19 +18,21 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
+Parts = Mapping[str, NDArray[Any]]
+"""The parts of observations by name, all [B, ...], each of the space that the environment's facts say."""
+
+
 @dataclass(frozen=True)
 class Observation:
-    """A batch of observations. ``frames`` uint8 [B, *frame_shape]; ``proprioception`` uint8 [B, P]; ``task`` uint8 [B, G]."""
+    """A batch of observations."""
 
-    frames: NDArray[np.uint8]
-    proprioception: NDArray[np.uint8]
-    task: NDArray[np.uint8]
+    parts: Parts
 
     def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Observation:
-        return Observation(self.frames[rows], self.proprioception[rows], self.task[rows])
+        return Observation({name: values[rows] for name, values in self.parts.items()})
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(next(iter(self.parts.values())))
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class StepResult:
 class VectorEnvironment(Protocol):
     """B independent copies of one environment, stepped together.
 
-    ``send`` and ``receive`` are the halves of ``step``: between them the caller may compute while a simulator that has threads
+    Actions are int64 [B], or float32 [B, A]. ``send`` and ``receive`` are the halves of ``step``: between them the caller may compute while a simulator that has threads
     or a device of its own goes on.
     """
 
@@ -65,8 +68,8 @@ class VectorEnvironment(Protocol):
         unless the environment was built with a level stream."""
         ...
 
-    def send(self, actions: NDArray[np.int64]) -> None:
-        """Act with ``actions`` int64 [B], which the caller may change afterwards; RuntimeError before the first reset, ValueError
+    def send(self, actions: NDArray[Any]) -> None:
+        """Act with ``actions`` [B, ...], which the caller may change afterwards; RuntimeError before the first reset, ValueError
         for actions that do not exist."""
         ...
 
@@ -74,7 +77,7 @@ class VectorEnvironment(Protocol):
         """What came of the actions that were sent last; once for each ``send``."""
         ...
 
-    def step(self, actions: NDArray[np.int64]) -> StepResult:
+    def step(self, actions: NDArray[Any]) -> StepResult:
         """``send`` and ``receive`` at once."""
         self.send(actions)
         return self.receive()
@@ -114,14 +117,12 @@ def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[np.int6
 class Episode:
     """One episode of L transitions with its L + 1 observations (or L, where the simulator swallows the last one).
 
-    ``frames`` uint8 [L + 1, *frame_shape], ``proprioception`` uint8 [L + 1, P], ``task`` uint8 [L + 1, G], ``actions`` int64
-    [L], ``rewards`` float32 [L]; ``terminated``: the task ended it; ``truncated``: the step limit did.
+    ``observations``: their parts [L + 1, ...]; ``actions``: int64 [L], or float32 [L, A]; ``rewards`` float32 [L]; ``terminated``: the
+    task ended it; ``truncated``: the step limit did.
     """
 
-    frames: NDArray[np.uint8]
-    proprioception: NDArray[np.uint8]
-    task: NDArray[np.uint8]
-    actions: NDArray[np.int64]
+    observations: Parts
+    actions: NDArray[Any]
     rewards: NDArray[np.float32]
     terminated: bool
     truncated: bool

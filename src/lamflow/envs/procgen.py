@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import Observation, StepResult, VectorEnvironment, check_actions, check_level_ids
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 NUM_LEVELS = 2**31
 """Procgen's level seeds are 0 .. NUM_LEVELS - 1."""
@@ -114,7 +114,6 @@ class ProcgenVectorEnvironment(VectorEnvironment):
         self._level_ids = np.zeros(num_envs, np.int64)
         self._lengths = np.zeros(num_envs, np.int64)
         self._running = False
-        self._nothing = np.zeros((num_envs, 0), np.uint8)
 
     def reset(self, level_ids: NDArray[np.int64]) -> Observation:
         """Start one episode a slot on ``level_ids`` int64 [num_envs]; ValueError for another number of levels."""
@@ -201,4 +200,4 @@ class ProcgenVectorEnvironment(VectorEnvironment):
 
     def _observe(self) -> Observation:
         frames: NDArray[np.uint8] = self._simulator.observe()[1]["rgb"]
-        return Observation(frames.copy(), self._nothing, self._nothing)
+        return Observation({FRAMES: frames.copy()})

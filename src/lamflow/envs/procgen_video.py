@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.procgen import ProcgenVectorEnvironment
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
 VIDEO_SIDE = 512
 """Side of the simulator's pictures in pixels."""
@@ -32,7 +32,7 @@ def render_video(
         raise ValueError(f"found side {side}, expected a divisor of {VIDEO_SIDE}")
     environment = ProcgenVectorEnvironment(spec, 1, render=True)
     try:
-        seen = environment.reset(np.array([level_id], np.int64)).frames[0]
+        seen = environment.reset(np.array([level_id], np.int64)).parts[FRAMES][0]
         pictures = []
         for step, action in enumerate(actions):
             if frames is not None and (seen != frames[step]).any():
@@ -46,7 +46,7 @@ def render_video(
                 raise ValueError(
                     f"{spec.name}, level {level_id}: the replay ended after {step + 1} of {len(actions)} actions"
                 )
-            seen = result.observation.frames[0]
+            seen = result.observation.parts[FRAMES][0]
     finally:
         environment.close()
     return np.stack(pictures)

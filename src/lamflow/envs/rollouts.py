@@ -31,10 +31,12 @@ class _Trace(NamedTuple):
 
 
 def _empty_trace(observation: DeviceObservation, max_steps: int) -> _Trace:
-    batch = observation[0].shape[0]
-    rows = tuple(jnp.zeros((max_steps + 1, *part.shape), part.dtype).at[0].set(part) for part in observation)
+    batch = next(iter(observation.values())).shape[0]
     return _Trace(
-        observations=(rows[0], rows[1], rows[2]),
+        observations={
+            name: jnp.zeros((max_steps + 1, *part.shape), part.dtype).at[0].set(part)
+            for name, part in observation.items()
+        },
         actions=jnp.zeros((max_steps, batch), jnp.int32),
         rewards=jnp.zeros((max_steps, batch), jnp.float32),
         lengths=jnp.zeros(batch, jnp.int32),
@@ -51,9 +53,8 @@ def _rollout_program(simulator: XlandSimulator, act: Act) -> Any:
         actions = act(params, timesteps, jax.random.fold_in(key, step)).astype(jnp.int32)
         stepped = simulator.step(timesteps, actions)
         observation = simulator.observe(stepped)
-        rows = [part.at[step + 1].set(new) for part, new in zip(trace.observations, observation, strict=True)]
         trace = _Trace(
-            observations=(rows[0], rows[1], rows[2]),
+            observations={name: part.at[step + 1].set(observation[name]) for name, part in trace.observations.items()},
             actions=trace.actions.at[step].set(actions),
             rewards=trace.rewards.at[step].set(stepped.reward),
             lengths=trace.lengths + ~timesteps.last(),
@@ -78,13 +79,11 @@ def _episodes_of(trace: _Trace, level_ids: NDArray[np.int64]) -> list[Episode]:
     """Cut the trace into episodes (copies), one for each of ``level_ids``, which may be fewer than the trace has."""
     lengths, ended_by_task = np.asarray(trace.lengths), np.asarray(trace.terminated)
     longest = int(lengths.max())
-    frames, proprioception, task = (np.asarray(part)[: longest + 1] for part in trace.observations)
+    parts = {name: np.asarray(part)[: longest + 1] for name, part in trace.observations.items()}
     actions, rewards = np.asarray(trace.actions)[:longest].astype(np.int64), np.asarray(trace.rewards)[:longest]
     return [
         Episode(
-            frames=frames[: length + 1, index].copy(),
-            proprioception=proprioception[: length + 1, index].copy(),
-            task=task[: length + 1, index].copy(),
+            observations={name: part[: length + 1, index].copy() for name, part in parts.items()},
             actions=actions[:length, index].copy(),
             rewards=rewards[:length, index].copy(),
             terminated=bool(ended_by_task[index]),

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from lamflow.envs.families import DEFAULT_NUM_RULESETS
 from lamflow.envs.jax_setup import configure_jax
 from lamflow.envs.rulesets import Rulesets, generate_rulesets
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 from lamflow.envs.tiles import AGENT_TILE, VIEW_SIZE
 
 Timesteps = Any
 """xminigrid.types.TimeStep, which has no stubs."""
-DeviceObservation = tuple[jax.Array, jax.Array, jax.Array]
+DeviceObservation = dict[str, jax.Array]
+"""The parts of observations on the device, by name, [B, ...]."""
 """Frames, proprioception and task of a batch, as in ``Observation``, on the device."""
 Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
 """``act(params, timesteps, key) -> actions`` int32 [B]: a traceable policy that may look at the whole state."""
@@ -122,8 +123,8 @@ class XlandSimulator:
         return where_batch(timesteps.last(), frozen, stepped)
 
     def observe(self, timesteps: Timesteps) -> DeviceObservation:
-        """Frames uint8 [B, *frame_shape] in the spec's view; proprioception uint8 [B, 3]: direction, carried tile, carried
-        colour; task uint8 [B, 5], the goal's encoding, or [B, 0] where the task never changes."""
+        """``frames`` uint8 [B, *frame_shape] in the spec's view; ``proprioception`` uint8 [B, 3]: direction, carried tile, carried
+        colour; where tasks vary ``task`` uint8 [B, 5], the goal's encoding."""
         agent = timesteps.state.agent
         if self.spec.view == "full":
             frames = draw_agent(timesteps.state.grid, agent.position, agent.direction, agent.pocket)
@@ -131,8 +132,9 @@ class XlandSimulator:
             frames = timesteps.observation
         direction = agent.direction[:, None].astype(jnp.uint8)
         proprioception = jnp.concatenate([direction, agent.pocket.astype(jnp.uint8)], axis=1)
-        task = timesteps.state.goal_encoding[:, : len(self.spec.task_sizes)].astype(jnp.uint8)
-        return frames, proprioception, task
+        task = timesteps.state.goal_encoding.astype(jnp.uint8)
+        parts = {FRAMES: frames, "proprioception": proprioception, "task": task}
+        return {name: parts[name] for name in self.spec.observation}
 
 
 def terminated(timesteps: Timesteps) -> jax.Array:

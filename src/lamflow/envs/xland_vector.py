@@ -128,4 +128,4 @@ def _programs(simulator: XlandSimulator) -> tuple[Any, Any, Any]:
 
 
 def _to_host(observation: DeviceObservation) -> Observation:
-    return Observation(*(np.array(part) for part in observation))
+    return Observation({name: np.array(part) for name, part in observation.items()})

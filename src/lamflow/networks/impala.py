@@ -6,6 +6,9 @@ are [B, C, H, W] in channels_last memory.
 
 from __future__ import annotations
 
+from math import prod
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,7 +41,9 @@ def _downsampling(settings: ImpalaSettings, index: int, inputs: int, outputs: in
 class ImpalaEncoder(nn.Module):
     """K frames to one vector [B, hidden_width], after the ReLU of the hidden layer."""
 
-    def __init__(self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, ...], extra_dim: int = 0
+    ) -> None:
         super().__init__()
         self.patches = settings.stem == "patch"
         height, width, colors = frame_shape
@@ -52,7 +57,7 @@ class ImpalaEncoder(nn.Module):
             height, width, channels = -(-height // side), -(-width // side), outputs
         self.trunk = nn.Sequential(*layers)
         self.trunk_shape = (channels, height, width)
-        self.hidden = nn.Linear(channels * height * width, settings.hidden_width)
+        self.hidden = nn.Linear(channels * height * width + extra_dim, settings.hidden_width)
 
     def forward(self, frames_BKHWC: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] to features float [B, hidden_width]."""
@@ -69,9 +74,11 @@ class ImpalaEncoder(nn.Module):
         """The activations [B, hidden_width] of a hidden layer: ``self.hidden``, or another one of its shape.
 
         Its weights are those of features in the order C, H, W; they are turned, so that neither the features nor their gradient
-        are copied.
+        are copied. Those of extra inputs stand behind them.
         """
-        weights = layer.weight.to(convolved_BD.dtype).unflatten(1, self.trunk_shape)
-        return functional.relu(
-            functional.linear(convolved_BD, weights.permute(0, 2, 3, 1).flatten(1), layer.bias), inplace=True
-        )
+        weights = layer.weight.to(convolved_BD.dtype)
+        size = prod(self.trunk_shape)
+        turned = weights[:, :size].unflatten(1, self.trunk_shape).permute(0, 2, 3, 1).flatten(1)
+        if weights.shape[1] > size:
+            turned = torch.cat([turned, weights[:, size:]], dim=1)
+        return functional.relu(functional.linear(convolved_BD, turned, layer.bias), inplace=True)

@@ -14,13 +14,21 @@ from lamflow.networks.impala_settings import ImpalaSettings
 
 
 class PixelEncoder(nn.Module):
-    """The IMPALA network and a linear output; the face of an ``Encoder``, without extra inputs."""
+    """The IMPALA network and a linear output; extra inputs enter the hidden layer."""
 
     def __init__(
-        self, *, settings: ImpalaSettings, num_frames: int, frame_shape: tuple[int, ...], output_dim: int
+        self,
+        *,
+        settings: ImpalaSettings,
+        num_frames: int,
+        frame_shape: tuple[int, ...],
+        output_dim: int,
+        extra_dim: int = 0,
     ) -> None:
         super().__init__()
-        self.impala = ImpalaEncoder(settings=settings, num_frames=num_frames, frame_shape=frame_shape)
+        self.impala = ImpalaEncoder(
+            settings=settings, num_frames=num_frames, frame_shape=frame_shape, extra_dim=extra_dim
+        )
         self.output = nn.Linear(settings.hidden_width, output_dim)
 
     @property
@@ -31,9 +39,10 @@ class PixelEncoder(nn.Module):
     def convolved(
         self, frames_BKHWC: Tensor, extra_BD: Tensor | None = None, planes_BHWP: Tensor | None = None
     ) -> Tensor:
-        """What the hidden layer gets, [B, D]; there are no extra inputs."""
-        assert extra_BD is None and planes_BHWP is None
-        return self.impala.convolved(frames_BKHWC)
+        """What the hidden layer gets, [B, D]; planes belong to grids."""
+        assert planes_BHWP is None
+        convolved_BD = self.impala.convolved(frames_BKHWC)
+        return convolved_BD if extra_BD is None else torch.cat([convolved_BD, extra_BD.to(convolved_BD.dtype)], dim=1)
 
     def dense(self, convolved_BD: Tensor, layer: nn.Linear) -> Tensor:
         """The activations [B, hidden_width] of a hidden layer: ``self.hidden``, or another one of its shape."""
@@ -62,13 +71,13 @@ def build_impala_encoder(
     extra_dim: int = 0,
     extra_planes: int = 0,
 ) -> PixelEncoder:
-    """The network for the frames of ``spec``; ValueError when it shall have extra inputs."""
-    if extra_dim or extra_planes:
-        raise ValueError(
-            f"{spec.name}: found extra inputs ({extra_dim} entries, {extra_planes} planes) of an encoder of kind 'impala', "
-            "expected none: switch them off in the settings (proprioception, task)"
-        )
+    """The network for the frames of ``spec``, beside which there are no planes."""
+    assert not extra_planes, f"{spec.name}: planes belong to grids"
     encoder = PixelEncoder(
-        settings=settings, num_frames=num_frames, frame_shape=spec.frame_shape, output_dim=output_dim
+        settings=settings,
+        num_frames=num_frames,
+        frame_shape=spec.frame_shape,
+        output_dim=output_dim,
+        extra_dim=extra_dim,
     )
     return nn.utils.convert_conv2d_weight_memory_format(encoder, torch.channels_last)

@@ -10,6 +10,8 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.settings import EncoderSettings
 from lamflow.settings import DEEPEST, WIDEST, Width
 
+EXTRAS_WIDTH = 16
+
 
 class ImpalaSettings(EncoderSettings):
     """The IMPALA network over RGB frames."""
@@ -28,6 +30,11 @@ class ImpalaSettings(EncoderSettings):
     scale: int = Field(1, gt=0, le=DEEPEST, description="Factor on all channels; LAPO's networks have 4.")
     blocks: int = Field(2, ge=0, le=DEEPEST, description="Residual blocks per sequence.")
     hidden_width: int = Field(256, gt=0, le=WIDEST, description="Width of the hidden layer.")
+
+    @property
+    def extras_width(self) -> int:
+        """That of a category among inputs beside the frames."""
+        return EXTRAS_WIDTH
 
     @classmethod
     def accepts(cls, spec: EnvironmentSpec) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol, Self
 
 import torch
@@ -32,13 +33,13 @@ class AgentState:
 
     def __getitem__(self, rows: Tensor) -> AgentState:
         rows = rows.to(self.recurrent.device)
-        return AgentState(PolicyInputs(*(part[rows] for part in self.inputs)), self.recurrent[rows])
+        return AgentState(self.inputs.map(lambda part: part[rows]), self.recurrent[rows])
 
     def put(self, rows: Tensor, part: AgentState) -> None:
         """Write the states of some rows back."""
         rows = rows.to(self.recurrent.device)
-        for kept, new in zip((*self.inputs, self.recurrent), (*part.inputs, part.recurrent), strict=True):
-            kept[rows] = new
+        self.inputs.put(rows, part.inputs)
+        self.recurrent[rows] = part.recurrent
 
 
 class Agent(Protocol):
@@ -120,11 +121,10 @@ class PolicyAgent:
             return self._run(self.networks[0], inputs, recurrent_BF)
         order = members.argsort(stable=True).to(self.device)
         sizes = members.bincount(minlength=self.num_members).tolist()
-        parts = zip(*(part[order].split(sizes) for part in (*inputs, recurrent_BF)), strict=True)
         answers = [
-            self._run(network, PolicyInputs(*seen), recurrent)
-            for network, (*seen, recurrent) in zip(self.networks, parts, strict=True)
-            if len(recurrent)
+            self._run(network, inputs.map(itemgetter(rows)), recurrent_BF[rows])
+            for network, rows in zip(self.networks, order.split(sizes), strict=True)
+            if len(rows)
         ]
         back = order.argsort()
         weights, decoded, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
@@ -166,7 +166,7 @@ class RandomAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(PolicyInputs(*[empty] * 4), empty)
+        return AgentState(PolicyInputs({}, empty), empty)
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
         return self.space.random(len(members), self.generator), state

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamflow.envs.interface import Observation
 from lamflow.policies.inputs import PolicyInputs
@@ -17,29 +18,25 @@ from lamflow.policies.inputs import PolicyInputs
 
 def first_inputs(observation: Observation, context: int, device: torch.device) -> PolicyInputs:
     """The inputs of B episodes before their first observation, which stands in for what was before it."""
-    frames, proprioception, task = (torch.from_numpy(part).to(device) for part in _parts(observation))
     return PolicyInputs(
-        frames=frames[:, None].repeat_interleave(context, dim=1),
-        begun=torch.zeros(len(frames), context, dtype=torch.bool, device=device),
-        proprioception=proprioception[:, None].repeat_interleave(context, dim=1),
-        task=task,
+        {
+            name: torch.from_numpy(part).to(device)[:, None].repeat_interleave(context, dim=1)
+            for name, part in observation.parts.items()
+        },
+        torch.zeros(len(observation), context, dtype=torch.bool, device=device),
     )
 
 
 def next_inputs(inputs: PolicyInputs, observation: Observation) -> PolicyInputs:
     """The inputs one step later: ``observation`` is the present, and the oldest one is forgotten."""
-    device = inputs.frames.device
-    frames, proprioception, task = (torch.from_numpy(part).to(device) for part in _parts(observation))
+    device = inputs.begun.device
     return PolicyInputs(
-        frames=torch.cat([inputs.frames[:, 1:], frames[:, None]], dim=1),
-        begun=torch.cat([inputs.begun[:, 1:], torch.ones_like(inputs.begun[:, :1])], dim=1),
-        proprioception=torch.cat([inputs.proprioception[:, 1:], proprioception[:, None]], dim=1),
-        task=task,
+        {
+            name: torch.cat([inputs.parts[name][:, 1:], torch.from_numpy(part).to(device)[:, None]], dim=1)
+            for name, part in observation.parts.items()
+        },
+        torch.cat([inputs.begun[:, 1:], torch.ones_like(inputs.begun[:, :1])], dim=1),
     )
-
-
-def _parts(observation: Observation) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    return observation.frames, observation.proprioception, observation.task
 
 
 class ContextMemory:
@@ -55,17 +52,17 @@ class ContextMemory:
         if self.context > 1 and began.any():
             rows = np.flatnonzero(began)
             fresh = next_inputs(first_inputs(observation[rows], self.context, self.device), observation[rows])
-            for part, new in zip(followed, fresh, strict=True):
-                part[torch.from_numpy(rows).to(self.device)] = new
+            followed.put(torch.from_numpy(rows).to(self.device), fresh)
         self.present = followed
 
     def after(self, observation: Observation, rows: NDArray[np.int64]) -> PolicyInputs:
         """What the inputs of the slots ``rows`` would be after these ``observation`` of theirs."""
         places = torch.from_numpy(rows).to(self.device)
-        return next_inputs(PolicyInputs(*(part[places] for part in self.present)), observation)
+        return next_inputs(self.present.map(lambda part: part[places]), observation)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"present": tuple(part.cpu() for part in self.present)}
+        present = self.present.map(Tensor.cpu)
+        return {"parts": dict(present.parts), "begun": present.begun}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.present = PolicyInputs(*(part.to(self.device) for part in state["present"]))
+        self.present = PolicyInputs(state["parts"], state["begun"]).map(lambda part: part.to(self.device))

@@ -1,20 +1,45 @@
 """What policies see.
 
-Shapes: B batch, K context frames, P proprioceptive entries, G task entries.
+Shapes: B batch, K context frames.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
-class PolicyInputs(NamedTuple):
-    """``frames`` uint8 [B, K, *frame_shape] and ``proprioception`` uint8 [B, K, P], the last one the present; ``begun`` bool
-    [B, K], False where the episode had not begun (frame and proprioception then repeat the first); ``task`` uint8 [B, G]."""
+@dataclass(frozen=True)
+class PolicyInputs:
+    """The parts of observations by name, [B, K, ...], the last one the present; ``begun`` bool [B, K], False where the episode had not
+    begun (parts then repeat the first)."""
 
-    frames: Tensor
+    parts: Mapping[str, Tensor]
     begun: Tensor
-    proprioception: Tensor
-    task: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> PolicyInputs:
+        """The same change of all tensors."""
+        return PolicyInputs({name: change(part) for name, part in self.parts.items()}, change(self.begun))
+
+    def present(self, name: str) -> Tensor:
+        """A part of the present observations, [B, ...]."""
+        return self.parts[name][:, -1]
+
+    def replaced(self, parts: Mapping[str, Tensor]) -> PolicyInputs:
+        """With other values of some parts."""
+        return PolicyInputs({**self.parts, **parts}, self.begun)
+
+    def put(self, rows: Tensor, others: PolicyInputs) -> None:
+        """Write other inputs into some rows."""
+        for name, part in self.parts.items():
+            part[rows] = others.parts[name]
+        self.begun[rows] = others.begun
+
+    @staticmethod
+    def joined(inputs: list[PolicyInputs]) -> PolicyInputs:
+        """Batches one after the other."""
+        parts = {name: torch.cat([each.parts[name] for each in inputs]) for name in inputs[0].parts}
+        return PolicyInputs(parts, torch.cat([each.begun for each in inputs]))

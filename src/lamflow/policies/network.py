@@ -5,7 +5,7 @@ Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,13 @@ from lamflow.networks.symmetry import agent_direction, centred_on_agent, face_up
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.settings import PolicySettings
+from lamflow.spaces import Categories, Part, Vector, num_entries
 from lamflow.training.precision import Precision, precision_of
+
+SMALLEST_DEVIATION = 1e-6
+"""Entries that do not vary are 0."""
+FURTHEST = 10.0
+"""Standard deviations from the mean, of an input."""
 
 
 def match_planes(frames_BHW2: Tensor, task_BG: Tensor) -> Tensor:
@@ -39,9 +45,40 @@ def inference_precision(settings: EncoderSettings, parameters: Iterable[nn.Param
     return Precision("float32", reason) if reason else precision_of("auto", parameters)
 
 
-class PolicyNetwork(nn.Module):
-    """An encoder over a context of frames, or a recurrent state over single frames, with optional proprioception and task.
+def other_parts(spec: EnvironmentSpec) -> dict[str, Part]:
+    """The parts of observations that policies see beside the main one, without those that grid worlds give a meaning of their own."""
+    return {name: part for name, part in spec.observation.items() if name not in (spec.main, "proprioception", "task")}
 
+
+class Standardised(nn.Module):
+    """A vector float32 [B, entries], less the mean of the data, in standard deviations of them."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, part: Vector) -> None:
+        super().__init__()
+        self.output_dim = num_entries(part)
+        self.register_buffer("mean", torch.zeros(part.shape))
+        self.register_buffer("deviation", torch.ones(part.shape))
+
+    def forward(self, values_BE: Tensor) -> Tensor:
+        """Float32 [B, entries]; what is further off than ``FURTHEST`` is cut there."""
+        return ((values_BE - self.mean) / self.deviation.clamp_min(SMALLEST_DEVIATION)).clamp(-FURTHEST, FURTHEST)
+
+
+def _input_of(part: Part, width: int) -> CategoryEmbedding | Standardised:
+    """What makes a part a vector: categories are embedded, ``width`` per category."""
+    if isinstance(part, Categories) and len(part.shape) == 1:
+        return CategoryEmbedding(part.sizes, width)
+    assert isinstance(part, Vector), f"found a part of shape {part.shape} beside the main one, expected a vector"
+    return Standardised(part)
+
+
+class PolicyNetwork(nn.Module):
+    """An encoder over a context of frames, or a recurrent state over single frames, with what is observed beside frames.
+
+    Vectors are standardised (``standardise``), categories embedded; of both the network sees those of the present.
     An environment without proprioception or without a task has no such input, whatever the settings. With a task, planes mark
     the cells that show the goal's objects; in a full view, where the agent may be anywhere, they also enter centred on the
     agent, so that the way to an object is the same input wherever both are. ``head``, no part of ``forward``, reads the outputs as a
@@ -53,10 +90,11 @@ class PolicyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         assert head is None or head.num_outputs == output_dim
-        self.settings, self.output_dim = settings, output_dim
+        self.settings, self.output_dim, self.main = settings, output_dim, spec.main
         self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"
+        self.others = other_parts(spec)
         extra_dim = self._embed_extras(spec, settings.network.extras_width)
         hidden = settings.network.hidden_width
         self.encoder = build_encoder(
@@ -76,6 +114,7 @@ class PolicyNetwork(nn.Module):
         """Make the embeddings of the inputs beside the frames, ``width`` a category; the width of all these inputs together, 0 where the
         encoder has none."""
         extra_dim = 0
+        self.other_inputs = nn.ModuleDict()
         if width is None:
             return extra_dim
         if self.has_proprioception:
@@ -86,7 +125,20 @@ class PolicyNetwork(nn.Module):
             extra_dim += self.goal.output_dim + (2 if self.has_proprioception else 0)
             if self.centres_goal:
                 extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)
+        for name, part in self.others.items():
+            module = _input_of(part, width)
+            extra_dim += module.output_dim
+            self.other_inputs[name] = module
         return extra_dim
+
+    def standardise(self, moments: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Take over the mean and the standard deviation, float32 [entries] each, of the parts that are vectors: those of the data to train
+        on. They travel with the weights."""
+        for name, (mean, deviation) in moments.items():
+            module = self.other_inputs[name]
+            assert isinstance(module, Standardised)
+            module.mean.copy_(mean)
+            module.deviation.copy_(deviation)
 
     def forward(self, inputs: PolicyInputs) -> Tensor:
         """Outputs float [B, O] for a batch of contexts; a recurrent policy starts from a zero state."""
@@ -96,9 +148,11 @@ class PolicyNetwork(nn.Module):
         """Float [B, F] for a batch of contexts: activations of the hidden layer, or the recurrent state, from zero on."""
         if not self.settings.recurrent:
             inputs = self._canonical(inputs)
-            return self.encoder.features(inputs.frames, *self._extras(inputs, -1))
-        state = inputs.frames.new_zeros((len(inputs.frames), self.settings.network.hidden_width), dtype=torch.float32)
-        for index in range(inputs.frames.shape[1]):
+            return self.encoder.features(inputs.parts[self.main], *self._extras(inputs))
+        batch, context = inputs.begun.shape
+        width = self.settings.network.hidden_width
+        state = torch.zeros(batch, width, device=inputs.begun.device)
+        for index in range(context):
             state = torch.where(inputs.begun[:, index, None], self._advance(inputs, index, state), state)
         return state
 
@@ -111,7 +165,7 @@ class PolicyNetwork(nn.Module):
         """What the hidden layer of a policy that is not recurrent gets, [B, D]; see ``Encoder.convolved``."""
         assert not self.settings.recurrent
         inputs = self._canonical(inputs)
-        return self.encoder.convolved(inputs.frames, *self._extras(inputs, -1))
+        return self.encoder.convolved(inputs.parts[self.main], *self._extras(inputs))
 
     def step(self, inputs: PolicyInputs, state_BF: Tensor) -> tuple[Tensor, Tensor]:
         """One step of a recurrent policy: outputs [B, O] and the next state [B, F], which is its features too."""
@@ -122,29 +176,31 @@ class PolicyNetwork(nn.Module):
         """With a rotation symmetry, frames and the directions in proprioception turned so that the agent faces up at present."""
         if self.settings.symmetry == "none":
             return inputs
-        proprioception = inputs.proprioception.clone()
-        turned = proprioception[..., 0].long() - agent_direction(inputs.frames[:, -1])[:, None]
+        frames, proprioception = inputs.parts[self.main], inputs.parts["proprioception"].clone()
+        turned = proprioception[..., 0].long() - agent_direction(frames[:, -1])[:, None]
         proprioception[..., 0] = (turned % 4).to(proprioception.dtype)
-        return inputs._replace(frames=face_up(inputs.frames, present=-1), proprioception=proprioception)
+        return inputs.replaced({self.main: face_up(frames, present=-1), "proprioception": proprioception})
 
     def _advance(self, inputs: PolicyInputs, index: int, state_BF: Tensor) -> Tensor:
-        frames = inputs.frames[:, index : index + 1] if index >= 0 else inputs.frames[:, index:]
-        proprioception = inputs.proprioception[:, index : index + 1] if index >= 0 else inputs.proprioception[:, index:]
-        inputs = self._canonical(inputs._replace(frames=frames, proprioception=proprioception))
-        features = torch.relu(self.encoder(inputs.frames, *self._extras(inputs, -1)))
+        single = slice(index, index + 1) if index >= 0 else slice(index, None)
+        inputs = self._canonical(inputs.map(lambda part: part[:, single]))
+        features = torch.relu(self.encoder(inputs.parts[self.main], *self._extras(inputs)))
         next_state: Tensor = self.cell(features.float(), state_BF)
         return next_state
 
-    def _extras(self, inputs: PolicyInputs, index: int) -> tuple[Tensor | None, Tensor | None]:
+    def _extras(self, inputs: PolicyInputs) -> tuple[Tensor | None, Tensor | None]:
+        """What stands beside the main part at present: a vector, and planes over a grid."""
         parts = []
         planes = None
         if self.has_proprioception:
-            parts.append(self.proprioception(inputs.proprioception[:, index]))
+            parts.append(self.proprioception(inputs.present("proprioception")))
         if self.has_task:
-            parts.append(self.goal(inputs.task[:, :1]))
-            planes = match_planes(inputs.frames[:, index], inputs.task)
+            frames, task = inputs.present(self.main), inputs.present("task")
+            parts.append(self.goal(task[:, :1]))
+            planes = match_planes(frames, task)
             if self.has_proprioception:
-                parts.append(carried_matches(inputs.proprioception[:, index], inputs.task))
+                parts.append(carried_matches(inputs.present("proprioception"), task))
             if self.centres_goal:
-                parts.append(centred_on_agent(planes, inputs.frames[:, index]).flatten(1))
+                parts.append(centred_on_agent(planes, frames).flatten(1))
+        parts += [module(inputs.present(name)) for name, module in self.other_inputs.items()]
         return (torch.cat(parts, dim=-1) if parts else None), planes

@@ -64,7 +64,7 @@ class PixelActorCritic(ActorCritic):
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
         """The present frames."""
-        return (inputs.frames[:, -1],)
+        return (inputs.present(self.spec.main),)
 
     def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """See ``forward``."""
@@ -99,7 +99,7 @@ class GridActorCritic(ActorCritic):
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
         """The features of the present frames and proprioception."""
-        return (self.features(inputs.frames[:, -1], inputs.proprioception[:, -1]),)
+        return (self.features(inputs.present(self.spec.main), inputs.present("proprioception")),)
 
     def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Log-probabilities float32 [B, A] and values float32 [B]."""

@@ -44,13 +44,15 @@ class ScratchPolicy(OnlinePolicy):
         self.value = initialise_head(nn.Linear(settings.network.hidden_width, 1), 1.0)
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
-        """The inputs themselves."""
-        return tuple(inputs)
+        """The inputs themselves: their parts in the order of the environment's, and what had begun."""
+        return (*(inputs.parts[name] for name in self.spec.observation), inputs.begun)
 
     def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Log-probabilities float32 [B, A] and values float32 [B]."""
         encoder = self.network.encoder
-        features_BF = encoder.dense(self.network.convolved(PolicyInputs(*encoded)), encoder.hidden)
+        *parts, begun = encoded
+        inputs = PolicyInputs(dict(zip(self.spec.observation, parts, strict=True)), begun)
+        features_BF = encoder.dense(self.network.convolved(inputs), encoder.hidden)
         return self.space.log_answer(encoder.output(features_BF)), self.value(features_BF).float()[:, 0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lamflow.data.label_budgets import ALL_LABELS, NO_LABELS, LabelBudget, LabelCount
-from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, expected_arrays
+from lamflow.data.store import UNKNOWN_LEVEL, EpisodeArrays, EpisodeStore, array_of
 from lamflow.envs.families import DEFAULT_NUM_RULESETS, family_of
 from lamflow.envs.goals import describe_goal
 from lamflow.envs.interface import Episode
@@ -33,6 +34,8 @@ MOST_STEPS = 100
 """Steps that are shown of an episode: agents that are lost wander on up to the step limit."""
 SIDE = 288
 """Side of a picture in pixels."""
+GRIDS = ("egocentric", "full")
+"""Views of the grid worlds whose tasks can be told."""
 MOST_PIXEL_STEPS, PIXEL_SIDE, PIXEL_FRAME_MS = 300, 256, 100
 """The same for Procgen, whose steps are shorter; milliseconds that a picture of it is shown."""
 
@@ -65,7 +68,8 @@ def plot_episode_film(
         level = int(draw_levels(spec, "test", 1, seed)[0])
     simulator = make_vector_environment(spec, 1, num_rulesets=num_rulesets)
     remaining, methods = iter(files), [method_settings(agent["settings"]) for agent in agents]
-    goal = describe_goal(demonstrated.task[0]) if demonstrated.task.shape[1] else ""
+    task = demonstrated.observations.get("task")
+    goal = describe_goal(task[0]) if task is not None and spec.view in GRIDS else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
     films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
     precision = []
@@ -108,10 +112,8 @@ def _next_files(method: MethodSettings, files: Iterator[Path | str]) -> dict[str
 
 def _unread(store: EpisodeStore) -> EpisodeArrays:
     """The store's arrays, of which those that hold frames are read where they are sliced: they may not fit into memory."""
-    held = {array.name for array, _ in expected_arrays(store.attributes)}
-    arrays: dict[str, Any] = {name: np.zeros((store.num_rows, 0), np.uint8) for name in ("proprioception", "task")}
-    arrays |= {name: store.array(name)[:] for name in held - {"observations"}}
-    return EpisodeArrays(observations=store.array("observations"), **arrays)
+    read = store.load(frames=False)
+    return replace(read, observations={**read.observations, read.main: store.array(array_of(read.main))})
 
 
 def shown_episode(arrays: EpisodeArrays) -> Episode:
@@ -122,11 +124,9 @@ def shown_episode(arrays: EpisodeArrays) -> Episode:
     candidates = np.flatnonzero(solved) if solved.any() else np.arange(len(starts))
     index = candidates[np.argsort(lengths[candidates], kind="stable")[len(candidates) // 2]]
     rows = slice(starts[index], starts[index] + lengths[index])
-    acted = np.flatnonzero(arrays.actions[rows] >= 0) + starts[index]
+    acted = np.flatnonzero(arrays.acted[rows]) + starts[index]
     return Episode(
-        frames=arrays.observations[rows],
-        proprioception=arrays.proprioception[rows],
-        task=arrays.task[rows],
+        observations={name: part[rows] for name, part in arrays.observations.items()},
         actions=arrays.actions[acted],
         rewards=arrays.rewards[acted],
         terminated=bool(arrays.terminated[rows].any()),
@@ -153,7 +153,8 @@ def _film(title: str, episode: Episode, spec: EnvironmentSpec, num_rulesets: int
     return EpisodeFilm(
         title=title,
         frames=[
-            render_frame(frame, view=shown.view, tile_size=tile_size) for frame in episode.frames[: MOST_STEPS + 1]
+            render_frame(frame, view=shown.view, tile_size=tile_size)
+            for frame in episode.observations[spec.main][: MOST_STEPS + 1]
         ],
         rewards=episode.rewards[:MOST_STEPS].tolist(),
         outcome=f"{'solved after' if solved else 'not solved in'} {episode.length} steps",
@@ -166,12 +167,19 @@ def _video(title: str, episode: Episode, spec: EnvironmentSpec, repeatable: bool
     if repeatable:
         frames = list(
             render_video(
-                spec, episode.level_id, episode.actions[:length], side=PIXEL_SIDE, frames=episode.frames[:length]
+                spec,
+                episode.level_id,
+                episode.actions[:length],
+                side=PIXEL_SIDE,
+                frames=episode.observations[spec.main][:length],
             )
         )
     else:
         tile_size = max(1, PIXEL_SIDE // spec.frame_shape[0])
-        frames = [render_frame(frame, view=spec.view, tile_size=tile_size) for frame in episode.frames[:length]]
+        frames = [
+            render_frame(frame, view=spec.view, tile_size=tile_size)
+            for frame in episode.observations[spec.main][:length]
+        ]
     return EpisodeFilm(
         title=title,
         frames=frames,

@@ -47,8 +47,8 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     code = stage_code(__name__, settings=network.settings)
     note_sources(code)
     figure = draw_film_strip(
-        start_frame=arrays.observations[row],
-        true_next=arrays.observations[row + 1],
+        start_frame=arrays.frames[row],
+        true_next=arrays.frames[row + 1],
         true_action=spec.action_names[arrays.actions[row]],
         predictions=predict_codes(network, window, table.codes[order]),
         captions=[_caption(table, code, names) for code in order],
