@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.spaces import Discrete
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -56,8 +57,8 @@ class StepResult:
 class VectorEnvironment(Protocol):
     """B independent copies of one environment, stepped together.
 
-    Actions are int64 [B], or float32 [B, A]. ``send`` and ``receive`` are the halves of ``step``: between them the caller may compute while a simulator that has threads
-    or a device of its own goes on.
+    Actions are int64 [B], or float32 [B, A]. ``send`` and ``receive`` are the halves of ``step``: between them the caller may compute
+    while a simulator that has threads or a device of its own goes on.
     """
 
     spec: EnvironmentSpec
@@ -104,13 +105,19 @@ def check_level_ids(spec: EnvironmentSpec, num_envs: int, level_ids: NDArray[np.
         raise ValueError(f"{spec.name}: found level ids of shape {level_ids.shape}, expected ({num_envs},)")
 
 
-def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[np.int64]) -> None:
-    """ValueError unless there is one action a slot and each of them exists."""
-    if actions.shape != (num_envs,) or actions.min() < 0 or actions.max() >= spec.num_actions:
+def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[Any]) -> None:
+    """ValueError unless there is one action per slot and each of them exists."""
+    if actions.shape != (num_envs, *spec.action.shape):
         raise ValueError(
-            f"{spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape "
-            f"({num_envs},) in 0..{spec.num_actions - 1}"
+            f"{spec.name}: found actions of shape {actions.shape}, expected {(num_envs, *spec.action.shape)}"
         )
+    if isinstance(spec.action, Discrete):
+        if actions.min() < 0 or actions.max() >= spec.action.count:
+            raise ValueError(
+                f"{spec.name}: found actions in {actions.min()}..{actions.max()}, expected 0..{spec.action.count - 1}"
+            )
+    elif not ((actions >= np.array(spec.action.low)) & (actions <= np.array(spec.action.high))).all():
+        raise ValueError(f"{spec.name}: found an action outside of its bounds, or NaN: clip it")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""Settings of any environment that Gymnasium can make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from lamflow.envs.settings import EnvironmentSettings
+from lamflow.settings import LARGEST, Settings
+
+RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
+
+Path = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
+"""``package.module:name``."""
+Json = bool | int | float | str | list[Any] | dict[str, Any] | None
+SMALLEST_SIDE, LARGEST_SIDE = 32, 256
+
+
+class PolicyDemonstratorSettings(Settings):
+    """Your own policy demonstrates."""
+
+    kind: Literal["policy"] = "policy"
+    path: Path = Field(
+        description="`package.module:function`, which is called without arguments for each running episode and answers the policy: a "
+        "callable from an observation (of a Dict space a dict of its parts) to an action. A policy with a state has a method `reset()`, "
+        "which is called when an episode begins.",
+    )
+
+
+class PpoDemonstratorSettings(Settings):
+    """PPO learns to demonstrate, as `pixel_expert` says; for pixels and discrete actions."""
+
+    kind: Literal["ppo"] = "ppo"
+
+
+class GymnasiumSettings(EnvironmentSettings):
+    """Any environment of Gymnasium, by its id. A level is a seed of `reset`: splits share no seed."""
+
+    builds: ClassVar[str] = "lamflow.envs.gymnasium_facts:describe"
+
+    kind: Literal["gymnasium"] = "gymnasium"
+    id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="As `gymnasium.make` takes it; `my_package:MyGame-v0` imports the package that registers it.",
+    )
+    kwargs: dict[str, Json] = Field(default_factory=dict, description="Further arguments of `gymnasium.make`.")
+    wrappers: tuple[Path, ...] = Field(
+        (),
+        description="`package.module:function`s that get the environment and answer one; the first one is the innermost.",
+    )
+    max_steps: int | None = Field(
+        None, gt=0, le=LARGEST, description="Steps after which an episode is cut; null: as it is registered."
+    )
+    main: str | None = Field(
+        None,
+        description="The part of a Dict space that latent action models see; null: its first picture, or its first grid, or its only part.",
+    )
+    resize: int | None = Field(
+        None,
+        ge=SMALLEST_SIDE,
+        le=LARGEST_SIDE,
+        description="Pictures are made squares of this side, in pixels; null: they stay as they are.",
+    )
+    action_names: tuple[str, ...] = Field(
+        (), description="Names of discrete actions, for figures; none: their numbers."
+    )
+    demonstrator: Annotated[PolicyDemonstratorSettings | PpoDemonstratorSettings, Field(discriminator="kind")] = Field(
+        default_factory=PpoDemonstratorSettings, description="Who plays the episodes."
+    )
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the id, the wrappers and the policy."""
+        paths = [self.id, *self.wrappers]
+        if isinstance(self.demonstrator, PolicyDemonstratorSettings):
+            paths.append(self.demonstrator.path)
+        return tuple(dict.fromkeys(path.partition(":")[0] for path in paths if ":" in path))
