@@ -50,9 +50,9 @@ def _part_of(space: gymnasium.Space[Any], what: str, resize: int | None) -> Part
         if space.nvec.max() <= MOST_CATEGORIES and (sizes == sizes[0]).all() and len(space.shape) in (1, 3):
             return Categories(space.shape, tuple(map(int, sizes[0])))
     raise ValueError(
-        f"observation space: {what} is {space}, expected a picture (Box uint8 [height, width], with 1, 3 or no channels), a "
-        f"vector (Box of floats, rank 1), or categories of at most {MOST_CATEGORIES} values from 0 (Discrete, MultiBinary, MultiDiscrete of rank 1, or of a "
-        "grid [height, width, channels]): leave it out, or change it, in a wrapper"
+        f"observation space: {what} is {space}, expected a picture (Box uint8 [height, width], with 1, 3 or no channels), a vector (Box of "
+        f"floats, rank 1), or categories of at most {MOST_CATEGORIES} values from 0 (Discrete, MultiBinary, MultiDiscrete of rank 1, or of "
+        "a grid [height, width, channels]): leave it out, or change it, in a wrapper"
     )
 
 

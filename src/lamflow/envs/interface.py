@@ -107,15 +107,15 @@ def check_level_ids(spec: EnvironmentSpec, num_envs: int, level_ids: NDArray[np.
 
 def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[Any]) -> None:
     """ValueError unless there is one action per slot and each of them exists."""
-    if actions.shape != (num_envs, *spec.action.shape):
-        raise ValueError(
-            f"{spec.name}: found actions of shape {actions.shape}, expected {(num_envs, *spec.action.shape)}"
-        )
+    expected = (num_envs, *spec.action.shape)
     if isinstance(spec.action, Discrete):
-        if actions.min() < 0 or actions.max() >= spec.action.count:
+        if actions.shape != expected or actions.min() < 0 or actions.max() >= spec.action.count:
             raise ValueError(
-                f"{spec.name}: found actions in {actions.min()}..{actions.max()}, expected 0..{spec.action.count - 1}"
+                f"{spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape {expected} in "
+                f"0..{spec.action.count - 1}"
             )
+    elif actions.shape != expected:
+        raise ValueError(f"{spec.name}: found actions of shape {actions.shape}, expected {expected}")
     elif not ((actions >= np.array(spec.action.low)) & (actions <= np.array(spec.action.high))).all():
         raise ValueError(f"{spec.name}: found an action outside of its bounds, or NaN: clip it")
 
