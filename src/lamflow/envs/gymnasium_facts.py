@@ -32,7 +32,7 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
     try:
         parts, action = parts_of(environment.observation_space, settings.resize), action_of(environment.action_space)
         _check_sides(parts)
-        names = _action_names(settings, action)
+        names, main = _action_names(settings, action), _main_part(settings, parts)
         repeats = _repeats(own, parts, environment)
         modules = [*settings.packages, _module_of(environment)]
     finally:
@@ -42,7 +42,7 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         family="gymnasium",
         observation=parts,
         action=action,
-        main=_main_part(settings, parts),
+        main=main,
         max_steps=own["max_steps"],
         action_names=names,
         own={**own, "modules": sorted(set(modules)), "repeats": repeats},
@@ -66,11 +66,11 @@ def _own_facts(settings: GymnasiumSettings) -> dict[str, Any]:
 
 def _specification(environment_id: str) -> Any:
     """Gymnasium's, of an id; what is wrong with the package that registers it is said in a line."""
-    package, separator, _ = environment_id.partition(":")
+    package, separator, registered = environment_id.partition(":")
     if separator:
         imported(package, "id")
     try:
-        return gymnasium.spec(environment_id)
+        return gymnasium.spec(registered or environment_id)
     except gymnasium.error.Error as error:
         raise ValueError(f"id: found {environment_id!r}, which Gymnasium does not know: {error}") from None
 

@@ -39,7 +39,7 @@ def _part_of(space: gymnasium.Space[Any], what: str, resize: int | None) -> Part
         if space.dtype == np.uint8 and _is_picture(space.shape):
             height, width = (resize, resize) if resize else space.shape[:2]
             return Pixels((height, width, 3))
-        if np.issubdtype(space.dtype, np.floating) and len(space.shape) <= 1:
+        if len(space.shape) <= 1:
             return Vector(space.shape or (1,))
     elif isinstance(space, gymnasium.spaces.Discrete) and space.start == 0 and space.n <= MOST_CATEGORIES:
         return Categories((1,), (int(space.n),))
@@ -51,7 +51,7 @@ def _part_of(space: gymnasium.Space[Any], what: str, resize: int | None) -> Part
             return Categories(space.shape, tuple(map(int, sizes[0])))
     raise ValueError(
         f"observation space: {what} is {space}, expected a picture (Box uint8 [height, width], with 1, 3 or no channels), a vector (Box of "
-        f"floats, rank 1), or categories of at most {MOST_CATEGORIES} values from 0 (Discrete, MultiBinary, MultiDiscrete of rank 1, or of "
+        f"rank 1), or categories of at most {MOST_CATEGORIES} values from 0 (Discrete, MultiBinary, MultiDiscrete of rank 1, or of "
         "a grid [height, width, channels]): leave it out, or change it, in a wrapper"
     )
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lamflow.data.label_budgets import LabelBudget, LabelCount
-from lamflow.envs.presets import preset
+from lamflow.envs.described import described
+from lamflow.envs.presets import preset, presets
+from lamflow.envs.settings import AnyEnvironment, EnvironmentSettings
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
@@ -35,7 +37,14 @@ class Experiment(Settings):
     """A whole experiment: environments x seeds x methods."""
 
     experiment: Name = Field(description="Name of the experiment; results go to results/<experiment>/.")
-    envs: tuple[str, ...] = Field(min_length=1, description="Environments by name; see docs/environments.md.")
+    environments: dict[Name, AnyEnvironment] = Field(
+        default_factory=dict, description="Environments of your own, by the names that `envs` and `only` take them by."
+    )
+    envs: tuple[str, ...] = Field(
+        min_length=1,
+        description="Environments by name; see docs/environments.md. A mapping of a new name to settings, as under `environments`, defines "
+        "one in its place.",
+    )
     seeds: tuple[int, ...] = Field(
         min_length=1, description="Seeds of the learners; every seed is a full repetition from the LAM on."
     )
@@ -59,13 +68,45 @@ class Experiment(Settings):
         None, description="Cuts the whole experiment down to a trial run of every stage; see docs/configuration.md."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _environments_in_their_place(cls, given: Any) -> Any:
+        """Those that `envs` defines stand under `environments`, too."""
+        if not isinstance(given, Mapping) or not isinstance(entries := given.get("envs"), list | tuple):
+            return given
+        defined = [entry for entry in entries if isinstance(entry, Mapping)]
+        own = given.get("environments", {})
+        if not defined or not isinstance(own, Mapping):
+            return given
+        names = [name for entry in defined for name in entry]
+        for name in names:
+            if name in own or names.count(name) > 1:
+                raise ValueError(f"envs: {name!r} is defined twice; give each environment a name of its own")
+        flat = [name for entry in entries for name in (entry if isinstance(entry, Mapping) else [entry])]
+        return {**given, "envs": flat, "environments": {**own, **{k: v for entry in defined for k, v in entry.items()}}}
+
+    @field_validator("environments")
+    @classmethod
+    def _names_of_their_own(cls, environments: dict[str, EnvironmentSettings]) -> dict[str, EnvironmentSettings]:
+        if taken := [name for name in environments if name in presets()]:
+            raise ValueError(f"{taken[0]} is an environment of lamflow: give yours another name")
+        return environments
+
     @field_validator("envs")
     @classmethod
-    def _known_environments(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            preset(name)
+    def _known_environments(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # Where those of one's own are wrong, that is the problem, and not their names.
+        for name in names if "environments" in info.data else ():
+            if name not in info.data["environments"]:
+                preset(name)
         _unique(names, "environment")
         return names
+
+    @model_validator(mode="after")
+    def _environments_can_be_made(self) -> Experiment:
+        for env in self.envs:
+            self.environment(env)
+        return self
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -186,8 +227,13 @@ class Experiment(Settings):
         return self.lams[method.lam_name].supervision if method.lam_name else None
 
     def environment(self, name: str) -> EnvironmentSpec:
-        """The facts of an environment of ``envs``."""
-        return preset(name)
+        """The facts of an environment of ``envs``; ValueError when one of your own cannot be used, which is found by trying it."""
+        if name not in self.environments:
+            return preset(name)
+        try:
+            return described(self.environments[name], name)
+        except ValueError as error:
+            raise ValueError(f"environments.{name}.{error}") from None
 
     def methods_of(self, env: str) -> tuple[str, ...]:
         """Names of the methods that run on ``env``."""
