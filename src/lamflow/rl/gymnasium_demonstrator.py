@@ -1,0 +1,153 @@
+"""Demonstrators of environments of Gymnasium: a policy of the user's own, or PPO over pictures, trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lamflow.envs.gymnasium_facts import imported
+from lamflow.envs.interface import SPLITS, Episode, Observation, Split, VectorEnvironment
+from lamflow.envs.levels import draw_levels
+from lamflow.envs.registry import make_vector_environment
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.play.episodes import Actor, play
+from lamflow.play.recording import EpisodeRecorder
+from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
+from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
+from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert, save_pixel_expert, train_pixel_expert
+from lamflow.rl.pixel_rollouts import play_episodes
+from lamflow.spaces import Discrete
+from lamflow.training.checkpoint import save_model
+from lamflow.training.metrics import MetricsLog
+
+SETTINGS = PixelExpertSettings
+SLOTS = 8
+"""Episodes that run at once; the environments step one after the other anyway."""
+Policy = Callable[[Any], Any]
+LICENCE = "that of the environment and of the policy that played it"
+
+
+def is_trained(spec: EnvironmentSpec, shipped: Path | None) -> bool:
+    """A policy of the user's own has nothing to learn here."""
+    return spec.demonstrator == "ppo"
+
+
+def make_expert(
+    spec: EnvironmentSpec,
+    settings: PixelExpertSettings,
+    seed: int,
+    metrics: MetricsLog,
+    output: Path,
+    state_dir: Path | None,
+    identity: str,
+    shipped: Path | None,
+) -> None:
+    """PPO's weights, or the name of the policy, which must be there."""
+    if is_trained(spec, shipped):
+        network = train_pixel_expert(
+            spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
+        )
+        save_pixel_expert(output, network, settings, seed)
+        return
+    _make_policy(spec)
+    header = {"kind": "policy", "env": spec.name, "seed": seed, "policy": spec.own["policy"]}
+    save_model(output, {"policy": torch.zeros(1)}, header)  # some readers refuse a file without tensors
+
+
+def _make_policy(spec: EnvironmentSpec) -> Policy:
+    """A policy of the user's; ValueError when it cannot be made, or is none."""
+    path = spec.own["policy"]
+    policy = imported(path, "demonstrator.path")()
+    if not callable(policy):
+        raise ValueError(f"demonstrator.path: {path} answered {policy!r}, expected a callable from observations to actions")
+    return policy  # type: ignore[no-any-return]
+
+
+class _PolicyActor(Actor):
+    """A user's policy, which acts at random with probability ``epsilon``. One with a state, which has a ``reset``, is one per slot."""
+
+    def __init__(self, spec: EnvironmentSpec, epsilon: float, generator: np.random.Generator, num_slots: int) -> None:
+        self.spec, self.epsilon, self._generator = spec, epsilon, generator
+        first = _make_policy(spec) if epsilon < 1 else None
+        self._policies = [first] * num_slots
+        if hasattr(first, "reset"):
+            self._policies = [first, *(_make_policy(spec) for _ in range(num_slots - 1))]
+        self._actions = np.zeros((num_slots, *spec.action.shape), spec.action.dtype)
+
+    def begin(self, slots: NDArray[np.int64], episodes: NDArray[np.int64], observation: Observation) -> None:
+        for slot in slots.tolist():
+            if hasattr(policy := self._policies[slot], "reset"):
+                policy.reset()
+
+    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[Any]:
+        for slot in slots.tolist():
+            self._actions[slot] = self._chosen(slot, observation)
+        return self._actions
+
+    def _chosen(self, slot: int, observation: Observation) -> Any:
+        """A policy with a state sees every observation, also where chance acts."""
+        policy = self._policies[slot]
+        chosen = policy(_seen(observation, slot)) if policy else None
+        return self._at_random() if self._generator.random() < self.epsilon else chosen
+
+    def _at_random(self) -> Any:
+        space = self.spec.action
+        if isinstance(space, Discrete):
+            return self._generator.integers(space.count)
+        return self._generator.uniform(space.low, space.high)
+
+    def keep(self, slots: NDArray[np.int64]) -> None:
+        self._policies = [self._policies[slot] for slot in slots.tolist()]
+        self._actions = self._actions[slots]
+
+
+def _seen(observation: Observation, slot: int) -> Any:
+    """An observation as a user's policy gets it: its parts by name, or its only part."""
+    parts = {name: part[slot].copy() for name, part in observation.parts.items()}
+    return parts if len(parts) > 1 else next(iter(parts.values()))
+
+
+def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, seed: int, expert: Path) -> Collection:
+    """An episode per level, in the order in which they end."""
+    if settings.sticky > 0:
+        raise ValueError(
+            f"collection.sticky: found {settings.sticky} for {spec.name}, expected 0: it is for Procgen games"
+        )
+    noise_seed = seed + SPLITS.index(split)
+    reference = draw_levels(spec, "test", settings.reference_episodes, seed + REFERENCE_STREAM)
+    levels = draw_levels(spec, split, num_episodes(settings, split), seed)
+    if spec.demonstrator == "ppo":
+        network = load_pixel_expert(expert, spec)
+        demonstrator = PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed)
+        return Collection(
+            episodes=play_episodes(demonstrator, levels, batch=SLOTS),
+            attributes={"licence": LICENCE},
+            expert_returns=returns_of(play_episodes(PixelExpert(network, epsilon=0, seed=seed), reference, batch=SLOTS)),
+            random_returns=returns_of(play_episodes(PixelExpert(network, epsilon=1, seed=seed), reference, batch=SLOTS)),
+            precision=demonstrator.precision,
+        )
+    return Collection(
+        episodes=_play(spec, settings.epsilon, levels, noise_seed),
+        attributes={"licence": LICENCE},
+        expert_returns=returns_of(_play(spec, 0.0, reference, seed)),
+        random_returns=returns_of(_play(spec, 1.0, reference, seed)),
+    )
+
+
+def _play(spec: EnvironmentSpec, epsilon: float, levels: NDArray[np.int64], seed: int) -> Iterator[Episode]:
+    """An episode of the user's policy per level."""
+    generator = np.random.default_rng(seed)
+
+    def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
+        return make_vector_environment(spec, num_slots, level_stream=level_stream)
+
+    def make_actor(num_slots: int) -> Actor:
+        return _PolicyActor(spec, epsilon, generator, num_slots)
+
+    for played in play(make_environment, make_actor, EpisodeRecorder, levels, num_slots=SLOTS):
+        yield played.record
