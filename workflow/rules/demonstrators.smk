@@ -22,23 +22,21 @@ def shipped_expert(env):
     return path if procgen and EXPERIMENT.pixel_expert.source == "shipped" and path.exists() else None
 
 
-def trained_on_pixels(env):
-    """Whether the environment's expert is Procgen's PPO, the one demonstrator whose training wants a GPU."""
-    return EXPERIMENT.environment(env).family == "procgen" and not shipped_expert(env)
-
-
 def is_trained(env):
-    """Whether the environment's demonstrator learns here; planners and shipped experts do not."""
-    spec = EXPERIMENT.environment(env)
-    return trained_on_pixels(env) if spec.family == "procgen" else spec.demonstrator == "ppo"
+    """Whether the environment's demonstrator learns here; planners, shipped experts and policies of users do not."""
+    return EXPERIMENT.environment(env).demonstrator == "ppo" and not shipped_expert(env)
+
+
+def trained_on_pixels(env):
+    """Whether PPO over pixels learns here, the one demonstrator whose training wants a GPU."""
+    return is_trained(env) and EXPERIMENT.environment(env).view == "pixels"
 
 
 def expert_settings(wildcards):
-    """Planners and shipped experts are not trained, so no setting of PPO counts for them."""
-    spec = EXPERIMENT.environment(wildcards.env)
-    if spec.family == "procgen":
-        return {} if shipped_expert(wildcards.env) else settings_of(EXPERIMENT.pixel_expert, without={"source"})
-    return {} if spec.demonstrator == "planner" else settings_of(EXPERIMENT.expert)
+    """Who is not trained has no setting of PPO."""
+    if trained_on_pixels(wildcards.env):
+        return settings_of(EXPERIMENT.pixel_expert, without={"source"})
+    return settings_of(EXPERIMENT.expert) if is_trained(wildcards.env) else {}
 
 
 def expert_inputs(wildcards):

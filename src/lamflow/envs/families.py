@@ -21,7 +21,9 @@ DEFAULT_NUM_RULESETS = 1000
 
 
 class Family(Protocol):
-    """The functions of a family's module."""
+    """The names of a family's module. ``ROLLOUT_SLOTS``: episodes that are best played at once by an agent."""
+
+    ROLLOUT_SLOTS: int
 
     def draw_levels(
         self,

@@ -11,6 +11,8 @@ from lamflow.envs.gymnasium_vector import GymnasiumVectorEnvironment
 from lamflow.envs.interface import Split, VectorEnvironment
 from lamflow.envs.spec import EnvironmentSpec
 
+ROLLOUT_SLOTS = 32
+"""Each is an environment of its own, stepped one after the other: more save calls of the network, and cost memory."""
 SEED_RANGES: dict[Split, range] = {
     "train": range(0, 1_600_000_000),
     "validation": range(1_600_000_000, 1_800_000_000),

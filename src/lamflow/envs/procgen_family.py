@@ -11,6 +11,8 @@ from lamflow.envs.interface import Split, VectorEnvironment
 from lamflow.envs.procgen import NUM_LEVELS, ProcgenVectorEnvironment
 from lamflow.envs.spec import EnvironmentSpec
 
+ROLLOUT_SLOTS = 512
+"""A round of network calls costs a fixed time, so fewer slots are slower."""
 PROCGEN_RANGES: dict[Split, range] = {
     "train": range(0, 1_717_986_918),
     "validation": range(1_717_986_918, 1_932_735_283),

@@ -20,6 +20,8 @@ from lamflow.envs.xland import SEED_BITS, XlandSimulator, grid_sides, make_simul
 from lamflow.envs.xland_vector import XlandVectorEnvironment
 from lamflow.envs.xland_views import whole_grid_twin
 
+ROLLOUT_SLOTS = 4096
+"""JAX steps many small environments together for the price of few."""
 _CANDIDATES = 1024
 
 

@@ -64,7 +64,9 @@ def _make_policy(spec: EnvironmentSpec) -> Policy:
     path = spec.own["policy"]
     policy = imported(path, "demonstrator.path")()
     if not callable(policy):
-        raise ValueError(f"demonstrator.path: {path} answered {policy!r}, expected a callable from observations to actions")
+        raise ValueError(
+            f"demonstrator.path: {path} answered {policy!r}, expected a callable from observations to actions"
+        )
     return policy  # type: ignore[no-any-return]
 
 
@@ -127,8 +129,12 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
         return Collection(
             episodes=play_episodes(demonstrator, levels, batch=SLOTS),
             attributes={"licence": LICENCE},
-            expert_returns=returns_of(play_episodes(PixelExpert(network, epsilon=0, seed=seed), reference, batch=SLOTS)),
-            random_returns=returns_of(play_episodes(PixelExpert(network, epsilon=1, seed=seed), reference, batch=SLOTS)),
+            expert_returns=returns_of(
+                play_episodes(PixelExpert(network, epsilon=0, seed=seed), reference, batch=SLOTS)
+            ),
+            random_returns=returns_of(
+                play_episodes(PixelExpert(network, epsilon=1, seed=seed), reference, batch=SLOTS)
+            ),
             precision=demonstrator.precision,
         )
     return Collection(

@@ -81,7 +81,7 @@ def _samples(training: TrainingSettings) -> int:
 def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """A training of XLand's PPO; planners and shipped experts need none."""
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.expert
-    if spec.family == "procgen" or spec.demonstrator == "planner":
+    if spec.view == "pixels" or spec.demonstrator != "ppo":
         return Work()
     return _ppo("ppo", settings, grid_expert_size(egocentric_twin(spec), settings.hidden_width))
 
@@ -106,7 +106,7 @@ def _ppo(kind: WorkKind, settings: PpoSettings, size: ActorCriticSize, also_kept
 
 def _expert_network(scope: Scope, spec: EnvironmentSpec) -> NetworkSize:
     """Of what plays when episodes are collected; XLand's experts are small and compiled with the simulator."""
-    if spec.family != "procgen":
+    if spec.view != "pixels" or spec.demonstrator != "ppo":
         return NetworkSize(0, 0)
     shipped = spec.name in scope.shipped_experts
     size = pixel_expert_size(spec, SHIPPED_NETWORK if shipped else scope.experiment.pixel_expert.network)

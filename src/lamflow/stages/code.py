@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from lamflow.code_digests import Choices, Code
+from lamflow.code_digests import Choices, Code, source_of
 from lamflow.components import components_in
 from lamflow.envs.families import module_of
 from lamflow.envs.spec import EnvironmentSpec
@@ -21,12 +21,14 @@ RERUNS_NOTHING = "It names the code that a digest is of."
 
 @cache
 def choices_of(spec: EnvironmentSpec | None) -> Choices:
-    """What an environment chooses, whether a stage comes to it or not."""
+    """What an environment chooses, whether a stage comes to it or not; of other people's code the modules that its facts name."""
     if spec is None:
         return frozenset()
+    theirs = [module for module in spec.own.get("modules", ()) if source_of(module)]
     return frozenset(
         {
             ("lamflow.envs.families", module_of(spec)),
+            *(("lamflow.envs.families", module) for module in theirs),
             ("lamflow.envs.videos", video_module(spec)),
             ("lamflow.rl.demonstrations", demonstrator_module(spec)),
         }

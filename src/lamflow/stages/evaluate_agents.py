@@ -14,13 +14,14 @@ import torch
 from lamflow.atomic_files import write_text
 from lamflow.data.label_budgets import LabelCount
 from lamflow.data.store import EpisodeStore
+from lamflow.envs.families import family_of
 from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
-from lamflow.evaluation.rollouts import NUM_SLOTS, RolloutResult, roll_out
+from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.methods.acting import Acts
 from lamflow.methods.jobs import Job
@@ -32,8 +33,6 @@ from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.code import method_code
 from lamflow.training.precision import default_device
 
-GRID_SLOTS = 4096
-"""Episodes of a grid environment that run at once: JAX steps many small ones together for the price of few."""
 LEVEL_STREAM = 7_000_003
 """Offset of the seed that draws test levels: each seed plays its own, the same for all methods."""
 
@@ -105,8 +104,7 @@ def _play(
             spec, num_slots, num_rulesets=collection.num_rulesets, level_stream=level_stream, num_threads=threads
         )
 
-    pixels = spec.view == "pixels"
-    return roll_out(agent, make_environment, levels, num_slots=NUM_SLOTS if pixels else GRID_SLOTS)
+    return roll_out(agent, make_environment, levels, num_slots=family_of(spec).ROLLOUT_SLOTS)
 
 
 def _table(
