@@ -21,7 +21,7 @@ from lamflow.data.row_memory import HeldRows
 from lamflow.data.row_ring import BlockStream, RowRing
 from lamflow.data.scratch import on_scratch
 from lamflow.data.segments import AtRandom, InOrder, Segments
-from lamflow.data.store import NO_ACTION, EpisodeArrays, EpisodeStore
+from lamflow.data.store import EpisodeArrays, EpisodeStore, array_of
 from lamflow.data.windows import FRAMES, EpisodeBounds, WindowSpec, transition_rows
 from lamflow.training.precision import default_device
 
@@ -70,7 +70,8 @@ def _reach(spec: WindowSpec) -> tuple[int, int]:
 class EpisodeTensors:
     """A split: small columns as tensors on ``device``, wide ones (frames, latents) in memory or in their files.
 
-    ``rows`` int64 [M]: those with an action and a next frame. ``actions`` int64 [N]. Windows are asked of what ``part``, ``stream`` and
+    ``rows`` int64 [M]: those with an action and a next frame. ``actions`` int64 [N], ``acted`` bool [N]. ``parts``: names of the parts of
+    observations beside the main one, whose column is ``FRAMES``. Windows are asked of what ``part``, ``stream`` and
     ``sections`` answer, for their rows: whether the wide columns fit into memory makes no difference to who asks.
     """
 
@@ -80,13 +81,11 @@ class EpisodeTensors:
         self.bounds = EpisodeBounds.of(arrays, self.device)
         self.rows = transition_rows(arrays).to(self.device)
         self.actions = torch.from_numpy(arrays.actions).to(self.device)
-        self._narrow = {
-            "actions": self.actions,
-            "proprioception": torch.from_numpy(arrays.proprioception).to(self.device),
-            "task": torch.from_numpy(arrays.task).to(self.device),
-        }
-        frames = torch.from_numpy(arrays.observations).to(self.device)
-        self._wide: HeldRows | _Source = HeldRows({FRAMES: frames})
+        self.acted = torch.from_numpy(arrays.acted).to(self.device)
+        parts = {name: torch.from_numpy(part).to(self.device) for name, part in arrays.observations.items()}
+        self.parts = tuple(name for name in parts if name != arrays.main)
+        self._narrow = {"actions": self.actions} | {array_of(name): parts[name] for name in self.parts}
+        self._wide: HeldRows | _Source = HeldRows({FRAMES: parts[arrays.main]} if arrays.main in parts else {})
 
     @classmethod
     def open(
@@ -102,7 +101,7 @@ class EpisodeTensors:
         ``columns``: readers of further wide columns of the same rows (latents). ValueError names a damaged file.
         """
         data = cls(store.load(frames=False), device)
-        readers = {FRAMES: store.rows(FRAMES), **(columns or {})}
+        readers = {FRAMES: store.rows(array_of(store.spec.main)), **(columns or {})}
         for reader in readers.values():
             assert reader.num_rows == store.num_rows, f"{reader.folder} has the rows of {store.path}"
         source = _Source(readers, int(window_gib * 2**30))
@@ -112,7 +111,16 @@ class EpisodeTensors:
     @property
     def action_rows(self) -> Tensor:
         """int64: rows with an action, ascending; with or without a next frame."""
-        return torch.nonzero(self.actions != NO_ACTION)[:, 0]
+        return torch.nonzero(self.acted)[:, 0]
+
+    def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows."""
+        vectors = {name: self._narrow[array_of(name)] for name in self.parts}
+        return {
+            name: (part.double().mean(0).float(), part.double().std(0, correction=0).float())
+            for name, part in vectors.items()
+            if part.is_floating_point()
+        }
 
     def with_column(self, name: str, values_N: Tensor) -> EpisodeTensors:
         """The same data with another small column [N, ...]."""

@@ -20,7 +20,7 @@ _AHEAD_STREAM: Final = 5_000_011
 
 
 FRAMES: Final = "observations"
-"""The column of frames."""
+"""The column of the main part of observations."""
 
 
 class EpisodeBounds(NamedTuple):

@@ -170,7 +170,6 @@ class ProcgenVectorEnvironment(VectorEnvironment):
         saved = self.save()
         self._simulator.close()
         self.num_envs, self._simulator = len(slots), self._games(len(slots))
-        self._nothing = self._nothing[slots]
         states = [saved["states"][slot] for slot in slots.tolist()]
         return self.restore(
             {"states": states, "level_ids": saved["level_ids"][slots], "lengths": saved["lengths"][slots]}

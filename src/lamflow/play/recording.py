@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ class EpisodeRecorder(Recorder[Episode]):
     def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[np.int64]) -> None:
         for slot in slots.tolist():
             self._takes[slot].see(observation, slot)
-            self._takes[slot].actions.append(int(actions[slot]))
+            self._takes[slot].actions.append(actions[slot].copy())
 
     def keep_outcome(self, slots: NDArray[np.int64], result: StepResult) -> None:
         for slot, reward in zip(slots.tolist(), result.rewards[slots].tolist(), strict=True):
@@ -28,12 +30,9 @@ class EpisodeRecorder(Recorder[Episode]):
         take, self._takes[slot] = self._takes[slot], _Take()
         if result.final_observation is not None:
             take.see(result.final_observation, slot)
-        frames, proprioception, task = take.seen()
         return Episode(
-            frames=frames,
-            proprioception=proprioception,
-            task=task,
-            actions=np.array(take.actions, np.int64),
+            observations=take.seen(),
+            actions=np.array(take.actions),
             rewards=np.array(take.rewards, np.float32),
             terminated=bool(result.terminated[slot]),
             truncated=bool(result.truncated[slot]),
@@ -50,21 +49,22 @@ class _Take:
     _PAGE = 64
 
     def __init__(self) -> None:
-        self.actions: list[int] = []
+        self.actions: list[Any] = []
         self.rewards: list[float] = []
         self._num_seen = 0
-        self._pages: list[list[NDArray[np.uint8]]] = []
+        self._pages: list[dict[str, NDArray[Any]]] = []
 
     def see(self, observation: Observation, slot: int) -> None:
         """Copy what a slot shows."""
-        parts = (observation.frames, observation.proprioception, observation.task)
         place = self._num_seen % self._PAGE
         if place == 0:
-            self._pages.append([np.empty((self._PAGE, *part.shape[1:]), np.uint8) for part in parts])
-        for page, part in zip(self._pages[-1], parts, strict=True):
-            page[place] = part[slot]
+            self._pages.append(
+                {name: np.empty((self._PAGE, *part.shape[1:]), part.dtype) for name, part in observation.parts.items()}
+            )
+        for name, part in observation.parts.items():
+            self._pages[-1][name][place] = part[slot]
         self._num_seen += 1
 
-    def seen(self) -> list[NDArray[np.uint8]]:
-        """Frames, proprioception and task of all that was seen."""
-        return [np.concatenate(pages)[: self._num_seen] for pages in zip(*self._pages, strict=True)]
+    def seen(self) -> dict[str, NDArray[Any]]:
+        """The parts of all that was seen."""
+        return {name: np.concatenate([page[name] for page in self._pages])[: self._num_seen] for name in self._pages[0]}

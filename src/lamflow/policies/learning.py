@@ -52,13 +52,13 @@ class Examples:
     rows: Tensor
     target: str
 
-    def sample(self, count: int, settings: PolicySettings) -> HeldWindows:
+    def sample(self, count: int, settings: PolicySettings, spec: EnvironmentSpec) -> HeldWindows:
         """At most ``count`` of them, as a policy sees them, in memory, always the same ones: all, in order, or a random part."""
         rows = self.rows
         if len(rows) > count:
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             rows = rows[order[:count].to(rows.device)]
-        return self.data.part(policy_window(settings, self.target), rows)
+        return self.data.part(policy_window(settings, spec, self.target), rows)
 
 
 def clone(
@@ -83,10 +83,11 @@ def clone(
     """
     seed_everything(seed)
     network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim, head=head).to(default_device())
-    held_out = validation_examples.sample(VALIDATION_ROWS, settings) if validation_examples is not None else None
+    network.standardise(train_examples.data.moments())
+    held_out = validation_examples.sample(VALIDATION_ROWS, settings, spec) if validation_examples is not None else None
 
     def batch_of(window: Window, target: str) -> tuple[PolicyInputs, Tensor]:
-        return policy_inputs(window), window.at(target)
+        return policy_inputs(window, spec), window.at(target)
 
     def loss(batch: tuple[PolicyInputs, Tensor]) -> Loss:
         inputs, targets = batch
@@ -99,7 +100,7 @@ def clone(
         return {"loss/total": sum(losses) / len(held_out.rows)}
 
     data, rows, target = train_examples.data, train_examples.rows, train_examples.target
-    with data.stream(policy_window(settings, target), rows, settings.training.batch_size, seed) as stream:
+    with data.stream(policy_window(settings, spec, target), rows, settings.training.batch_size, seed) as stream:
         train(
             module=network,
             batch_at=lambda step: batch_of(stream.window(step), target),

@@ -90,7 +90,7 @@ class PolicyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         assert head is None or head.num_outputs == output_dim
-        self.settings, self.output_dim, self.main = settings, output_dim, spec.main
+        self.settings, self.output_dim, self.spec, self.main = settings, output_dim, spec, spec.main
         self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
         self.has_task = settings.task and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"

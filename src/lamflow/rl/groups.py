@@ -43,6 +43,11 @@ class Group:
         self.present = self.environment.reset(np.array([next(stream) for _ in range(size)], np.int64))
         self._memory = ContextMemory(self.present, network.context, device)
 
+    @property
+    def frames(self) -> NDArray[Any]:
+        """The main part of the present observations, [G, ...]."""
+        return self.present.parts[self._network.spec.main]
+
     def answer(self) -> Answer:
         """What the policy makes of the present observations, and the actions that are drawn from it."""
         encoded = self._network.encode(self._memory.present)
@@ -117,7 +122,7 @@ class RolloutTable:
         return chosen
 
     def note(self) -> None:
-        self._rollout.keep_answer(self._step, self._group.columns, self._answer, self._group.present.frames)
+        self._rollout.keep_answer(self._step, self._group.columns, self._answer, self._group.frames)
 
     def receive(self, result: StepResult) -> tuple[()]:
         """The outcome, with the values of the last observations of episodes that were cut, where they are seen."""

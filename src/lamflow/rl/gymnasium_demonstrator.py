@@ -67,7 +67,7 @@ def _make_policy(spec: EnvironmentSpec) -> Policy:
         raise ValueError(
             f"demonstrator.path: {path} answered {policy!r}, expected a callable from observations to actions"
         )
-    return policy  # type: ignore[no-any-return]
+    return policy
 
 
 class _PolicyActor(Actor):

@@ -75,7 +75,7 @@ class _Sticky(Actor):
         self._fresh[slots] = True
 
     def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
-        chosen = self._expert.act(observation.frames)
+        chosen = self._expert.act(observation.parts[self._expert.spec.main])
         if self._sticky > 0:
             repeated = (self._generator.random(len(chosen)) < self._sticky) & ~self._fresh
             chosen = np.where(repeated, self._actions, chosen)

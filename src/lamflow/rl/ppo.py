@@ -257,7 +257,7 @@ class PpoLearner:
         self._note_curve()
         if self._listen is not None:
             for group in self._groups:
-                rollout.keep_frames(settings.num_steps, group.columns, group.present.frames)
+                rollout.keep_frames(settings.num_steps, group.columns, group.frames)
             self._listen(rollout.experience())
 
     def _note_curve(self) -> None:

@@ -166,12 +166,11 @@ def _frames(spec: EnvironmentSpec, num_frames: int) -> Tensor:
 
 def _inputs(spec: EnvironmentSpec, context: int) -> PolicyInputs:
     """As a policy with a context of so many frames gets them."""
-    return PolicyInputs(
-        frames=_frames(spec, context),
-        begun=torch.ones(SAMPLES, context, dtype=torch.bool),
-        proprioception=torch.zeros(SAMPLES, context, len(spec.proprioception_sizes), dtype=torch.uint8),
-        task=torch.zeros(SAMPLES, len(spec.task_sizes), dtype=torch.uint8),
-    )
+    parts = {
+        name: torch.zeros(SAMPLES, context, *part.shape, dtype=getattr(torch, part.dtype))
+        for name, part in spec.observation.items()
+    }
+    return PolicyInputs(parts, torch.ones(SAMPLES, context, dtype=torch.bool))
 
 
 def _parameters(network: nn.Module) -> int:
