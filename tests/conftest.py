@@ -134,7 +134,7 @@ class GridWorld(VectorEnvironment):
         frames[slots, self.cells[:, 0], self.cells[:, 1], 1] = 0
         proprioception = np.zeros((self.num_envs, 3), np.uint8)
         proprioception[:, 0] = self.directions
-        return Observation(frames, proprioception, np.zeros((self.num_envs, 0), np.uint8))
+        return Observation({"frames": frames, "proprioception": proprioception})
 
 
 def walk(level: int, *, epsilon: float) -> Episode:
@@ -151,9 +151,10 @@ def walk(level: int, *, epsilon: float) -> Episode:
         if result.terminated[0] or result.truncated[0]:
             break
     return Episode(
-        frames=np.concatenate([observation.frames for observation in observations]),
-        proprioception=np.concatenate([observation.proprioception for observation in observations]),
-        task=np.concatenate([observation.task for observation in observations]),
+        observations={
+            name: np.concatenate([observation.parts[name] for observation in observations])
+            for name in world.spec.observation
+        },
         actions=np.concatenate(actions),
         rewards=np.concatenate(rewards),
         terminated=bool(result.terminated[0]),

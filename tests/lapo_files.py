@@ -26,7 +26,7 @@ def played(num_rows: int, level: int = 0, game: str = "leaper") -> Chunk:
     generator = np.random.default_rng(level)
     frames, actions, rewards, done = [], [], [], []
     for _ in range(num_rows):
-        frames.append(observation.frames[0])
+        frames.append(observation.parts["frames"][0])
         actions.append(generator.integers(15))
         result = environment.step(np.array(actions[-1:]))
         observation = result.observation

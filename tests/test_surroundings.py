@@ -45,7 +45,7 @@ def act(params, timesteps, key):
 
 digest = hashlib.sha256()
 for episode in rollout(make_simulator(preset("xland-empty-random-8x8-full")), act, None, np.arange(2), 0, batch=2):
-    for part in (episode.frames, episode.proprioception, episode.actions, episode.rewards):
+    for part in (*episode.observations.values(), episode.actions, episode.rewards):
         digest.update(part.tobytes())
 print(digest.hexdigest())
 """
