@@ -226,6 +226,15 @@ class Experiment(Settings):
     def _supervision_of(self, method: MethodSettings) -> SupervisionSettings | None:
         return self.lams[method.lam_name].supervision if method.lam_name else None
 
+    def warnings(self) -> list[str]:
+        """What its results will suffer from, a line each."""
+        return [
+            f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is made "
+            "again will differ: draw all that is random from the seed of reset()"
+            for env in self.envs
+            if not self.environment(env).own.get("repeats", True)
+        ]
+
     def environment(self, name: str) -> EnvironmentSpec:
         """The facts of an environment of ``envs``; ValueError when one of your own cannot be used, which is found by trying it."""
         if name not in self.environments:

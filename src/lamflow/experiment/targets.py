@@ -12,6 +12,7 @@ from lamflow.methods.settings import Stage
 
 Run = Mapping[str, Any]
 """Values of wildcards by their names."""
+DRAWN_VIEWS = ("pixels", "egocentric", "full")
 TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
 
 
@@ -148,12 +149,16 @@ class Targets:
             *self.paths("plots/{env}/online_curves.svg", online),
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
             *self.paths("plots/{env}/lam_curves.svg", with_lams),
-            *self.paths("plots/{env}/episode_film.gif", envs),
+            *self.paths("plots/{env}/episode_film.gif", [run for run in envs if self._is_drawn(run["env"])]),
             *self.paths("plots/{env}/latent_space.svg", with_lams),
             *self.paths("plots/{env}/latent_umap.svg", with_lams),
             *self.paths("plots/{env}/{lam}/code_actions.svg", coded),
             *self.paths("plots/{env}/{lam}/film_strip.png", coded),
         ]
+
+    def _is_drawn(self, env: str) -> bool:
+        """Whether what latent action models see of an environment can be drawn: a picture, or a grid world."""
+        return self.experiment.environment(env).view in DRAWN_VIEWS
 
     def trainings(self, trained_envs: Iterable[str]) -> list[str]:
         """The folders of all trainings under the experiment's results; ``trained_envs``: those whose demonstrators learn here."""

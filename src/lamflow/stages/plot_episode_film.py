@@ -20,7 +20,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.rendering import render_frame
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.envs.videos import render_video
+from lamflow.envs.videos import render_video, video_module
 from lamflow.evaluation.recording import record_agent, replay
 from lamflow.methods.acting import Acts
 from lamflow.methods.jobs import Job
@@ -85,8 +85,11 @@ def plot_episode_film(
         films[title] = record_agent(player, index, simulator, level)
     if spec.view == "pixels":
         # The frames of another data set may have been drawn by another build of the simulator: they are shown as they are.
-        repeatable = "expert_sha256" in store.attributes
-        shown = [_video(title, part, spec, part is not demonstrated or repeatable) for title, part in films.items()]
+        repeatable, has_videos = "expert_sha256" in store.attributes, video_module(spec) is not None
+        shown = [
+            _video(title, part, spec, has_videos and (part is not demonstrated or repeatable))
+            for title, part in films.items()
+        ]
         write_episode_film(shown, Path(output), side=PIXEL_SIDE, frame_ms=PIXEL_FRAME_MS)
     else:
         shown = [_film(title, part, spec, num_rulesets) for title, part in films.items()]
