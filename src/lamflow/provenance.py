@@ -54,6 +54,18 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def _foreign(code: Code) -> dict[str, str]:
+    """The versions of the packages of other people whose components or environments a job runs."""
+    modules = {*(name for name in code.components), *(module for _, module in code.choices if module)}
+    packages = {module.partition(":")[0].partition(".")[0] for module in modules} - {"lamflow"}
+    versions: dict[str, str] = {}
+    if packages:
+        for package, distributions in importlib.metadata.packages_distributions().items():
+            if package in packages:
+                versions |= {name: importlib.metadata.version(name) for name in distributions}
+    return versions
+
+
 def _device() -> str:
     """What a stage computes on: the name of the GPU, or cpu. A stage that has not loaded torch has no use for a GPU."""
     torch = sys.modules.get("torch")
@@ -77,6 +89,11 @@ def origin() -> dict[str, Any]:
     """What git says of the checkout (see ``Checkout``), and the versions of ``RECORDED_PACKAGES``."""
     checkout = this_checkout()
     return {"commit": checkout.commit, "uncommitted": checkout.uncommitted, "packages": _versions()}
+
+
+def _origin_with(code: Code) -> dict[str, Any]:
+    found = origin()
+    return {**found, "packages": {**found["packages"], **_foreign(code)}}
 
 
 def record_provenance(
@@ -103,7 +120,7 @@ def record_provenance(
                 "seed": seed,
                 "inputs": {name: _input(path) for name, path in inputs.items()},
                 "code_digest": code.digest,
-                **origin(),
+                **_origin_with(code),
                 "wall_seconds": round(wall_seconds, 3),
                 "device": _device(),
                 "precision": sorted({str(taken) for taken in precision if taken is not None}),

@@ -57,10 +57,12 @@ class Cloning(NamedTuple):
 
 
 class ActionCloning:
-    """The episodes of a job, as policies in true actions are trained and validated on them."""
+    """The episodes of a job, as policies in true actions are trained and validated on them; ``target``: another one than the actions'
+    own loss."""
 
-    def __init__(self, job: Job, settings: PolicySettings) -> None:
+    def __init__(self, job: Job, settings: PolicySettings, target: Target | None = None) -> None:
         self.job, self.settings = job, settings
+        self.target = target or Target(job.space.num_outputs, job.space.loss)
         self.data = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
         held_out = EpisodeTensors.open(job.store("validation"), window_gib=0)
         self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")
@@ -71,5 +73,4 @@ class ActionCloning:
 
     def of_examples(self, member: Member, examples: Callable[[], Examples]) -> PolicyTask:
         """The training of a member's policy on any actions."""
-        target = Target(self.job.space.num_outputs, self.job.space.loss)
-        return Cloning(self.job, member, self.settings, target, examples, self.validation).task()
+        return Cloning(self.job, member, self.settings, self.target, examples, self.validation).task()
