@@ -118,14 +118,38 @@ def test_the_pages_package_runs_through_the_whole_pipeline(finished_with_plugin:
 @pytest.mark.parametrize(
     ("file", "old", "new", "made_again", "spared"),
     [
-        ("sign.py", "latents >= 0", "latents > 0", ("Latent action model mine", "Policy of latent"), ("Episodes", "Policy of bc", "Policy of smoothed", "Rollouts of bc")),
-        ("smoothed.py", "self.settings.smoothing)", "self.settings.smoothing / 2)", ("Policy of smoothed", "Rollouts of smoothed"), ("Episodes", "Latent action", "Policy of bc", "Policy of latent")),
-        ("smoothed.py", "labelled_agent(job, action_selection)", "labelled_agent(job, 'argmax')", ("Rollouts of smoothed",), ("Policy of", "Latent action", "Episodes")),
-        ("courier.py", "float(there)", "2 * float(there)", ("Episodes of courier", "Latent action model mine", "Rollouts of bc"), ()),
+        (
+            "sign.py",
+            "latents >= 0",
+            "latents > 0",
+            ("Latent action model mine", "Policy of latent"),
+            ("Episodes", "Policy of bc", "Policy of smoothed", "Rollouts of bc"),
+        ),
+        (
+            "smoothed.py",
+            "self.settings.smoothing)",
+            "self.settings.smoothing / 2)",
+            ("Policy of smoothed", "Rollouts of smoothed"),
+            ("Episodes", "Latent action", "Policy of bc", "Policy of latent"),
+        ),
+        (
+            "smoothed.py",
+            "labelled_agent(job, action_selection)",
+            "labelled_agent(job, 'argmax')",
+            ("Rollouts of smoothed",),
+            ("Policy of", "Latent action", "Episodes"),
+        ),
+        (
+            "courier.py",
+            "float(there)",
+            "2 * float(there)",
+            ("Episodes of courier", "Latent action model mine", "Rollouts of bc"),
+            (),
+        ),
         ("courier.py", "Who demonstrates", "Who shows the way", (), ("Episodes", "Latent", "Policy", "Rollouts")),
     ],
     ids=["quantiser", "learning", "acting", "environment", "docstring"],
-)  # fmt: skip
+)
 def test_an_edit_of_the_package_makes_again_what_uses_it(
     file: str,
     old: str,
