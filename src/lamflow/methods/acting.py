@@ -27,7 +27,7 @@ def cloned_agent(job: Job, action_selection: ActionSelection) -> tuple[list[Memb
 
 
 def labelled_agent(job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
-    """Of policies in true actions, one a label count and draw."""
+    """Of policies in true actions, one per label count and draw."""
     members, agent = cloned_agent(job, action_selection)
     check_members(job, members, "policy")
     return members, agent

@@ -12,7 +12,7 @@ from lamflow.policies.settings import ActionSelection
 
 
 class BehaviourCloning:
-    """A policy a label count and draw, of the labelled transitions alone."""
+    """A policy per label count and draw, of the labelled transitions alone."""
 
     def __init__(self, settings: BcMethodSettings) -> None:
         self.settings = settings

@@ -29,9 +29,9 @@ class MethodSettings(Component):
     """Base of the methods' settings. It builds a ``lamflow.methods.interface.Method``."""
 
     takes_labels: ClassVar[bool] = False
-    """Whether label budgets count for it: it has an agent a label count and draw."""
+    """Whether label budgets count for it: it has an agent per label count and draw."""
     policy_of_labels: ClassVar[bool] = False
-    """Whether its policies are trained on the labels, one a label count and draw, and not one for all of them."""
+    """Whether its policies are trained on the labels, one per label count and draw, and not one for all of them."""
     is_baseline: ClassVar[bool] = False
     """Whether methods with latent actions are compared with it, which gets the same labels and has none."""
 

@@ -25,7 +25,7 @@ from lamflow.training.precision import precision_of
 
 
 class Vpt:
-    """An inverse dynamics model and a policy, both a label count and draw."""
+    """An inverse dynamics model and a policy, both per label count and draw."""
 
     def __init__(self, settings: VptMethodSettings) -> None:
         self.settings = settings
