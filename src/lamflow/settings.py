@@ -25,7 +25,8 @@ LARGEST = 10**12
 SMALLEST = 1e-30
 """Of what is divided by; smaller numbers are 0 in float32."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=LONGEST_NAME)]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 """A name that may stand in a path: lower-case letters, digits, '-' and '_'."""
 Width = Annotated[int, Field(gt=0, le=WIDEST)]
 """Of a layer."""

@@ -33,6 +33,12 @@ def mean_and_error(returns: Sequence[float]) -> tuple[float, float | None]:
     return mean, math.sqrt(sum((value - mean) ** 2 for value in returns) / (count - 1) / count)
 
 
+def published_bounds(stores: Sequence[Path | str]) -> dict[str, tuple[float, float]]:
+    """The published returns (min, max) of the environments of episode stores, of those that have some."""
+    specs = [EpisodeStore.open(path).spec for path in stores]
+    return {spec.name: spec.return_bounds for spec in specs if spec.return_bounds is not None}
+
+
 def reference_errors(stores: Sequence[Path | str]) -> dict[str, float]:
     """The standard error of the difference of the references of each environment, where its test store tells it."""
     opened = [EpisodeStore.open(path) for path in stores]

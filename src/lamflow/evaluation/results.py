@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lamflow.data.label_budgets import LabelBudget
-from lamflow.envs.presets import preset
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
 from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
+from lamflow.settings import NAME_PATTERN
 
 EVERY_ENV = "all"
 """Stands in the column ``env`` for the aggregate over all environments."""
@@ -53,11 +54,9 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
 
 
 def check_env(env: str, path: Path) -> None:
-    """ValueError unless ``env``, of the first row of the table ``path``, is among the presets."""
-    try:
-        preset(env)
-    except ValueError as error:
-        raise ValueError(f"{path}: line 2, column env: {error}") from None
+    """ValueError unless ``env``, of the first row of the table ``path``, may be the name of an environment."""
+    if not re.fullmatch(NAME_PATTERN, env):
+        raise ValueError(f"{path}: line 2, column env: found {env!r}, expected the name of an environment")
 
 
 def _check_labels(table: pd.DataFrame, path: Path) -> None:

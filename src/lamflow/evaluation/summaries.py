@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
-from lamflow.envs.presets import preset
 from lamflow.evaluation import statistics
 from lamflow.evaluation.normalisers import Normaliser
 from lamflow.evaluation.results import EVERY_ENV
@@ -77,11 +76,11 @@ def drop_unnormalised(table: pd.DataFrame, problems: Mapping[str, str]) -> pd.Da
     return kept
 
 
-def agent_rows(episodes: pd.DataFrame) -> list[Row]:
+def agent_rows(episodes: pd.DataFrame, bounds: Mapping[str, tuple[float, float]] | None = None) -> list[Row]:
     """Columns ``columns.AGENT_COLUMNS``; ``return_std`` is that of the agent's raw returns over its episodes (population form).
 
-    ``normalized_return_cobbe`` is normalised by the constants of Cobbe et al. (``EnvironmentSpec.return_bounds``), None where
-    they have none for the environment; ``normalized_return`` is None where the environment was left out of normalisation.
+    ``normalized_return_cobbe`` is normalised by published ``bounds`` (min, max) of each environment, for Procgen the constants of Cobbe et
+    al., None where there are none; ``normalized_return`` is None where the environment was left out of normalisation.
     """
     keys = ["env", "method", "labels", "label_draw", "seed"]
     rows = []
@@ -92,7 +91,9 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
             "return_mean": agent["return"].mean(),
             "return_std": agent["return"].std(ddof=0),
             "normalized_return": None if agent["normalized"].isna().all() else agent["normalized"].mean(),
-            "normalized_return_cobbe": _normalized_by_bounds(str(agent["env"].iloc[0]), agent["return"].mean()),
+            "normalized_return_cobbe": _normalized_by(
+                (bounds or {}).get(str(agent["env"].iloc[0])), agent["return"].mean()
+            ),
             "success_rate": agent["success"].mean(),
         }
         rows.append(dict(zip(keys, values, strict=True)) | measured)
@@ -102,11 +103,11 @@ def agent_rows(episodes: pd.DataFrame) -> list[Row]:
     )
 
 
-def _normalized_by_bounds(env: str, return_mean: float) -> float | None:
-    bounds = preset(env).return_bounds
-    return (
-        None if bounds is None else float(statistics.normalized_return(return_mean, random=bounds[0], expert=bounds[1]))
-    )
+def _normalized_by(bounds: tuple[float, float] | None, return_mean: float) -> float | None:
+    if bounds is None:
+        return None
+    low, high = bounds
+    return float(statistics.normalized_return(return_mean, random=low, expert=high))
 
 
 class Group:

@@ -20,7 +20,7 @@ from lamflow.evaluation.columns import (
     IMPROVEMENT_COLUMNS,
     PROFILE_COLUMNS,
 )
-from lamflow.evaluation.references import reference_errors
+from lamflow.evaluation.references import published_bounds, reference_errors
 from lamflow.evaluation.results import read_returns
 from lamflow.evaluation.summaries import (
     add_normalized,
@@ -56,7 +56,7 @@ def summarise(
 
     ``returns``: every agent job's ``returns.csv``. The rows with env ``all`` aggregate over environments, for the methods that
     ran on each of them. ``labels``: the budget of the profiles and of ``output_tables``, the printed table (.csv, .md or .tex).
-    ``episodes``: the environments' test stores, which know the errors of the references.
+    ``episodes``: the environments' test stores, which know the errors of the references, and published returns.
     An environment whose references cannot normalise has raw returns only, in the tables of agents and of returns, which says why; the
     other tables have no row of it. ValueError when the files are malformed, mixed or incomplete; nothing is written then.
     """
@@ -69,7 +69,7 @@ def summarise(
     raw = played[played["env"].isin(left_out)]
     raw_strata = group_agents(raw.assign(normalized=raw["return"]), samples=bootstrap_samples)
     tables = {
-        output_returns: (AGENT_COLUMNS, agent_rows(add_normalized(played, left_out))),
+        output_returns: (AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes))),
         output_aggregate: (AGGREGATE_COLUMNS, aggregate_rows(strata)),
         output_improvement: (IMPROVEMENT_COLUMNS, improvement_rows(strata)),
         output_differences: (DIFFERENCE_COLUMNS, difference_rows(strata)),
@@ -96,7 +96,9 @@ def summarise_agents(*, returns: Sequence[Path | str], output: Path | str, episo
     paths = [Path(path) for path in returns]
     played = read_returns(paths)
     left_out = unnormalised(played, errors=reference_errors(episodes))
-    write_text(Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out))))
+    write_text(
+        Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes)))
+    )
     _record(Path(output), paths, {"left_out": left_out} if left_out else {}, started)
 
 
