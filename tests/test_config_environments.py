@@ -1,0 +1,85 @@
+"""Environments of one's own in a configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.reading import load_experiment
+from lamflow.experiment.targets import Targets
+
+TINY = Path(__file__).parents[1] / "config" / "tiny.yaml"
+LATENT = {"lams": {"lapo": {}}, "methods": {"lapo": {"kind": "latent", "lam": "lapo"}}}
+CART = {"kind": "gymnasium", "id": "CartPole-v1"}
+DICE = """
+import random
+import gymnasium
+
+class Dice(gymnasium.Env):
+    action_space = observation_space = gymnasium.spaces.Discrete(6)
+
+    def reset(self, *, seed=None, options=None):
+        return random.randrange(6), {}
+
+    def step(self, action):
+        return random.randrange(6), 0.0, False, False, {}
+
+gymnasium.register("Dice-v0", Dice, max_episode_steps=9)
+"""
+
+
+def experiment(*envs: Any, **changes: Any) -> Experiment:
+    """Random actions alone, which need no network that sees the environment."""
+    raw = {"experiment": "mine", "envs": list(envs), "seeds": [0], "methods": {"random": {"kind": "random"}}}
+    return load_experiment({**raw, **changes})
+
+
+def test_an_environment_stands_in_its_place_or_under_its_name() -> None:
+    for found in (
+        experiment("xland-doorkey-5x5", {"cart": CART}),
+        experiment("xland-doorkey-5x5", "cart", environments={"cart": CART}),
+    ):
+        assert found.envs == ("xland-doorkey-5x5", "cart")
+        assert found.environment("cart").max_steps == 500
+        assert found.environment("cart").own["id"] == "CartPole-v1"
+    again = load_experiment(found.model_dump(mode="json"))
+    assert again.environment("cart") == found.environment("cart")
+
+
+@pytest.mark.parametrize(
+    ("envs", "changes", "message"),
+    [
+        ([{"cart": {"kind": "gymnasium"}}], {}, r"environments\.cart\.id: missing"),
+        ([{"cart": {**CART, "wheels": 4}}], {}, r"environments\.cart\.wheels: unknown key; known here: kind, id"),
+        ([{"cart": CART | {"id": "Cart-v9"}}], {}, r"environments\.cart\.id: found 'Cart-v9', which Gymnasium does not know"),
+        ([{"xland-doorkey-5x5": CART}], {}, "xland-doorkey-5x5 is an environment of lamflow: give yours another name"),
+        ([{"cart": CART}, {"cart": CART}], {}, "envs: 'cart' is defined twice"),
+        ([{"cart": CART}, "kart"], {}, "envs: unknown environment 'kart'"),
+        (["cart"], {"environments": {"cart": CART | {"demonstrator": {"kind": "policy", "path": "no colon"}}}}, r"demonstrator\.path"),
+        ([{"cart": CART}], LATENT, r"lams\.lapo.*kind: found grid, and the frames of cart need"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_one_is_said_by_its_key(envs: list[Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        experiment(*envs, **changes)
+
+
+def test_what_cannot_be_drawn_has_no_film() -> None:
+    results = Targets(experiment("xland-doorkey-5x5", {"cart": CART})).final_results()
+    assert "results/mine/plots/xland-doorkey-5x5/episode_film.gif" in results
+    assert not any("cart/episode_film" in path for path in results)
+
+
+def test_an_environment_that_chance_plays_in_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.joinpath("dice.py").write_text(DICE)
+    monkeypatch.syspath_prepend(tmp_path)
+    (warning,) = experiment({"cart": CART}, {"dice": {"kind": "gymnasium", "id": "dice:Dice-v0"}}).warnings()
+    assert warning.startswith(
+        "dice: two episodes with the same seed and actions differed, so evaluations and films cannot be"
+    )
+
+
+def test_the_tiny_configuration_defines_none() -> None:
+    assert load_experiment(yaml.safe_load(TINY.read_text())).environments == {}
