@@ -57,7 +57,7 @@ def main(env: str = "procgen-starpilot", threads: str = "0", expert_file: str | 
     spec = preset(env)
     expert = PixelExpert(load_network(spec, expert_file), epsilon=0.1, seed=0)
     environment = ProcgenVectorEnvironment(spec, SLOTS)
-    frames = environment.reset(draw_levels(preset(env), "train", SLOTS, seed=1)).frames
+    frames = environment.reset(draw_levels(preset(env), "train", SLOTS, seed=1)).parts["frames"]
     before = inference_speed(expert, frames, clock)
     levels = draw_levels(preset(env), "train", EPISODES, seed=0)
     with tempfile.TemporaryDirectory() as folder:

@@ -49,7 +49,7 @@ def packed_chunk(env: str) -> bytes:
     for _ in range(CHUNK_ROWS // NUM_ENVS):
         actions = generator.integers(15, size=NUM_ENVS)
         result = environment.step(actions)
-        steps.append((observation.frames, actions, result.terminated | result.truncated, result.rewards))
+        steps.append((observation.parts["frames"], actions, result.terminated | result.truncated, result.rewards))
         observation = result.observation
     obs, ta, done, rewards = (np.stack(values, axis=1) for values in zip(*steps, strict=True))
     done[:, -1] = True

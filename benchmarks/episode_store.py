@@ -24,7 +24,10 @@ PLAYED_EPISODES = 128
 
 
 def decoded_bytes(arrays: EpisodeArrays) -> int:
-    return sum(getattr(arrays, name).nbytes for name in EpisodeArrays.__dataclass_fields__)
+    columns = [
+        getattr(arrays, name) for name in EpisodeArrays.__dataclass_fields__ if name not in ("observations", "main")
+    ]
+    return sum(column.nbytes for column in (*columns, *arrays.observations.values()))
 
 
 def main() -> None:

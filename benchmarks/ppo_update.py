@@ -75,7 +75,7 @@ class PlainPpo:
         stream = LevelStream(SPEC, "train", 0)
         self.games = ProcgenVectorEnvironment(SPEC, settings.num_envs, stream)
         first = np.array([next(stream) for _ in range(settings.num_envs)], np.int64)
-        self.frames = self._seen(self.games.reset(first).frames)
+        self.frames = self._seen(self.games.reset(first).parts["frames"])
         self.normaliser = RewardNormaliser(settings.num_envs, settings.discount)
 
     def __call__(self) -> Figures:
@@ -107,7 +107,7 @@ class PlainPpo:
             result = self.games.step(chosen[:, 0].cpu().numpy())
             ends.append(result.terminated | result.truncated)
             rewards.append(self.normaliser(result.rewards, ends[-1]))
-            self.frames = self._seen(result.observation.frames)
+            self.frames = self._seen(result.observation.parts["frames"])
         advantages = generalised_advantages(
             torch.from_numpy(np.stack(rewards)).to(self.device),
             torch.stack(values),

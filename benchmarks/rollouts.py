@@ -88,12 +88,12 @@ def plain_arm(size: Size) -> Round:
     def evaluate(decoder: torch.nn.Module) -> int:
         """Environment steps until each game has ended once."""
         games = make_environment(GAME, LEVELS, iter(()))
-        frames, running, steps = games.reset(levels).frames, np.ones(LEVELS, np.bool_), 0
+        frames, running, steps = games.reset(levels).parts["frames"], np.ones(LEVELS, np.bool_), 0
         while running.any():
             latents = policy(normalised(torch.from_numpy(frames).permute(0, 3, 1, 2).to(device)))
             actions = torch.multinomial(decoder(latents).softmax(-1), 1)[:, 0]
             result = games.step(actions.cpu().numpy())
-            frames, steps = result.observation.frames, steps + int(running.sum())
+            frames, steps = result.observation.parts["frames"], steps + int(running.sum())
             running &= ~(result.terminated | result.truncated)
         games.close()
         return steps

@@ -138,7 +138,7 @@ def fed(size: Size, folder: Path, shard: EpisodeStore) -> dict[str, Any]:
     turns, window_gb = take_turns(arms, rounds=ROUNDS), WINDOW_GIB * 2**30 / 1e9
     return {
         "window_gb": rounded(window_gb),
-        "frames_gb": rounded(EpisodeStore.open(store).num_rows * shard.rows("observations").row_bytes / 1e9),
+        "frames_gb": rounded(EpisodeStore.open(store).num_rows * shard.rows("observation/frames").row_bytes / 1e9),
         "arms": {
             name: {"samples_per_second": rounded(turns.median(name, "rate")), **turns.peaks[name]} for name in arms
         },

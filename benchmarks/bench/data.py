@@ -20,7 +20,7 @@ from lamflow.rl.pixel_rollouts import play_episodes
 
 ATTRIBUTES = {"source": "benchmark", "licence": "none"}
 GRID_EPISODE, REPEATED_EPISODE = 20, 256
-FRAMES = "observations"
+FRAMES = "observation/frames"
 PLAYED_LEVELS, PLAYED_SLOTS = 10_000, 8
 
 
@@ -58,10 +58,9 @@ def _made_up(spec: EnvironmentSpec) -> Iterator[Episode]:
         frames = generator.integers(0, (AGENT_TILE, spec.category_sizes[1]), shape).astype(np.uint8)
         if spec.view == "full":
             frames[:, 1, 1, 0] = AGENT_TILE + generator.integers(0, 4, len(frames))
+        nothing = {name: np.zeros((len(frames), *part.shape), part.dtype) for name, part in spec.observation.items()}
         yield Episode(
-            frames=frames,
-            proprioception=np.zeros((len(frames), len(spec.proprioception_sizes)), np.uint8),
-            task=np.zeros((len(frames), len(spec.task_sizes)), np.uint8),
+            observations={**nothing, "frames": frames},
             actions=generator.integers(spec.num_actions, size=GRID_EPISODE),
             rewards=np.zeros(GRID_EPISODE, np.float32),
             terminated=False,
@@ -81,9 +80,9 @@ def write_latents(path: Path, episodes: EpisodeStore, latent_dim: int) -> Latent
 def write_repeated_store(path: Path, original: EpisodeStore, num_shards: int) -> EpisodeStore:
     """A store with the frames of ``original``, one shard of a whole number of episodes, over and over: each shard file is a hard link.
 
-    Its other columns are those of one episode a ``REPEATED_EPISODE`` rows, all zeros.
+    Its other columns are those of one episode a ``REPEATED_EPISODE`` rows, all zeros, each with an action.
     """
-    frames = original.rows("observations")
+    frames = original.rows(FRAMES)
     assert original.num_rows == frames.shard_rows, "one shard, and a full one"
     num_rows = num_shards * frames.shard_rows
     starts = np.arange(0, num_rows, REPEATED_EPISODE)
@@ -92,7 +91,8 @@ def write_repeated_store(path: Path, original: EpisodeStore, num_shards: int) ->
     narrow = {spec.name: (spec, rows) for spec, rows in specs if spec.name != FRAMES}
     with GroupWriter(path, [spec for spec, _ in narrow.values()]) as writer:
         for name, (spec, rows) in narrow.items():
-            writer.append(name, starts if name in ("episode_starts", "level_seeds") else np.zeros(rows, spec.dtype))
+            column = np.full(rows, name == "acted", spec.dtype)
+            writer.append(name, starts if name in ("episode_starts", "level_seeds") else column)
         writer.attributes = original.attributes | counts
     _link_frames(path, original, num_shards, num_rows)
     return EpisodeStore.open(path)
@@ -102,7 +102,7 @@ def _link_frames(path: Path, original: EpisodeStore, num_shards: int, num_rows: 
     """Put the array of frames into the sealed group at ``path``, and its files into the group's list."""
     array = json.loads((original.path / FRAMES / "zarr.json").read_bytes())
     array["shape"][0] = num_rows
-    (path / FRAMES).mkdir()
+    (path / FRAMES).mkdir(parents=True)
     (path / FRAMES / "zarr.json").write_text(json.dumps(array), encoding="utf-8")
     ending = "/".join("0" for _ in array["shape"][1:])
     shard = f"{FRAMES}/c/0/{ending}"
@@ -124,7 +124,7 @@ def write_one_shard(path: Path, spec: EnvironmentSpec) -> EpisodeStore:
     shard_rows = next(array.shard_rows for array in row_array_specs(spec) if array.name == FRAMES)
     frames, missing = [], shard_rows
     for episode in _played(spec):
-        frames.append(episode.frames[:missing])
+        frames.append(episode.observations["frames"][:missing])
         missing -= len(frames[-1])
         if not missing:
             break
@@ -133,9 +133,7 @@ def write_one_shard(path: Path, spec: EnvironmentSpec) -> EpisodeStore:
         for part in np.split(np.concatenate(frames), shard_rows // length):
             writer.append(
                 Episode(
-                    frames=part,
-                    proprioception=np.zeros((length, 0), np.uint8),
-                    task=np.zeros((length, 0), np.uint8),
+                    observations={"frames": part},
                     actions=np.zeros(length, np.int64),
                     rewards=np.zeros(length, np.float32),
                     terminated=False,

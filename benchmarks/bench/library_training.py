@@ -79,11 +79,11 @@ def library_examples(
     settings = size.method.policy
     columns = {"latents": LatentStore.open(latents).rows("latents")}
     data = EpisodeTensors.open(EpisodeStore.open(store), window_gib=window_gib, columns=columns)
-    stream = opened_stream(data, policy_window(settings, "latents"), settings.training)
+    stream = opened_stream(data, policy_window(settings, size.spec, "latents"), settings.training)
 
     def batch_at(step: int) -> tuple[PolicyInputs, torch.Tensor]:
         window = stream.window(step)
-        return policy_inputs(window), window.at("latents")
+        return policy_inputs(window, size.spec), window.at("latents")
 
     return batch_at
 

@@ -31,7 +31,7 @@ class Windows(Dataset[Tensor]):
 
     def __init__(self, store: EpisodeStore) -> None:
         arrays = store.load()
-        frames = torch.from_numpy(arrays.observations)
+        frames = torch.from_numpy(arrays.frames)
         self.frames = frames.permute(0, 3, 1, 2).contiguous() if frames.shape[-1] == 3 else frames
         rows = transition_rows(arrays)
         before = torch.maximum(rows - 1, EpisodeBounds.of(arrays).starts[rows])
@@ -49,7 +49,7 @@ class LabelledFrames(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, store: EpisodeStore, targets: Tensor) -> None:
         arrays = store.load()
-        self.frames = torch.from_numpy(arrays.observations).permute(0, 3, 1, 2).contiguous()
+        self.frames = torch.from_numpy(arrays.frames).permute(0, 3, 1, 2).contiguous()
         self.rows, self.targets = transition_rows(arrays), targets
 
     def __len__(self) -> int:

@@ -4,33 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.spaces import Box, Categories, Discrete, Part, Pixels, Vector
 
 ATTRIBUTES = {"source": "random test episodes", "licence": "MIT", "return_expert": 0.9}
+
+
+ARM = EnvironmentSpec(
+    name="arm",
+    family="made-up",
+    observation={"frames": Pixels((32, 32, 3)), "pose": Vector((2,))},
+    action=Box((-1, 0), (1, 0.5)),
+    max_steps=9,
+)
+"""Pictures and numbers, and actions of two entries."""
+
+
+def random_part(part: Part, rows: int, generator: np.random.Generator) -> NDArray[Any]:
+    """[rows, ...]"""
+    if isinstance(part, Vector):
+        return generator.normal(size=(rows, *part.shape)).astype(part.dtype)
+    sizes = part.sizes if isinstance(part, Categories) else 256
+    return generator.integers(0, sizes, (rows, *part.shape)).astype(part.dtype)
+
+
+def random_actions(spec: EnvironmentSpec, length: int, generator: np.random.Generator) -> NDArray[Any]:
+    """int64 [length], or float32 [length, A]"""
+    if isinstance(spec.action, Discrete):
+        return generator.integers(0, spec.action.count, length)
+    return generator.uniform(spec.action.low, spec.action.high, (length, *spec.action.shape)).astype(np.float32)
 
 
 def random_episode(spec: EnvironmentSpec, length: int, seed: int, *, final: bool = True) -> Episode:
     """An episode of ``length`` random actions, reward 1 at its end; ``final``: with its final observation."""
     generator = np.random.default_rng(seed)
     rows = length + final
-    vectors = (spec.proprioception_sizes, spec.task_sizes)
-    proprioception, task = (
-        generator.integers(0, sizes or (1,), (rows, len(sizes) or 1)).astype(np.uint8)[:, : len(sizes)]
-        for sizes in vectors
-    )
     return Episode(
-        frames=generator.integers(0, spec.category_sizes or 256, (rows, *spec.frame_shape)).astype(np.uint8),
-        proprioception=proprioception,
-        task=task,
-        actions=generator.integers(0, spec.num_actions, length),
+        observations={name: random_part(part, rows, generator) for name, part in spec.observation.items()},
+        actions=random_actions(spec, length, generator),
         rewards=np.eye(1, length, length - 1, dtype=np.float32)[0],
         terminated=seed % 2 == 0,
         truncated=seed % 2 == 1,
@@ -45,12 +66,12 @@ def write_episodes() -> Callable[..., list[Episode]]:
     def write(
         path: Path,
         lengths: Sequence[int] = (3, 1, 5),
-        env: str = "xland-doorkey-5x5",
+        env: str | EnvironmentSpec = "xland-doorkey-5x5",
         *,
         final: bool = True,
         seed: int = 0,
     ) -> list[Episode]:
-        spec = preset(env)
+        spec = preset(env) if isinstance(env, str) else env
         episodes = [random_episode(spec, length, seed + i, final=final) for i, length in enumerate(lengths)]
         attributes = {**ATTRIBUTES, "final_observations": final}
         with EpisodeWriter(path, spec=spec, split="train", attributes=attributes) as writer:

@@ -18,6 +18,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
+from conftest import ARM
 
 from lamflow.data import group_reader
 from lamflow.data.group_writer import GroupWriter, attributes_digest, sha256_of
@@ -25,7 +26,7 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore, expected_arrays
 from lamflow.data.validate import main, store_problems
 
-SHARD = "observations/c/0/0/0/0"
+SHARD = "observation/frames/c/0/0/0/0"
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -51,11 +52,12 @@ def rewrite(path: Path, **changes: Callable[[np.ndarray], np.ndarray]) -> None:
     with GroupWriter(path, [spec for spec, _ in expected_arrays(store.attributes)]) as writer:
         writer.attributes = {k: v for k, v in store.attributes.items() if k not in ("files", "digest", "complete")}
         for spec, _ in expected_arrays(store.attributes):
-            values = getattr(arrays, spec.name)
+            part = spec.name.removeprefix("observation/")
+            values = getattr(arrays, part) if part == spec.name else arrays.observations[part]
             writer.append(spec.name, changes[spec.name](values.copy()) if spec.name in changes else values)
 
 
-def at(row: int, value: Any) -> Callable[[np.ndarray], np.ndarray]:
+def at(row: Any, value: Any) -> Callable[[np.ndarray], np.ndarray]:
     def change(values: np.ndarray) -> np.ndarray:
         values[row] = value
         return values
@@ -163,9 +165,37 @@ def test_another_environment_is_refused(store_path: Path) -> None:
 
 
 def test_another_format_version_is_refused(store_path: Path) -> None:
-    edit_attributes(store_path, format_version=2)
-    with pytest.raises(ValueError, match=r"train\.zarr: found format_version 2, expected 1: .*version of lamflow"):
+    edit_attributes(store_path, format_version=3)
+    with pytest.raises(ValueError, match=r"train\.zarr: found format_version 3, expected 2: .*version of lamflow"):
         EpisodeStore.open(store_path)
+
+
+def test_a_store_of_the_first_format_is_refused_with_the_command_that_makes_it_anew(
+    store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = json.loads((store_path / "zarr.json").read_text())
+    del metadata["attributes"]["environment"]
+    (store_path / "zarr.json").write_text(json.dumps(metadata))
+    edit_attributes(store_path, format_version=1, num_actions=6)
+    message = (
+        rf"{store_path}: found a store of format 1, which earlier versions of lamflow wrote, expected format 2: make it anew, "
+        rf"`snakemake --cores all {store_path}` \(where the experiment has a configuration of its own, with --configfile FILE"
+    )
+    with pytest.raises(ValueError, match=message):
+        EpisodeStore.open(store_path)
+    (problem,) = store_problems(store_path)
+    assert re.match(message, problem)
+    assert main([str(store_path)]) == 1
+    assert "1 problem(s)" in (printed := capsys.readouterr().out) and re.search(message, printed)
+
+
+def test_a_damaged_file_of_the_group_of_observations_is_found(store_path: Path) -> None:
+    """It belongs to none of the arrays."""
+    flip(store_path / "observation/zarr.json", 5)
+    message = "observation/zarr.json: its contents changed since it was written (its sha256 differs)"
+    with pytest.raises(ValueError, match=re.escape(f"damaged: {message}")):
+        EpisodeStore.open(store_path)
+    assert store_problems(store_path) == [message]
 
 
 def test_a_place_without_a_store_is_named(tmp_path: Path) -> None:
@@ -194,12 +224,18 @@ def test_wrong_dtype_and_shape_are_refused(store_path: Path) -> None:
         ({"terminated": at(1, True)}, r"terminated: row 1: found True, expected it on the last action"),
         ({"truncated": at(slice(None), True)}, r"truncated: row 0 and 8 more"),
         ({"actions": at(0, 6)}, r"actions: row 0: found 6, expected 0 to 5"),
-        ({"actions": at(0, -1)}, r"actions: row 0: expected -1 on final observations and nowhere else"),
-        ({"actions": at(3, 0)}, r"actions: row 3: expected -1 on final observations"),
+        ({"actions": at(0, -1)}, r"actions: row 0: found -1, expected 0 to 5"),
+        ({"actions": at(3, 0)}, r"actions: row 3: found 0, expected -1 on final observations"),
+        ({"acted": at(0, False)}, r"acted: row 0: expected False on final observations and nowhere else"),
+        ({"acted": at(3, True)}, r"acted: row 3: expected False on final observations and nowhere else"),
+        ({"acted": at(slice(None), False)}, r"acted: row 0 and 8 more: expected False"),
         ({"rewards": at(3, 1)}, r"rewards: row 3: found 1.0, expected finite, and 0 on final observations"),
         ({"rewards": at(0, np.inf)}, r"rewards: row 0: found inf"),
-        ({"observations": at(7, 13)}, r"observations: row 7: found a category beyond the \[13, 12\]"),
-        ({"proprioception": at(7, 12)}, r"proprioception: row 7: found a category beyond the \[4, 13, 12\]"),
+        ({"observation/frames": at(7, 13)}, r"observation/frames: row 7: found a category beyond the \[13, 12\]"),
+        (
+            {"observation/proprioception": at(7, 12)},
+            r"observation/proprioception: row 7: found a category beyond the \[4, 13, 12\]",
+        ),
     ],
 )
 def test_the_validator_finds_wrong_contents(store_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -207,6 +243,56 @@ def test_the_validator_finds_wrong_contents(store_path: Path, changes: dict[str,
     problems = store_problems(store_path)
     assert len(problems) == 1
     assert re.search(message, problems[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"actions": at((0, 1), 0.75)}, r"actions: row 0: found \[.* 0\.75 *\], expected \[-1, 0\] to \[1, 0\.5\]"),
+        ({"actions": at((4, 0), np.nan)}, r"actions: row 4: found \[ *nan .*\], expected \[-1, 0\] to \[1, 0\.5\]"),
+        ({"actions": at((11, 0), 0.25)}, r"actions: row 11: found \[0\.25 0\. +\], expected 0 on final observations"),
+        ({"acted": at(2, False)}, r"acted: row 2: expected False on final observations and nowhere else"),
+        ({"acted": at(11, True)}, r"acted: row 11: expected False on final observations and nowhere else"),
+        ({"observation/pose": at((7, 1), np.nan)}, r"observation/pose: row 7: found NaN or infinity, expected finite"),
+        ({"observation/pose": at((5, 0), -np.inf)}, r"observation/pose: row 5: found NaN or infinity"),
+    ],
+)
+def test_the_validator_finds_wrong_numbers(
+    tmp_path: Path, write_episodes: Callable[..., object], changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "arm.zarr"
+    write_episodes(path, env=ARM)
+    assert store_problems(path) == []
+    rewrite(path, **changes)
+    (problem,) = store_problems(path)
+    assert re.match(message, problem)
+
+
+def test_the_validator_as_a_program_names_damaged_numbers(
+    tmp_path: Path, write_episodes: Callable[..., object]
+) -> None:
+    path = tmp_path / "arm.zarr"
+    write_episodes(path, env=ARM)
+
+    def validated() -> tuple[int, str]:
+        command = [sys.executable, "-m", "lamflow.data.validate", str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert result.stderr == ""
+        return result.returncode, result.stdout
+
+    assert validated() == (0, f"{path}: ok: 3 episodes, 12 rows, arm train, mean return 1.000\n")
+    rewrite(path, **{"observation/pose": at(7, np.nan), "acted": at(3, True)})
+    flip(path / "actions/c/0/0", 5)
+    status, printed = validated()
+    assert status == 1
+    for expected in (
+        "3 problem(s)",
+        "actions/c/0/0: its contents changed",
+        "observation/pose: row 7: found NaN or infinity",
+        "acted: row 3: expected False on final observations",
+    ):
+        assert expected in printed
 
 
 def test_the_validator_lists_every_problem(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +316,17 @@ def test_the_validator_lists_every_problem(store_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    "changes", [{"num_rows": "many"}, {"files": None}, {"files": {"a": 1}}, {"env": "mars"}, {"num_episodes": -1}]
+    "changes",
+    [
+        {"num_rows": "many"},
+        {"files": None},
+        {"files": {"a": 1}},
+        {"env": "mars"},
+        {"environment": "mars"},
+        {"environment": None},
+        {"environment": {}},
+        {"num_episodes": -1},
+    ],
 )
 def test_the_validator_survives_nonsense_in_the_attributes(store_path: Path, changes: dict[str, Any]) -> None:
     edit_attributes(store_path, **changes)
@@ -274,7 +370,7 @@ def test_rows_that_were_promised_and_never_written_are_named_and_not_read_as_zer
 
 
 def test_a_chunk_that_was_never_written_is_named_before_its_rows_are_read(store_path: Path) -> None:
-    reader = EpisodeStore.open(store_path).rows("observations")
+    reader = EpisodeStore.open(store_path).rows("observation/frames")
     file = store_path / SHARD
     content = bytearray(file.read_bytes())
     index = slice(-(reader.shard_rows // reader.chunk_rows * 16 + 4), -4)
@@ -284,7 +380,7 @@ def test_a_chunk_that_was_never_written_is_named_before_its_rows_are_read(store_
     listed = json.loads((store_path / "zarr.json").read_text())["attributes"]["files"]
     edit_attributes(store_path, files=listed | {SHARD: [len(content), sha256_of(file)]})
     store, message = EpisodeStore.open(store_path), f"{SHARD}: chunk 0 was never written"
-    for read in (store.load, lambda: store.rows("observations"), lambda: store.array("observations")):
+    for read in (store.load, lambda: store.rows("observation/frames"), lambda: store.array("observation/frames")):
         with pytest.raises(ValueError, match=rf"train\.zarr: damaged: {message}"):
             read()
     assert store_problems(store_path) == [message]
@@ -340,8 +436,8 @@ from lamflow.envs.interface import Episode
 spec = preset("xland-doorkey-5x5")
 L = 2000
 g = np.random.default_rng(0)
-episode = Episode(g.integers(0, 12, (L + 1, 5, 5, 2)).astype(np.uint8), np.zeros((L + 1, 3), np.uint8),
-                  np.zeros((L + 1, 0), np.uint8), np.zeros(L, np.int64), np.zeros(L, np.float32), True, False, 0)
+episode = Episode({"frames": g.integers(0, 12, (L + 1, 5, 5, 2)).astype(np.uint8), "proprioception": np.zeros((L + 1, 3), np.uint8)},
+                  np.zeros(L, np.int64), np.zeros(L, np.float32), True, False, 0)
 with EpisodeWriter(sys.argv[1], spec=spec, split="train", attributes={"source": "x", "licence": "x"}) as writer:
     while True:
         writer.append(episode)
@@ -401,4 +497,5 @@ def test_opening_and_loading_forty_thousand_rows_is_fast(tmp_path: Path, write_e
         assert EpisodeStore.open(path).load().num_rows == 42_000
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3
-    assert len([file for file in path.rglob("*") if file.is_file()]) < 20
+    num_arrays = len(expected_arrays(EpisodeStore.open(path).attributes))
+    assert len([file for file in path.rglob("*") if file.is_file()]) == 2 * num_arrays + 2

@@ -15,7 +15,7 @@ import pytest
 from small_archives import dgrl_files, import_tar, import_zip, lapo_files, tar_of, write_zip
 
 from lamflow.data.latents import LatentStore
-from lamflow.data.store import EpisodeStore
+from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.validate import store_problems
 
 Contents = dict[str, np.ndarray]
@@ -46,7 +46,12 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 
 
 def contents(store: EpisodeStore | LatentStore) -> Contents:
-    return dict(vars(store.load()))
+    found = dict(vars(store.load()))
+    if isinstance(store, EpisodeStore):
+        parts = found.pop("observations")
+        assert list(parts) == list(store.spec.observation)
+        return found | {array_of(name): part for name, part in parts.items()}
+    return found
 
 
 def outcome(read: Callable[[], Contents], expected: Contents, *named: str) -> str:

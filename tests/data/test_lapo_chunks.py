@@ -49,7 +49,7 @@ def marked_first(chunk: Chunk) -> Chunk:
 def test_the_frames_actions_and_rewards_of_a_chunk_are_all_in_the_store(archive: Path) -> None:
     store, chunk = imported(archive, "test"), played(TEST_ROWS, 7)
     arrays = store.load()
-    np.testing.assert_array_equal(arrays.observations, chunk["obs"])
+    np.testing.assert_array_equal(arrays.frames, chunk["obs"])
     np.testing.assert_array_equal(arrays.actions, chunk["ta"])
     np.testing.assert_array_equal(arrays.rewards, chunk["rewards"])
     assert arrays.level_seeds.tolist() == [-1] * store.num_episodes
@@ -89,10 +89,10 @@ def test_chunk_borders_are_cut_and_the_parts_they_cut_off_do_not_count_as_return
 def test_splits_take_chunks_by_number_and_share_no_episode(archive: Path) -> None:
     train, validation = imported(archive).load(), imported(archive, "validation").load()
     expected = np.concatenate([played(TRAIN_ROWS, 100 * number)["obs"] for number in (8, 9)])
-    np.testing.assert_array_equal(train.observations, expected)
+    np.testing.assert_array_equal(train.frames, expected)
     last = played(TRAIN_ROWS, 1000)
     first_end = np.flatnonzero(last["done"])[0] + 1
-    np.testing.assert_array_equal(validation.observations, last["obs"][first_end:])
+    np.testing.assert_array_equal(validation.frames, last["obs"][first_end:])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def store(write_walks: Callable[..., Path], tmp_path: Path) -> EpisodeStore:
 
 @pytest.fixture
 def reader(store: EpisodeStore) -> RowReader:
-    return store.rows("observations")
+    return store.rows("observation/frames")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_array_that_was_written_anew_is_copied_anew(
     old = on_scratch(reader)
     shutil.rmtree(store.path)
     write_walks(store.path, episodes=31, first_level=9)
-    new = on_scratch(EpisodeStore.open(store.path).rows("observations"))
+    new = on_scratch(EpisodeStore.open(store.path).rows("observation/frames"))
     assert copies_on(disk) == sorted([old.folder, new.folder])
 
 
@@ -116,7 +116,7 @@ def test_streams_read_the_copy_and_draw_the_same_batches(
     store: EpisodeStore, disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def batches() -> list[torch.Tensor]:
-        data = EpisodeTensors.open(store, window_gib=400 * store.rows("observations").row_bytes / 2**30)
+        data = EpisodeTensors.open(store, window_gib=400 * store.rows("observation/frames").row_bytes / 2**30)
         with data.stream(TRANSITION, data.rows, batch_size=16, seed=3) as stream:
             return [stream.window(step).frames.clone() for step in range(12)]
 

@@ -22,7 +22,7 @@ from lamflow.data.held_windows import WindowStream
 from lamflow.data.latents import LatentStore, LatentWriter
 from lamflow.data.row_ring import RowRing
 from lamflow.data.segments import AtRandom, Segments
-from lamflow.data.store import EpisodeStore
+from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import FRAMES, TRANSITION, TransitionStream, Window, WindowSpec, frames_ahead
 
@@ -111,9 +111,9 @@ WINDOWS = {"two halves of one segment": 12, "two halves of three": 40, "nearly a
 
 
 SPECS = {
-    "transitions": TRANSITION.with_columns("actions", "proprioception"),
+    "transitions": TRANSITION.with_columns("actions", array_of("proprioception")),
     "contexts of one": context(1),
-    "contexts of four": context(4, "task"),
+    "contexts of four": context(4, array_of("proprioception")),
     "segments of five": WindowSpec(after=4),
     "both sides": WindowSpec(before=2, after=3),
 }
@@ -259,10 +259,10 @@ class Listed:
 def test_a_segment_of_two_blocks_is_found_when_one_of_them_has_left_the_ring(open_store: OpenStore) -> None:
     """The last block of an epoch and the first of the next may share one."""
     store = open_store()
-    frames = torch.from_numpy(store.load().observations)
+    frames = torch.from_numpy(store.load().frames)
     blocks = Listed({0: [0, 1], 1: [1, 2], 2: [3, 0], 3: [5, 4]})
     with RowRing(
-        {"observations": store.rows("observations")},
+        {"observations": store.rows("observation/frames")},
         Segments(store.num_rows, CHUNK_ROWS, before=1),
         blocks,
         segments_a_block=2,
@@ -324,7 +324,7 @@ def test_a_window_too_small_for_a_batch_is_refused(open_store: OpenStore) -> Non
 
 
 def damage(store: EpisodeStore, shard: int) -> None:
-    file = next((store.path / "observations" / "c" / str(shard)).rglob("*"))
+    file = next((store.path / "observation/frames/c" / str(shard)).rglob("*"))
     file = file if file.is_file() else next(part for part in file.rglob("*") if part.is_file())
     content = bytearray(file.read_bytes())
     content[3] ^= 1
@@ -337,7 +337,7 @@ def test_a_damaged_file_is_named_when_it_is_reached_and_no_thread_is_left(open_s
     damage(store, 4)
     steps = 0
     with (
-        pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged \(its crc32c differs\)"),
+        pytest.raises(ValueError, match=r"observation/frames/c/4/0/0/0: chunk 0 is damaged \(its crc32c differs\)"),
         data.stream(TRANSITION, data.rows, 4, seed=1) as stream,
     ):
         for step in range(1000):
@@ -346,10 +346,10 @@ def test_a_damaged_file_is_named_when_it_is_reached_and_no_thread_is_left(open_s
             steps += 1
     assert steps > 0, "it was not the first to be read"
     assert not readers()
-    with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
+    with pytest.raises(ValueError, match=r"observation/frames/c/4/0/0/0: chunk 0 is damaged"):
         for section in windowed(store, 0).sections(TRANSITION):
             assert section.start < 4 * 16
-    with pytest.raises(ValueError, match=r"observations/c/4/0/0/0: chunk 0 is damaged"):
+    with pytest.raises(ValueError, match=r"observation/frames/c/4/0/0/0: chunk 0 is damaged"):
         windowed(store, 1000)
 
 
@@ -365,7 +365,7 @@ def test_no_thread_is_left_when_a_training_fails(open_store: OpenStore) -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from lamflow.data.store import EpisodeStore
+from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TRANSITION
 

@@ -33,10 +33,12 @@ def arrays_of(lengths: list[int], *, final: bool = True) -> EpisodeArrays:
     actions = np.concatenate([[*range(length), *([-1] * final)] for length in lengths])
     num_rows = sum(rows)
     return EpisodeArrays(
-        observations=frames.astype(np.uint8)[:, None, None, :],
-        proprioception=np.zeros((num_rows, 3), np.uint8),
-        task=np.zeros((num_rows, 0), np.uint8),
+        observations={
+            "frames": frames.astype(np.uint8)[:, None, None, :],
+            "proprioception": np.zeros((num_rows, 3), np.uint8),
+        },
         actions=actions.astype(np.int64),
+        acted=actions >= 0,
         rewards=np.zeros(num_rows, np.float32),
         terminated=np.zeros(num_rows, np.bool_),
         truncated=np.zeros(num_rows, np.bool_),
@@ -81,7 +83,7 @@ def test_context_never_reaches_before_the_episode(seed: int, num_frames: int) ->
     for row, frames, inside in zip(
         rows.tolist(), window.frames.flatten(2).tolist(), window.inside.tolist(), strict=True
     ):
-        episode, t = arrays.observations[row].reshape(2).tolist()
+        episode, t = arrays.frames[row].reshape(2).tolist()
         assert frames == [[episode, max(0, t - back)] for back in reversed(range(num_frames))]
         assert inside == [t - back >= 0 for back in reversed(range(num_frames))]
 
@@ -210,8 +212,8 @@ def test_effectful_transitions_change_the_frame_within_the_episode(block: int, m
     monkeypatch.setattr("lamflow.data.windows._COMPARED_ROWS", block)
     arrays = arrays_of([3, 1, 2])
     assert effectful(arrays).tolist() == [True, True, True, False, True, False, True, True, False]
-    arrays.observations[1] = arrays.observations[0]
-    arrays.observations[5] = arrays.observations[4]
+    arrays.frames[1] = arrays.frames[0]
+    arrays.frames[5] = arrays.frames[4]
     assert effectful(arrays).tolist() == [False, True, True, False, False, False, True, True, False]
 
 

@@ -66,8 +66,8 @@ def test_slots_stay_in_the_range_and_begin_the_next_episode_at_once(starpilot: V
         seen |= set(result.level_ids.tolist())
         for slot in np.flatnonzero(result.terminated | result.truncated):
             ends += 1
-            first = starts.setdefault(int(result.level_ids[slot]), result.observation.frames[slot])
-            np.testing.assert_array_equal(first, result.observation.frames[slot])
+            first = starts.setdefault(int(result.level_ids[slot]), result.observation.parts["frames"][slot])
+            np.testing.assert_array_equal(first, result.observation.parts["frames"][slot])
     assert seen <= set(LEVELS)
     assert len(starts) < ends, "levels repeated"
     starpilot.close()

@@ -35,7 +35,7 @@ def play(environment: ProcgenVectorEnvironment, actions: NDArray[np.int64]) -> l
 
 def assert_equal(first: list[StepResult], second: list[StepResult]) -> None:
     for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.observation.frames, other.observation.frames)
+        np.testing.assert_array_equal(one.observation.parts["frames"], other.observation.parts["frames"])
         for name in ("rewards", "terminated", "truncated", "level_ids"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
@@ -46,7 +46,7 @@ def test_levels_and_actions_decide_an_episode_whatever_the_threads(name: str) ->
     runs, starts = [], []
     for num_threads in (0, 3):
         environment = ProcgenVectorEnvironment(spec, len(LEVELS), count(1000), num_threads=num_threads)
-        starts.append(environment.reset(LEVELS).frames)
+        starts.append(environment.reset(LEVELS).parts["frames"])
         runs.append(play(environment, actions))
         environment.close()
     np.testing.assert_array_equal(*starts)
@@ -62,8 +62,8 @@ def test_levels_and_actions_decide_an_episode_whatever_the_threads(name: str) ->
 def test_a_slot_is_put_on_its_level_as_the_plain_simulator_makes_it(name: str) -> None:
     spec, actions = preset(name), actions_of(30)
     environment = ProcgenVectorEnvironment(spec, len(LEVELS))
-    frames = [environment.reset(LEVELS).frames]
-    frames += [result.observation.frames for result in play(environment, actions)]
+    frames = [environment.reset(LEVELS).parts["frames"]]
+    frames += [result.observation.parts["frames"] for result in play(environment, actions)]
     assert [info["level_seed"] for info in environment._simulator.get_info()] == LEVELS.tolist()
     for slot, level in enumerate(LEVELS.tolist()):
         plain = make_simulator(spec, 1, start_level=level, num_levels=1, num_threads=0)
@@ -75,7 +75,7 @@ def test_a_slot_is_put_on_its_level_as_the_plain_simulator_makes_it(name: str) -
 
 def test_the_hard_mode_is_another_game() -> None:
     easy, hard = (
-        ProcgenVectorEnvironment(preset(name), 1).reset(np.array([5])).frames
+        ProcgenVectorEnvironment(preset(name), 1).reset(np.array([5])).parts["frames"]
         for name in ("procgen-maze", "procgen-maze-hard")
     )
     assert (easy != hard).any()
@@ -99,8 +99,8 @@ def test_an_episode_that_ends_is_followed_by_the_first_frame_of_the_streams_next
         for slot in np.flatnonzero(result.terminated):
             level = expected.pop(0) if expected else int(result.level_ids[slot])
             assert result.level_ids[slot] == level
-            start = ProcgenVectorEnvironment(spec, 1).reset(np.array([level])).frames[0]
-            np.testing.assert_array_equal(result.observation.frames[slot], start)
+            start = ProcgenVectorEnvironment(spec, 1).reset(np.array([level])).parts["frames"][0]
+            np.testing.assert_array_equal(result.observation.parts["frames"][slot], start)
     before = result.level_ids
     np.testing.assert_array_equal(
         until_an_end(environment).level_ids, before, "a dry stream leaves slots on their levels"
@@ -117,7 +117,7 @@ def test_a_saved_batch_goes_on_as_if_nothing_had_been(name: str) -> None:
     later = play(environment, actions_of(15))
     other = ProcgenVectorEnvironment(spec, len(LEVELS), count(1000))
     present: Observation = other.restore(saved)
-    np.testing.assert_array_equal(present.frames, environment.restore(saved).frames)
+    np.testing.assert_array_equal(present.parts["frames"], environment.restore(saved).parts["frames"])
     assert_equal(play(other, actions_of(15)), later)
 
 
@@ -131,11 +131,11 @@ def test_slots_that_are_kept_go_on_as_they_would_have() -> None:
     assert fewer.num_envs == len(kept)
     for row in actions[10:]:
         expected, found = whole.step(row), fewer.step(row[kept])
-        np.testing.assert_array_equal(found.observation.frames, expected.observation.frames[kept])
+        np.testing.assert_array_equal(found.observation.parts["frames"], expected.observation.parts["frames"][kept])
         np.testing.assert_array_equal(found.rewards, expected.rewards[kept])
         if (expected.terminated | expected.truncated).any():
             break
-    assert present.frames.shape == (2, 64, 64, 3)
+    assert present.parts["frames"].shape == (2, 64, 64, 3)
 
 
 def test_actions_that_were_sent_are_the_callers_again() -> None:

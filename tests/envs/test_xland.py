@@ -49,14 +49,15 @@ def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(
     assert len(episodes[ENV]) == BATCH
     solved = [episode for episode in episodes[f"{ENV}-full"] if episode.terminated]
     for episode in episodes[f"{ENV}-full"]:
-        assert len(episode.frames) == len(episode.proprioception) == len(episode.task) == episode.length + 1
+        assert set(episode.observations) == {"frames", "proprioception"}
+        assert {len(part) for part in episode.observations.values()} == {episode.length + 1}
         assert episode.terminated != episode.truncated
         assert episode.length <= 250
         assert (episode.length == 250) or episode.terminated
         assert not episode.rewards[:-1].any(), "the reward comes with the last transition"
         assert (episode.rewards[-1] > 0) == episode.terminated
     for episode in solved:
-        before, after = episode.frames[-2:, ..., 0]
+        before, after = episode.observations["frames"][-2:, ..., 0]
         assert (before == 6).any(), "the goal tile is visible before the last action"
         assert after[3, 3] >= AGENT_TILE, "and the agent stands on it afterwards"
         assert episode.actions[-1] == 0
@@ -65,8 +66,8 @@ def test_an_episode_keeps_its_final_observation_and_the_reward_that_led_to_it(
 def test_the_egocentric_view_can_be_cut_out_of_the_full_grid(episodes: dict[str, list[Episode]]) -> None:
     for egocentric, full in zip(episodes[ENV], episodes[f"{ENV}-full"], strict=True):
         np.testing.assert_array_equal(egocentric.actions, full.actions)
-        np.testing.assert_array_equal(egocentric.proprioception, full.proprioception)
-        for frame, grid in zip(egocentric.frames[:40], full.frames[:40], strict=True):
+        np.testing.assert_array_equal(egocentric.observations["proprioception"], full.observations["proprioception"])
+        for frame, grid in zip(egocentric.observations["frames"][:40], full.observations["frames"][:40], strict=True):
             rows, columns = np.nonzero(grid[..., 0] >= AGENT_TILE)
             assert len(rows) == 1, "there is one agent"
             direction = int(grid[rows[0], columns[0], 0]) - AGENT_TILE
@@ -82,14 +83,16 @@ def test_the_egocentric_view_can_be_cut_out_of_the_full_grid(episodes: dict[str,
 def test_categories_stay_below_the_sizes_of_the_spec(episodes: dict[str, list[Episode]]) -> None:
     for name, played in episodes.items():
         for episode in played:
-            assert (episode.frames < np.array(presets()[name].category_sizes)).all()
-            assert (episode.proprioception < np.array(presets()[name].proprioception_sizes)).all()
+            assert (episode.observations["frames"] < np.array(presets()[name].category_sizes)).all()
+            assert (episode.observations["proprioception"] < np.array(presets()[name].proprioception_sizes)).all()
 
 
 def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, list[Episode]]) -> None:
     carried = set()
     for episode in episodes[f"{ENV}-full"]:
-        for grid, (direction, tile, color) in zip(episode.frames, episode.proprioception, strict=True):
+        for grid, (direction, tile, color) in zip(
+            episode.observations["frames"], episode.observations["proprioception"], strict=True
+        ):
             agent = grid[grid[..., 0] >= AGENT_TILE][0]
             assert tuple(agent) == (AGENT_TILE + direction, color)
             carried.add((int(tile), int(color)))
@@ -99,11 +102,11 @@ def test_the_full_view_shows_direction_and_carried_colour(episodes: dict[str, li
 def test_the_same_seed_gives_the_same_episodes(levels: np.ndarray, episodes: dict[str, list[Episode]]) -> None:
     again = list(rollout(make_simulator(preset(ENV)), act_by_state, None, levels, seed=0, batch=BATCH))
     for first, second in zip(episodes[ENV], again, strict=True):
-        np.testing.assert_array_equal(first.frames, second.frames)
+        np.testing.assert_array_equal(first.observations["frames"], second.observations["frames"])
         np.testing.assert_array_equal(first.actions, second.actions)
     fewer = list(rollout(make_simulator(preset(ENV)), act_by_state, None, levels[:5], seed=0, batch=BATCH))
     assert [episode.level_id for episode in fewer] == levels[:5].tolist()
-    np.testing.assert_array_equal(fewer[4].frames, episodes[ENV][4].frames)
+    np.testing.assert_array_equal(fewer[4].observations["frames"], episodes[ENV][4].observations["frames"])
 
 
 @pytest.mark.slow
@@ -129,7 +132,9 @@ def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episod
     environment = make_vector_environment(preset(ENV), BATCH)
     observation = environment.reset(levels)
     expected = episodes[ENV]
-    np.testing.assert_array_equal(observation.frames, [episode.frames[0] for episode in expected])
+    np.testing.assert_array_equal(
+        observation.parts["frames"], [episode.observations["frames"][0] for episode in expected]
+    )
     lengths = np.array([episode.length for episode in expected])
     for step in range(int(lengths.max())):
         actions = np.array([e.actions[min(step, e.length - 1)] for e in expected], np.int64)
@@ -137,18 +142,25 @@ def test_a_vector_environment_plays_the_same_episodes(levels: np.ndarray, episod
         assert result.final_observation is not None
         for slot, episode in enumerate(expected):
             if step < episode.length:
-                np.testing.assert_array_equal(result.final_observation.frames[slot], episode.frames[step + 1])
                 np.testing.assert_array_equal(
-                    result.final_observation.proprioception[slot], episode.proprioception[step + 1]
+                    result.final_observation.parts["frames"][slot], episode.observations["frames"][step + 1]
+                )
+                np.testing.assert_array_equal(
+                    result.final_observation.parts["proprioception"][slot],
+                    episode.observations["proprioception"][step + 1],
                 )
                 assert result.rewards[slot] == episode.rewards[step]
                 assert result.terminated[slot] == (episode.terminated and step == episode.length - 1)
                 assert result.truncated[slot] == (episode.truncated and step == episode.length - 1)
             if step == episode.length - 1:
-                np.testing.assert_array_equal(result.observation.frames[slot], episode.frames[0])
+                np.testing.assert_array_equal(
+                    result.observation.parts["frames"][slot], episode.observations["frames"][0]
+                )
                 assert result.level_ids[slot] == levels[slot], "without a stream a slot repeats its level"
             elif step < episode.length:
-                np.testing.assert_array_equal(result.observation.frames[slot], episode.frames[step + 1])
+                np.testing.assert_array_equal(
+                    result.observation.parts["frames"][slot], episode.observations["frames"][step + 1]
+                )
     environment.close()
 
 
@@ -166,7 +178,7 @@ def test_a_level_stream_gives_later_episodes_their_levels(
                 order.append(slot)
                 assert result.level_ids[slot] == stream[slot], "the stream was dealt out to the slots in order"
                 first = make_simulator(preset(ENV)).reset_levels(stream[[slot]])
-                np.testing.assert_array_equal(result.observation.frames[slot], first.observation[0])
+                np.testing.assert_array_equal(result.observation.parts["frames"][slot], first.observation[0])
     assert sorted(order) == list(range(BATCH))
 
 
@@ -175,11 +187,12 @@ def test_observations_have_the_shapes_and_types_of_the_spec(name: str) -> None:
     """Traced, not compiled: that takes a tenth of the time."""
     spec, simulator = presets()[name], make_simulator(preset(name), 20)
     timesteps = jax.eval_shape(simulator.reset, jnp.zeros(3, jnp.int32), jnp.zeros(3, jnp.uint32))
-    frames, proprioception, task = jax.eval_shape(simulator.observe, timesteps)
-    assert frames.shape == (3, *spec.frame_shape)
-    assert proprioception.shape == (3, len(spec.proprioception_sizes))
-    assert task.shape == (3, len(spec.task_sizes))
-    assert frames.dtype == proprioception.dtype == task.dtype == np.uint8
+    found = jax.eval_shape(simulator.observe, timesteps)
+    assert found.keys() == spec.observation.keys() >= {"frames", "proprioception"}
+    assert ("task" in found) == spec.uses_rulesets
+    for part, space in spec.observation.items():
+        assert found[part].shape == (3, *space.shape)
+        assert found[part].dtype == np.dtype(space.dtype) == np.uint8
 
 
 def test_actions_that_were_sent_are_the_callers_again(levels: np.ndarray) -> None:
@@ -193,8 +206,8 @@ def test_actions_that_were_sent_are_the_callers_again(levels: np.ndarray) -> Non
         halves.send(actions)
         actions[:] = 5
         found = halves.receive().observation
-        np.testing.assert_array_equal(found.frames, expected.frames)
-        np.testing.assert_array_equal(found.proprioception, expected.proprioception)
+        np.testing.assert_array_equal(found.parts["frames"], expected.parts["frames"])
+        np.testing.assert_array_equal(found.parts["proprioception"], expected.parts["proprioception"])
 
 
 def test_misuse_is_refused_with_what_was_expected() -> None:

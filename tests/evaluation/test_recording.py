@@ -17,7 +17,7 @@ from lamflow.policies.inputs import PolicyInputs
 def seen(count: int) -> Observation:
     """An observation that says how many steps were taken before it."""
     return Observation(
-        np.full((1, 5, 5, 2), count, np.uint8), np.full((1, 3), count, np.uint8), np.zeros((1, 0), np.uint8)
+        {"frames": np.full((1, 5, 5, 2), count, np.uint8), "proprioception": np.full((1, 3), count, np.uint8)}
     )
 
 
@@ -58,7 +58,7 @@ class EverySecond:
 
     def initial_state(self, observation: Observation) -> AgentState:
         zero = torch.zeros(len(observation), 1)
-        return AgentState(PolicyInputs(*[zero] * 4), zero)
+        return AgentState(PolicyInputs({}, zero), zero)
 
     def act(
         self, observation: Observation, state: AgentState, members: torch.Tensor
@@ -72,20 +72,21 @@ def test_a_record_holds_the_members_actions_and_every_observation(member: int, a
     episode = record_agent(EverySecond(), member, Corridor(), 2)
     assert episode.actions.tolist() == actions
     assert episode.total_reward == 2
-    assert episode.frames[:, 0, 0, 0].tolist() == list(range(len(actions) + 1))
+    assert episode.observations["frames"][:, 0, 0, 0].tolist() == list(range(len(actions) + 1))
+    assert episode.observations["proprioception"].tolist() == [[count] * 3 for count in range(len(actions) + 1)]
     assert (episode.terminated, episode.truncated, episode.level_id) == (True, False, 2)
 
 
 def test_a_swallowed_final_observation_is_left_out() -> None:
     episode = record_agent(EverySecond(), 1, Corridor(keeps_final=False), 3)
-    assert episode.frames[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert episode.observations["frames"][:, 0, 0, 0].tolist() == [0, 1, 2]
     assert episode.length == 3
 
 
 def test_a_replay_repeats_the_episode() -> None:
     episode = record_agent(EverySecond(), 0, Corridor(), 3)
     again = replay(episode.actions, Corridor(), 3)
-    np.testing.assert_array_equal(again.frames, episode.frames)
+    np.testing.assert_array_equal(again.observations["frames"], episode.observations["frames"])
     assert again.terminated
 
 

@@ -96,7 +96,7 @@ class ScriptedEnvironment(VectorEnvironment):
     def _observe(self) -> Observation:
         frames = np.zeros((self.num_envs, 5, 5, 2), np.uint8)
         frames[:, 0, 0, 0], frames[:, 0, 0, 1] = self.levels, self.steps
-        return Observation(frames, np.zeros((self.num_envs, 3), np.uint8), np.zeros((self.num_envs, 0), np.uint8))
+        return Observation({"frames": frames, "proprioception": np.zeros((self.num_envs, 3), np.uint8)})
 
 
 class CountingAgent:
@@ -108,10 +108,12 @@ class CountingAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(PolicyInputs(*[empty] * 4), torch.zeros(len(observation), 1))
+        return AgentState(PolicyInputs({}, empty), torch.zeros(len(observation), 1))
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        assert (state.recurrent[:, 0].numpy() == observation.frames[:, 0, 0, 1]).all(), "the state is of this episode"
+        assert (state.recurrent[:, 0].numpy() == observation.parts["frames"][:, 0, 0, 1]).all(), (
+            "the state is of this episode"
+        )
         self.rows.append(len(observation))
         advanced = AgentState(state.inputs, state.recurrent + 1)
         return members * 2 + state.recurrent[:, 0].long() % 2, advanced
@@ -248,10 +250,10 @@ class FrameAgent:
 
     def initial_state(self, observation: Observation) -> AgentState:
         empty = torch.zeros(len(observation), 0)
-        return AgentState(PolicyInputs(*[empty] * 4), empty)
+        return AgentState(PolicyInputs({}, empty), empty)
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        seen = torch.from_numpy(observation.frames.reshape(len(observation), -1).sum(1, dtype=np.int64))
+        seen = torch.from_numpy(observation.parts["frames"].reshape(len(observation), -1).sum(1, dtype=np.int64))
         return (seen // 7 + 5 * members) % 15, state
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lamflow.data.store import EpisodeWriter
+from lamflow.envs.interface import Episode
+from lamflow.envs.presets import preset
 from lamflow.evaluation.columns import (
     AGENT_COLUMNS,
     AGGREGATE_COLUMNS,
@@ -31,7 +34,7 @@ ENVS = ("xland-doorkey-6x6", "xland-r1-9x9")
 TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
 
 
-def run(paths: list[Path], folder: Path, samples: int = 200) -> list[pd.DataFrame]:
+def run(paths: list[Path], folder: Path, samples: int = 200, episodes: Sequence[Path] = ()) -> list[pd.DataFrame]:
     """The summary tables, in the order of ``TABLES``."""
     outputs = {name: folder / f"{name}.csv" for name in TABLES}
     summarise(
@@ -40,6 +43,7 @@ def run(paths: list[Path], folder: Path, samples: int = 200) -> list[pd.DataFram
         output_tables=[folder / f"table.{suffix}" for suffix in ("csv", "md", "tex")],
         labels=64,
         bootstrap_samples=samples,
+        episodes=episodes,
     )
     return [pd.read_csv(path, dtype={"labels": str}) for path in outputs.values()]
 
@@ -92,7 +96,16 @@ def test_returns_are_also_normalised_by_the_published_bounds_where_there_are_any
     write_returns: WriteReturns, tmp_path: Path
 ) -> None:
     """Maze: 5 to 10."""
-    agents, *_ = run([write_returns("procgen-maze"), write_returns(ENVS[0])], tmp_path)
+    maze = preset("procgen-maze")
+    episode = Episode(
+        {"frames": np.zeros((2, 64, 64, 3), np.uint8)}, np.zeros(2, np.int64), np.zeros(2, np.float32), True, False, 0
+    )
+    with EpisodeWriter(
+        tmp_path / "test.zarr", spec=maze, split="test", attributes={"source": "a", "licence": "b"}
+    ) as store:
+        store.append(episode)
+    returns = [write_returns("procgen-maze"), write_returns(ENVS[0])]
+    agents, *_ = run(returns, tmp_path, episodes=[tmp_path / "test.zarr"])
     found = agents.set_index(["env", "labels"])["normalized_return_cobbe"]
     returned = agents.set_index(["env", "labels"])["return_mean"]
     expected = (returned.loc["procgen-maze"] - 5) / 5

@@ -31,12 +31,10 @@ def squares() -> Callable[..., EpisodeArrays]:
             frames[row, top : top + SIDE, left : left + SIDE] = (250, 200, 120)
             corner = np.clip(corner + STEP * np.array(MOVES[int(actions[row])]), 0, 64 - SIDE)
         ends[LENGTH - 1 :: LENGTH] = True
-        empty = np.zeros((count, 0), np.uint8)
         return EpisodeArrays(
-            observations=frames,
-            proprioception=empty,
-            task=empty,
+            observations={"frames": frames},
             actions=actions,
+            acted=np.ones(count, np.bool_),
             rewards=np.zeros(count, np.float32),
             terminated=ends,
             truncated=np.zeros(count, np.bool_),

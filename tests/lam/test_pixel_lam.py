@@ -120,7 +120,7 @@ def test_training_twice_gives_equal_weights(
 
 def test_labels_and_predictions_have_the_shapes_of_windows(episodes: EpisodeArrays) -> None:
     model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    windows = Window.of_frames(torch.from_numpy(episodes.observations[:6].reshape(2, 3, 64, 64, 3)))
+    windows = Window.of_frames(torch.from_numpy(episodes.frames[:6].reshape(2, 3, 64, 64, 3)))
     labels = model.label(windows)
     assert labels.continuous.shape == (2, 16) and labels.codes.shape == (2, 2)
     assert labels.continuous.dtype == torch.float32
@@ -133,7 +133,7 @@ def test_bfloat16_has_the_loss_and_the_gradient_of_float32_within_a_hundredth(ep
     """The gradient of the forward dynamics model, in direction and length: that of the encoder hangs on which codes are near."""
     torch.manual_seed(0)
     model = OneStepLam(settings=OneStepSettings.model_validate(SETTINGS), spec=SPEC).eval()
-    windows = Window.of_frames(torch.from_numpy(episodes.observations[:96].reshape(32, 3, 64, 64, 3)))
+    windows = Window.of_frames(torch.from_numpy(episodes.frames[:96].reshape(32, 3, 64, 64, 3)))
     torch.nn.init.normal_(model.forward_dynamics.last[-1].weight, std=0.1)
     losses, gradients = [], []
     for lower in (False, True):

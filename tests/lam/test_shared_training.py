@@ -36,15 +36,14 @@ SETTINGS = OneStepSettings.model_validate(
 
 def made_up_episodes() -> EpisodeTensors:
     """Five episodes of nine random frames."""
-    generator, nothing = np.random.default_rng(0), np.zeros((45, 0), np.uint8)
-    actions = np.where(np.arange(45) % 9 == 8, -1, generator.integers(0, SPEC.num_actions, 45))
-    zeros = np.zeros(45, bool)
+    generator, acted = np.random.default_rng(0), np.arange(45) % 9 != 8
+    actions = np.where(acted, generator.integers(0, SPEC.num_actions, 45), -1)
+    frames, zeros = generator.integers(0, min(SPEC.category_sizes), (45, *SPEC.frame_shape)), np.zeros(45, bool)
     return EpisodeTensors(
         EpisodeArrays(
-            observations=generator.integers(0, min(SPEC.category_sizes), (45, *SPEC.frame_shape)).astype(np.uint8),
-            proprioception=nothing,
-            task=nothing,
+            observations={"frames": frames.astype(np.uint8)},
             actions=actions,
+            acted=acted,
             rewards=zeros.astype(np.float32),
             terminated=zeros,
             truncated=zeros,

@@ -32,13 +32,11 @@ def seeded() -> None:
 def episodes_of(windows: Tensor) -> HeldWindows:
     """Each window [3, H, W, C] as an episode of its own."""
     count = len(windows)
-    zeros = torch.zeros(3 * count, 0, dtype=torch.uint8).numpy()
     flags = torch.zeros(3 * count, dtype=torch.bool).numpy()
     arrays = EpisodeArrays(
-        observations=windows.flatten(0, 1).numpy(),
-        proprioception=zeros,
-        task=zeros,
+        observations={"frames": windows.flatten(0, 1).numpy()},
         actions=torch.tensor([0, 0, -1]).repeat(count).numpy(),
+        acted=torch.tensor([True, True, False]).repeat(count).numpy(),
         rewards=torch.zeros(3 * count).numpy(),
         terminated=flags,
         truncated=flags,

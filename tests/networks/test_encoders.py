@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from lamflow.envs.presets import preset
 from lamflow.networks.encoders import build_encoder
 from lamflow.networks.grid_settings import GridEncoderSettings
+from lamflow.networks.impala import ImpalaEncoder
 from lamflow.networks.impala_settings import ImpalaSettings
 
 PIXELS, GRID = preset("procgen-bigfish"), preset("xland-doorkey-5x5")
@@ -42,9 +44,46 @@ def test_a_grid_encoder_takes_extra_inputs() -> None:
     assert not torch.allclose(encoder(frames, extra, planes + 1), output)
 
 
-def test_extra_inputs_over_pixels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"found extra inputs \(3 entries, 0 planes\) of an encoder of kind 'impala'"):
-        build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5, extra_dim=3)
+def pixel_frames(count: int = 3) -> torch.Tensor:
+    return torch.randint(256, (count, 1, *PIXELS.frame_shape), dtype=torch.uint8)
+
+
+def test_extra_inputs_over_pixels_enter_the_hidden_layer() -> None:
+    """Beside an equal encoder without them, they shift the sums of its hidden layer."""
+    encoder = build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5, extra_dim=3)
+    plain = build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5)
+    weights, size = encoder.state_dict(), plain.hidden.in_features
+    assert encoder.hidden.in_features == size + 3
+    plain.load_state_dict(weights | {"impala.hidden.weight": weights["impala.hidden.weight"][:, :size]})
+    frames, extra = pixel_frames(), torch.randn(3)
+    torch.testing.assert_close(encoder(frames, torch.zeros(3, 3)), plain(frames))
+    with torch.no_grad():
+        plain.hidden.bias += encoder.hidden.weight[:, size:] @ extra
+    features = encoder.features(frames, extra.expand(3, 3))
+    torch.testing.assert_close(features, plain.features(frames))
+    torch.testing.assert_close(encoder(frames, extra.expand(3, 3)), encoder.output(features))
+    assert not torch.allclose(features, encoder.features(frames, torch.zeros(3, 3)))
+
+
+def test_an_encoder_over_pixels_without_extra_inputs_is_the_impala_network_and_its_output() -> None:
+    """Down to the random numbers that it draws."""
+    torch.manual_seed(0)
+    encoder = build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5)
+    torch.manual_seed(0)
+    network = ImpalaEncoder(settings=NARROW, num_frames=1, frame_shape=PIXELS.frame_shape)
+    output, frames = nn.Linear(16, 5), pixel_frames()
+    torch.testing.assert_close(encoder.features(frames), network(frames))
+    torch.testing.assert_close(encoder(frames), output(network(frames)))
+    names = {f"impala.{name}" for name in network.state_dict()} | {"output.weight", "output.bias"}
+    assert set(encoder.state_dict()) == names
+
+
+def test_planes_over_pixels_are_refused() -> None:
+    with pytest.raises(AssertionError, match="bigfish: planes belong to grids"):
+        build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5, extra_planes=2)
+    encoder = build_encoder(NARROW, num_frames=1, spec=PIXELS, output_dim=5)
+    with pytest.raises(AssertionError):
+        encoder(pixel_frames(), None, torch.zeros(3, 64, 64, 2))
 
 
 def test_an_encoder_of_another_kind_of_frame_is_refused() -> None:

@@ -118,7 +118,7 @@ def advance(simulator: XlandSimulator) -> Advance:
 
     def step(timesteps: Timesteps, actions: jax.Array) -> tuple[Timesteps, jax.Array, jax.Array]:
         stepped = simulator.step(timesteps, actions)
-        return stepped, simulator.observe(timesteps)[0], simulator.observe(stepped)[0]
+        return stepped, simulator.observe(timesteps)["frames"], simulator.observe(stepped)["frames"]
 
     program = jax.jit(step)
 

@@ -89,6 +89,5 @@ def test_the_outputs_of_a_policy_are_one_graph(stem: str) -> None:
     torch.manual_seed(0)
     settings = PolicySettings.model_validate({"network": encoder(stem), "context": 2})
     network = PolicyNetwork(settings=settings, spec=SPEC, output_dim=5)
-    none = torch.zeros(4, 2, 0, dtype=torch.uint8)
-    inputs = PolicyInputs(random_frames(2), torch.ones(4, 2, dtype=torch.bool), none, none[:, 0])
+    inputs = PolicyInputs({"frames": random_frames(2)}, torch.ones(4, 2, dtype=torch.bool))
     assert_compiles_to_the_same(network, lambda: network(inputs).square().mean(), torch.float32)

@@ -32,7 +32,7 @@ class Frugal(Actor):
 
     def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
         self.rows.append((len(slots), len(observation)))
-        seen = observation.frames.reshape(len(observation), -1).sum(1, dtype=np.int64)
+        seen = observation.parts["frames"].reshape(len(observation), -1).sum(1, dtype=np.int64)
         self.steps += 1
         return (seen // 7 + self.steps) % 6
 
@@ -63,10 +63,13 @@ def test_an_episode_is_the_same_in_one_slot_as_among_many(env: str) -> None:
     for place in (0, 5):
         environment = make_vector_environment(preset(env), 1)
         alone = play_once(environment, Frugal(1), EpisodeRecorder(1), int(levels[place]))
-        for name, value in vars(alone).items():
-            np.testing.assert_array_equal(getattr(many[place], name), value, name)
+        assert alone.observations.keys() == many[place].observations.keys() == preset(env).observation.keys()
+        for name, part in alone.observations.items():
+            np.testing.assert_array_equal(many[place].observations[name], part, name)
+        for name in vars(alone).keys() - {"observations"}:
+            np.testing.assert_array_equal(getattr(many[place], name), getattr(alone, name), name)
         kept = 1 if env == GRID else 0
-        assert len(alone.frames) == len(alone.task) == len(alone.proprioception) == alone.length + kept
+        assert {len(part) for part in alone.observations.values()} == {alone.length + kept}
 
 
 def test_games_that_nobody_plays_are_left_out_where_the_simulator_can() -> None:

@@ -24,8 +24,8 @@ class Told(VectorEnvironment):
         self.log.append(f"{self.name} steps")
 
     def receive(self) -> StepResult:
-        nothing, no = np.zeros((1, 0), np.uint8), np.zeros(1, np.bool_)
-        seen = Observation(nothing, nothing, nothing)
+        no = np.zeros(1, np.bool_)
+        seen = Observation({"frames": np.zeros((1, 0), np.uint8)})
         return StepResult(seen, None, np.zeros(1, np.float32), no, no, np.zeros(1, np.int64))
 
 

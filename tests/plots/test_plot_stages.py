@@ -46,9 +46,10 @@ def episodes(tmp_path: Path) -> Path:
         for level in range(3):
             writer.append(
                 Episode(
-                    frames=rng.integers(0, spec.category_sizes, (11, *spec.frame_shape)).astype(np.uint8),
-                    proprioception=rng.integers(0, spec.proprioception_sizes, (11, 3)).astype(np.uint8),
-                    task=np.zeros((11, 0), np.uint8),
+                    observations={
+                        "frames": rng.integers(0, spec.category_sizes, (11, *spec.frame_shape)).astype(np.uint8),
+                        "proprioception": rng.integers(0, spec.proprioception_sizes, (11, 3)).astype(np.uint8),
+                    },
                     actions=rng.integers(0, spec.num_actions, 10),
                     rewards=np.zeros(10, np.float32),
                     terminated=True,
@@ -198,10 +199,9 @@ def test_latents_of_other_episodes_are_refused(write_latents: Callable[..., Path
     latents = write_latents("lapo", 2)
     spec, other = preset(ENV), tmp_path / "other.zarr"
     with EpisodeWriter(other, spec=spec, split="test", attributes={"source": "test", "licence": "MIT"}) as writer:
-        frames = np.zeros((2, *spec.frame_shape), np.uint8)
-        zeros = np.zeros((2, 3), np.uint8)
+        observations = {name: np.zeros((2, *part.shape), np.uint8) for name, part in spec.observation.items()}
         actions, rewards = np.zeros(1, np.int64), np.zeros(1, np.float32)
-        writer.append(Episode(frames, zeros, zeros[:, :0], actions, rewards, True, False, 0))
+        writer.append(Episode(observations, actions, rewards, True, False, 0))
     with pytest.raises(ValueError, match=r"lapo\.zarr"):
         plot_latent_space(episodes=other, latents=[latents], output=tmp_path / "latent_space.svg")
 

@@ -19,8 +19,7 @@ MakeInputs = Callable[..., PolicyInputs]
 
 def categories(sizes: tuple[int, ...], *shape: int) -> Tensor:
     """uint8 [*shape, len(sizes)]."""
-    columns = [torch.randint(size, shape) for size in sizes] or [torch.zeros(*shape, 0)]
-    return (torch.stack(columns, dim=-1) if sizes else columns[0]).to(torch.uint8)
+    return torch.stack([torch.randint(size, shape) for size in sizes], dim=-1).to(torch.uint8)
 
 
 @pytest.fixture
@@ -30,13 +29,15 @@ def make_inputs() -> MakeInputs:
     def make(spec: EnvironmentSpec, count: int = 8, context: int = 1, seed: int = 0) -> PolicyInputs:
         torch.manual_seed(seed)
         frames = categories((13, 12), count, context, *spec.frame_shape[:2])
-        proprioception = categories(spec.proprioception_sizes, count, context)
+        parts = {"frames": frames, "proprioception": categories(spec.proprioception_sizes, count, context)}
+        if spec.task_sizes:
+            parts["task"] = categories(spec.task_sizes, count, 1).repeat(1, context, 1)
         if spec.view == "full":
-            for frame, (direction, _, color) in zip(frames.flatten(0, 1), proprioception.flatten(0, 1), strict=True):
+            looks = parts["proprioception"].flatten(0, 1)
+            for frame, (direction, _, color) in zip(frames.flatten(0, 1), looks, strict=True):
                 row, column = torch.randint(spec.frame_shape[0], (2,))
                 frame[row, column] = torch.stack([AGENT_TILE + direction, color])
-        begun = torch.ones(count, context, dtype=torch.bool)
-        return PolicyInputs(frames, begun, proprioception, categories(spec.task_sizes, count))
+        return PolicyInputs(parts, torch.ones(count, context, dtype=torch.bool))
 
     return make
 
@@ -56,10 +57,9 @@ def colours() -> Callable[..., EpisodeArrays]:
         frames = generator.integers(100, size=(rows, 64, 64, 3), dtype=np.uint8)
         frames[np.arange(rows), :, :, colour] += 120
         return EpisodeArrays(
-            observations=frames,
-            proprioception=np.zeros((rows, 0), np.uint8),
-            task=np.zeros((rows, 0), np.uint8),
+            observations={"frames": frames},
             actions=np.array(COLOUR_ACTIONS)[colour],
+            acted=np.ones(rows, np.bool_),
             rewards=np.zeros(rows, np.float32),
             terminated=np.arange(rows) % length == length - 1,
             truncated=np.zeros(rows, np.bool_),

@@ -46,7 +46,7 @@ def constant_network(action: int) -> PolicyNetwork:
 
 
 def observation_of(inputs: PolicyInputs) -> Observation:
-    return Observation(inputs.frames[:, -1].numpy(), inputs.proprioception[:, -1].numpy(), inputs.task.numpy())
+    return Observation({name: inputs.present(name).numpy() for name in inputs.parts})
 
 
 def decode_rolled(outputs: Tensor, members: Tensor) -> Tensor:
@@ -132,9 +132,9 @@ def test_acting_leaves_the_state_that_it_was_given_alone(make_inputs: MakeInputs
     agent = make_agent([make_network(context=3, recurrent=True)], 1)
     first, second = (observation_of(make_inputs(SPEC, seed=seed)) for seed in range(2))
     state = agent.initial_state(first)
-    frames, recurrent = state.inputs.frames.clone(), state.recurrent.clone()
+    frames, recurrent = state.inputs.parts["frames"].clone(), state.recurrent.clone()
     _, following = agent.act(second, state, torch.zeros(8, dtype=torch.long))
-    assert torch.equal(state.inputs.frames, frames) and torch.equal(state.recurrent, recurrent)
+    assert torch.equal(state.inputs.parts["frames"], frames) and torch.equal(state.recurrent, recurrent)
     assert not torch.equal(following.recurrent, recurrent)
 
 
@@ -145,7 +145,9 @@ def test_a_context_moves_on_by_a_frame_a_step(make_inputs: MakeInputs) -> None:
     assert not state.inputs.begun.any()
     for observation in observations:
         _, state = agent.act(observation, state, torch.zeros(8, dtype=torch.long))
-    np.testing.assert_array_equal(state.inputs.frames, np.stack([o.frames for o in observations[1:]], axis=1))
+    np.testing.assert_array_equal(
+        state.inputs.parts["frames"], np.stack([seen.parts["frames"] for seen in observations[1:]], axis=1)
+    )
     assert state.inputs.begun.all()
 
 
@@ -159,30 +161,29 @@ def test_an_agent_over_pixels_acts_on_single_frames() -> None:
         output_dim=15,
     )
     agent = make_agent([policy.to(default_device())], 2, decode_rolled)
-    nothing = np.zeros((6, 0), np.uint8)
-    observation = Observation(
-        np.random.default_rng(0).integers(256, size=(6, 64, 64, 3), dtype=np.uint8), nothing, nothing
-    )
+    frames = np.random.default_rng(0).integers(256, size=(6, 64, 64, 3), dtype=np.uint8)
+    observation = Observation({"frames": frames})
     actions, state = agent.act(observation, agent.initial_state(observation), torch.tensor([0, 1] * 3))
     assert actions.dtype == torch.int64 and actions.device.type == "cpu"
-    np.testing.assert_array_equal(state.inputs.frames[:, 0].cpu(), observation.frames)
+    np.testing.assert_array_equal(state.inputs.parts["frames"][:, 0].cpu(), frames)
     turned, _ = agent.act(observation, agent.initial_state(observation), torch.tensor([1, 0] * 3))
     assert (turned - actions).remainder(15).tolist() == [1, 14] * 3, "each member has its own decoder"
 
 
 def test_states_of_some_rows_are_taken_out_and_put_back() -> None:
-    inputs = PolicyInputs(
-        torch.arange(12).reshape(4, 3), torch.zeros(4, 3, dtype=torch.bool), torch.arange(4)[:, None], torch.zeros(4, 0)
-    )
+    parts = {"frames": torch.arange(12).reshape(4, 3), "pose": torch.arange(12).reshape(4, 3, 1) * 2}
+    inputs = PolicyInputs(parts, torch.zeros(4, 3, dtype=torch.bool))
     state = AgentState(inputs, torch.rand(4, 2))
     rows = torch.tensor([3, 1])
     part = state[rows]
-    assert part.inputs.frames.tolist() == [[9, 10, 11], [3, 4, 5]]
-    part.inputs.frames.add_(100)
+    assert part.inputs.parts["frames"].tolist() == [[9, 10, 11], [3, 4, 5]]
+    part.inputs.parts["frames"].add_(100)
     part.inputs.begun[:] = True
-    assert state.inputs.frames[3, 0] == 9, "a part is a copy"
+    assert state.inputs.parts["frames"][3, 0] == 9, "a part is a copy"
+    part.inputs.parts["pose"].neg_()
     state.put(rows, part)
-    assert state.inputs.frames.tolist() == [[0, 1, 2], [103, 104, 105], [6, 7, 8], [109, 110, 111]]
+    assert state.inputs.parts["pose"][:, -1, 0].tolist() == [4, -10, 16, -22]
+    assert state.inputs.parts["frames"].tolist() == [[0, 1, 2], [103, 104, 105], [6, 7, 8], [109, 110, 111]]
     assert state.inputs.begun.all(1).tolist() == [False, True, False, True]
 
 
@@ -238,8 +239,7 @@ def test_with_a_head_probabilities_are_the_weighted_mean_over_the_latents_that_i
     inputs, members = make_inputs(SPEC, context=settings.get("context", 1)), torch.tensor([1, 0, 0, 1, 1, 1, 0, 1])
     observation = observation_of(inputs)
     found = noted_probabilities(make_agent([network], 2, decode, seed=7), observation, members)
-    inputs = inputs._replace(frames=inputs.frames[:, -1:].expand_as(inputs.frames))
-    inputs = inputs._replace(proprioception=inputs.proprioception[:, -1:].expand_as(inputs.proprioception))
+    inputs = inputs.replaced({name: part[:, -1:].expand_as(part) for name, part in inputs.parts.items()})
     inputs.begun[:, :-1] = False
     assert network.head is not None
     with torch.no_grad():

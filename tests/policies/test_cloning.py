@@ -54,7 +54,7 @@ def examples_of(arrays: EpisodeArrays) -> Examples:
 
 
 def inputs_of(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
-    return policy_inputs(data.part(policy_window(settings), rows).gather(rows))
+    return policy_inputs(data.part(policy_window(settings, WORLD), rows).gather(rows), WORLD)
 
 
 def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
@@ -83,10 +83,10 @@ def test_a_policy_imitates_the_demonstrator_on_levels_it_has_not_seen(
     network = fit(examples_of(walks), training={"steps": 200})
     data, rows = EpisodeTensors(other_walks), transition_rows(other_walks)
     chosen = network(inputs_of(data, rows, network.settings)).argmax(-1)
-    frames = other_walks.observations[rows]
+    frames = other_walks.frames[rows]
     cells = (frames[..., 0] >= 13).reshape(len(rows), -1).argmax(1)
     wanted = torch.from_numpy(cells // 8 < 6) + 1  # down (2) above the lowest row, then right (1)
-    expert = (torch.from_numpy(other_walks.proprioception)[rows, 0] != wanted).long()
+    expert = (torch.from_numpy(other_walks.observations["proprioception"])[rows, 0] != wanted).long()
     assert (chosen == expert).float().mean() > 0.85
 
 
@@ -113,9 +113,9 @@ def test_the_validation_of_many_rows_looks_at_the_same_random_part_of_them(
 ) -> None:
     monkeypatch.setattr("lamflow.policies.learning.VALIDATION_ROWS", 40)
     metrics, validation = MetricsLog(), examples_of(other_walks)
-    picked = validation.sample(40, PolicySettings())
+    picked = validation.sample(40, PolicySettings(), WORLD)
     assert len(picked.rows.unique()) == 40 and torch.isin(picked.rows, validation.rows).all()
-    assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40, PolicySettings()).rows)
+    assert picked.rows.max() > 100 and torch.equal(picked.rows, validation.sample(40, PolicySettings(), WORLD).rows)
     network = fit(examples_of(walks), validation, metrics=metrics, training={"steps": 2})
     inputs = inputs_of(validation.data, picked.rows, network.settings)
     expected = DiscreteActions(6).loss(network(inputs), picked.at("actions")).item()

@@ -15,6 +15,7 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TRANSITION
 from lamflow.envs.interface import Observation
 from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.agents import PolicyAgent
 from lamflow.policies.dataset import policy_inputs, policy_window
@@ -31,10 +32,13 @@ def numbered_episodes(*lengths: int) -> EpisodeArrays:
     numbers = np.arange(rows, dtype=np.uint8)
     nothing = np.zeros(rows, np.bool_)
     return EpisodeArrays(
-        observations=np.broadcast_to(numbers[:, None, None, None], (rows, *SPEC.frame_shape)) % 12,
-        proprioception=np.stack([numbers % 4, numbers % 13, numbers % 12], axis=1),
-        task=np.broadcast_to(np.array([3, 4, 7, 5, 1], np.uint8), (rows, 5)).copy(),
+        observations={
+            "frames": np.broadcast_to(numbers[:, None, None, None], (rows, *SPEC.frame_shape)) % 12,
+            "proprioception": np.stack([numbers % 4, numbers % 13, numbers % 12], axis=1),
+            "task": np.broadcast_to(np.array([3, 4, 7, 5, 1], np.uint8), (rows, 5)).copy(),
+        },
         actions=np.zeros(rows, np.int64),
+        acted=np.ones(rows, np.bool_),
         rewards=np.zeros(rows, np.float32),
         terminated=nothing,
         truncated=nothing,
@@ -48,17 +52,20 @@ def settings_of(**changes: Any) -> PolicySettings:
     return PolicySettings.model_validate({"network": network} | changes)
 
 
-def inputs_of(arrays: EpisodeArrays, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
-    return policy_inputs(EpisodeTensors(arrays).part(policy_window(settings), rows).gather(rows))
+def inputs_of(
+    arrays: EpisodeArrays, rows: Tensor, settings: PolicySettings, spec: EnvironmentSpec = SPEC
+) -> PolicyInputs:
+    windows = EpisodeTensors(arrays).part(policy_window(settings, spec), rows)
+    return policy_inputs(windows.gather(rows), spec)
 
 
 def test_contexts_repeat_the_first_row_before_an_episode_and_say_so() -> None:
     inputs = inputs_of(numbered_episodes(3, 5), torch.tensor([0, 2, 3, 4, 7]), settings_of(context=3))
-    assert inputs.frames[:, :, 0, 0, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
-    assert inputs.proprioception[:, :, 1].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
+    assert inputs.parts["frames"][:, :, 0, 0, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
+    assert inputs.parts["proprioception"][:, :, 1].tolist() == [[0, 0, 0], [0, 1, 2], [3, 3, 3], [3, 3, 4], [5, 6, 7]]
     begun = [[False, False, True], [True] * 3, [False, False, True], [False, True, True], [True] * 3]
     assert inputs.begun.tolist() == begun
-    assert inputs.task.shape == (5, 5)
+    assert inputs.parts["task"].shape == (5, 3, 5)
 
 
 def test_windows_are_three_frames_around_a_row() -> None:
@@ -70,9 +77,9 @@ def test_windows_are_three_frames_around_a_row() -> None:
 
 def test_pixels_have_contexts_without_proprioception_and_task(colours: Callable[..., EpisodeArrays]) -> None:
     arrays = colours(2, length=4)
-    inputs = inputs_of(arrays, torch.tensor([4, 7]), settings_of(context=2))
-    np.testing.assert_array_equal(inputs.frames.cpu(), arrays.observations[[[4, 4], [6, 7]]])
-    assert inputs.proprioception.shape == (2, 2, 0) and inputs.task.shape == (2, 0)
+    inputs = inputs_of(arrays, torch.tensor([4, 7]), settings_of(context=2), preset("procgen-bigfish"))
+    np.testing.assert_array_equal(inputs.parts["frames"].cpu(), arrays.frames[[[4, 4], [6, 7]]])
+    assert set(inputs.parts) == {"frames"}
 
 
 class Recorder(PolicyNetwork):
@@ -104,7 +111,7 @@ def play(arrays: EpisodeArrays, settings: PolicySettings) -> Recorder:
         action_selection="argmax",
         seed=0,
     )
-    everything = Observation(arrays.observations, arrays.proprioception, arrays.task)
+    everything = Observation(arrays.observations)
     state = agent.initial_state(everything[:1])
     for row in range(arrays.num_rows):
         _, state = agent.act(everything[row : row + 1], state, torch.zeros(1, dtype=torch.long))
@@ -116,8 +123,11 @@ def test_an_agent_remembers_the_contexts_it_was_trained_on(context: int) -> None
     arrays, settings = numbered_episodes(6), settings_of(context=context)
     recorder = play(arrays, settings)
     expected = inputs_of(arrays, torch.arange(6), settings)
-    for name, part in expected._asdict().items():
-        assert torch.equal(torch.cat([getattr(inputs, name) for inputs in recorder.given]), part), name
+    found = PolicyInputs.joined(recorder.given)
+    assert torch.equal(found.begun, expected.begun)
+    assert set(found.parts) == set(expected.parts) == set(SPEC.observation)
+    for name, part in expected.parts.items():
+        assert torch.equal(found.parts[name], part), name
 
 
 def test_a_recurrent_agent_acts_as_it_was_trained_for_as_long_as_the_history_was_in_training() -> None:

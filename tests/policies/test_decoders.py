@@ -110,7 +110,7 @@ def test_a_decoder_that_sees_the_observation_learns_what_a_latent_stands_for_the
     rows = rows[data.actions[rows] < 3]
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     turn = torch.tensor([0, 1, 3])[data.actions[rows]]
-    looks = torch.from_numpy(walks.proprioception)[rows, 0].long()
+    looks = torch.from_numpy(walks.observations["proprioception"])[rows, 0].long()
     latents = functional.one_hot((looks + turn) % 4, 4).float()
     torch.manual_seed(0)
     policy = PolicySettings.model_validate({"network": {"width": 8, "layers": 1, "hidden_width": 32}})

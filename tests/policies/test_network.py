@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.symmetry import rotate_frames
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.network import PolicyNetwork, carried_matches, inference_precision, match_planes
+from lamflow.policies.network import FURTHEST, PolicyNetwork, carried_matches, inference_precision, match_planes
 from lamflow.policies.settings import PolicySettings
+from lamflow.spaces import Categories, Discrete, Pixels, Vector
 from lamflow.training import precision
 from lamflow.training.precision import autocast
 
@@ -33,7 +35,7 @@ def make_network(spec: EnvironmentSpec, **settings: Any) -> PolicyNetwork:
 
 def changed(inputs: PolicyInputs, name: str) -> PolicyInputs:
     """The inputs with one part in reverse order of the batch."""
-    return inputs._replace(**{name: getattr(inputs, name).flip(0)})
+    return inputs.replaced({name: inputs.parts[name].flip(0)})
 
 
 VARIANTS = [{}, {"context": 3}, {"context": 3, "recurrent": True}]
@@ -64,7 +66,7 @@ def test_an_input_that_is_switched_off_does_not_matter(
 
 
 def test_the_task_is_no_input_where_it_never_changes(make_inputs: MakeInputs) -> None:
-    assert make_inputs(DOORKEY).task.shape == (8, 0)
+    assert "task" not in make_inputs(DOORKEY).parts
     names = {name.split(".")[0] for name in make_network(DOORKEY).state_dict()}
     assert names == {"proprioception", "encoder"}
     assert {name.split(".")[0] for name in make_network(XLAND).state_dict()} == {"proprioception", "goal", "encoder"}
@@ -74,9 +76,9 @@ def test_the_task_is_no_input_where_it_never_changes(make_inputs: MakeInputs) ->
 @pytest.mark.parametrize("index", range(3))
 def test_every_frame_of_the_context_matters(index: int, settings: dict[str, Any], make_inputs: MakeInputs) -> None:
     network, inputs = make_network(DOORKEY, **settings), make_inputs(DOORKEY, context=3)
-    frames = inputs.frames.clone()
+    frames = inputs.parts["frames"].clone()
     frames[:, index] = frames[:, index].flip(0)
-    assert not torch.allclose(network(inputs), network(inputs._replace(frames=frames)))
+    assert not torch.allclose(network(inputs), network(inputs.replaced({"frames": frames})))
 
 
 def test_match_planes_show_where_the_objects_of_the_goal_are() -> None:
@@ -99,22 +101,23 @@ def test_carried_objects_are_matched_with_those_of_the_goal() -> None:
 def test_the_goals_objects_matter_through_what_the_grid_shows(make_inputs: MakeInputs) -> None:
     """Without proprioception the network learns of the goal's objects by the planes: absent ones make no difference."""
     network, inputs = make_network(XLAND, proprioception=False), make_inputs(XLAND)
-    inputs.frames[..., 0] %= 5
-    absent, present = inputs.task.clone(), inputs.task.clone()
-    absent[:, 1:] = torch.tensor([12, 3, 11, 4])
+    inputs.parts["frames"][..., 0] %= 5
+    absent, present = inputs.parts["task"].clone(), inputs.parts["task"].clone()
+    absent[..., 1:] = torch.tensor([12, 3, 11, 4])
     also_absent = absent.clone()
-    also_absent[:, 1:] = torch.tensor([10, 1, 9, 2])
-    present[:, 1:3] = inputs.frames[:, -1, 2, 2]
-    outputs = [network(inputs._replace(task=task)) for task in (absent, also_absent, present)]
+    also_absent[..., 1:] = torch.tensor([10, 1, 9, 2])
+    present[..., 1:3] = inputs.parts["frames"][:, :, 2, 2]
+    outputs = [network(inputs.replaced({"task": task})) for task in (absent, also_absent, present)]
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.allclose(outputs[0], outputs[2])
 
 
 def turned(inputs: PolicyInputs, quarter_turns: int) -> PolicyInputs:
     """What the agent would see had the whole grid been turned."""
-    proprioception = inputs.proprioception.clone()
+    proprioception = inputs.parts["proprioception"].clone()
     proprioception[..., 0] = (proprioception[..., 0].long() - quarter_turns) % 4
-    return inputs._replace(frames=rotate_frames(inputs.frames, quarter_turns), proprioception=proprioception)
+    frames = rotate_frames(inputs.parts["frames"], quarter_turns)
+    return inputs.replaced({"frames": frames, "proprioception": proprioception})
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
@@ -133,11 +136,10 @@ def test_with_rotation_symmetry_a_turned_grid_gives_the_same_outputs(
 
 def steps_of(network: PolicyNetwork, inputs: PolicyInputs) -> list[Tensor]:
     """The outputs of a recurrent policy that sees the frames of ``inputs`` one after the other."""
-    state, outputs = torch.zeros(len(inputs.frames), 16), []
-    for index in range(inputs.frames.shape[1]):
-        part = slice(index, index + 1)
-        present = inputs._replace(frames=inputs.frames[:, part], proprioception=inputs.proprioception[:, part])
-        output, state = network.step(present, state)
+    batch, context = inputs.begun.shape
+    state, outputs = torch.zeros(batch, 16), []
+    for index in range(context):
+        output, state = network.step(inputs.map(itemgetter((slice(None), slice(index, index + 1)))), state)
         outputs.append(output)
     return outputs
 
@@ -153,9 +155,7 @@ def test_a_recurrent_policy_unrolled_in_training_equals_its_steps(symmetry: str,
 def test_a_recurrent_policy_skips_what_was_before_the_episode_began(length: int, make_inputs: MakeInputs) -> None:
     network, inputs = make_network(DOORKEY, recurrent=True, context=5), make_inputs(DOORKEY, context=5)
     inputs.begun[:, : 5 - length] = False
-    history = PolicyInputs(
-        inputs.frames[:, -length:], inputs.begun[:, -length:], inputs.proprioception[:, -length:], inputs.task
-    )
+    history = inputs.map(lambda part: part[:, -length:])
     torch.testing.assert_close(network(inputs), steps_of(network, history)[-1])
 
 
@@ -177,8 +177,7 @@ def pixel_network(**settings: Any) -> PolicyNetwork:
 def pixel_inputs(context: int = 1, seed: int = 0) -> PolicyInputs:
     torch.manual_seed(seed)
     frames = torch.randint(256, (4, context, *BIGFISH.frame_shape), dtype=torch.uint8)
-    begun, nothing = torch.ones(4, context, dtype=torch.bool), torch.zeros(4, 0, dtype=torch.uint8)
-    return PolicyInputs(frames, begun, nothing[:, None].expand(4, context, 0), nothing)
+    return PolicyInputs({"frames": frames}, torch.ones(4, context, dtype=torch.bool))
 
 
 def test_lapos_latent_policy_has_the_parameters_of_the_official_one() -> None:
@@ -196,9 +195,9 @@ def test_a_policy_over_pixels_sees_every_frame_of_its_context_and_nothing_else(s
     assert outputs.shape == (4, 6)
     assert {name.split(".")[0] for name in network.state_dict()} <= {"encoder", "cell", "output"}
     for index in range(context):
-        frames = inputs.frames.clone()
+        frames = inputs.parts["frames"].clone()
         frames[:, index] = frames[:, index].flip(0)
-        assert not torch.allclose(network(inputs._replace(frames=frames)), outputs)
+        assert not torch.allclose(network(inputs.replaced({"frames": frames})), outputs)
 
 
 def test_networks_over_pixels_answer_in_the_fastest_precision_and_those_over_grids_in_float32(
@@ -209,3 +208,104 @@ def test_networks_over_pixels_answer_in_the_fastest_precision_and_those_over_gri
         taken = inference_precision(network.settings.network, network.parameters())
         with autocast(taken.name, torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+ARM = EnvironmentSpec(
+    name="made-up-arm",
+    family="gymnasium",
+    observation={"frames": Pixels((32, 32, 3)), "pose": Vector((2,)), "held": Categories((1,), (4,))},
+    action=Discrete(6),
+    max_steps=20,
+)
+"""An environment with two parts beside its frames."""
+
+
+def arm_network(seed: int = 0, **settings: Any) -> PolicyNetwork:
+    network = make_network(ARM, network=PATCHES, **settings)
+    torch.manual_seed(seed)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+def arm_inputs(context: int = 1) -> PolicyInputs:
+    """Four arms that hold another thing each, about 50 and -3, scattered by about 5 and 0.1."""
+    torch.manual_seed(0)
+    parts = {
+        "frames": torch.randint(256, (4, context, 32, 32, 3), dtype=torch.uint8),
+        "pose": torch.tensor([50.0, -3]) + torch.randn(4, context, 2) * torch.tensor([5.0, 0.1]),
+        "held": (torch.arange(4)[:, None, None] + torch.arange(context)[None, :, None]).to(torch.uint8) % 4,
+    }
+    return PolicyInputs(parts, torch.ones(4, context, dtype=torch.bool))
+
+
+MOMENTS = {"pose": (torch.tensor([50.0, -3]), torch.tensor([5.0, 0.1]))}
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.parametrize("part", list(ARM.observation))
+def test_every_part_of_an_observation_matters(part: str, settings: dict[str, Any]) -> None:
+    network, inputs = arm_network(**settings), arm_inputs(settings.get("context", 1))
+    network.standardise(MOMENTS)
+    outputs = network(inputs)
+    assert outputs.shape == (4, 6) and outputs.isfinite().all()
+    differs = ~torch.isclose(network(changed(inputs, part)), outputs).all(-1)
+    assert differs.all(), "in each row"
+
+
+@pytest.mark.parametrize("part", ["pose", "held"])
+def test_of_the_parts_beside_frames_only_a_recurrent_policy_sees_the_past(part: str) -> None:
+    inputs = arm_inputs(context=3)
+    past = inputs.parts[part].clone()
+    past[:, :-1] = past[:, :-1].flip(0)
+    for settings, sees in zip(VARIANTS[1:], (False, True), strict=True):
+        network = arm_network(**settings)
+        network.standardise(MOMENTS)
+        assert torch.equal(network(inputs), network(inputs.replaced({part: past}))) != sees
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_a_vector_may_be_shifted_and_scaled_with_its_moments(settings: dict[str, Any]) -> None:
+    network, inputs = arm_network(**settings), arm_inputs(settings.get("context", 1))
+    network.standardise(MOMENTS)
+    outputs, (mean, deviation) = network(inputs), MOMENTS["pose"]
+    shift, scale = torch.tensor([-20.0, 7.0]), torch.tensor([0.5, 30.0])
+    moved = inputs.replaced({"pose": inputs.parts["pose"] * scale + shift})
+    assert not torch.allclose(network(moved), outputs)
+    network.standardise({"pose": (mean * scale + shift, deviation * scale)})
+    torch.testing.assert_close(network(moved), outputs, atol=1e-3, rtol=1e-3)
+
+
+def test_the_moments_of_vectors_travel_with_the_weights() -> None:
+    network, other, inputs = arm_network(), arm_network(seed=1), arm_inputs()
+    network.standardise(MOMENTS)
+    found = {
+        name: value.tolist() for name, value in network.state_dict().items() if name.startswith("other_inputs.pose")
+    }
+    mean, deviation = (moment.tolist() for moment in MOMENTS["pose"])
+    assert found == {"other_inputs.pose.mean": mean, "other_inputs.pose.deviation": deviation}
+    assert not torch.allclose(other(inputs), network(inputs))
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(inputs), network(inputs))
+
+
+def test_vectors_are_cut_where_they_are_far_from_all_data() -> None:
+    network, inputs, (mean, deviation) = arm_network(), arm_inputs(), MOMENTS["pose"]
+    network.standardise(MOMENTS)
+
+    def outputs_at(deviations: float) -> Tensor:
+        outputs: Tensor = network(inputs.replaced({"pose": (mean + deviations * deviation).expand(4, 1, 2)}))
+        return outputs
+
+    for sign in (1, -1):
+        torch.testing.assert_close(outputs_at(sign * (FURTHEST + 1)), outputs_at(sign * 1e6))
+        assert not torch.allclose(outputs_at(sign * (FURTHEST - 1)), outputs_at(sign * (FURTHEST + 1)))
+
+
+def test_an_entry_that_never_varied_adds_nothing() -> None:
+    """Its deviation is 0, by which nothing can be divided."""
+    network, inputs, (mean, _) = arm_network(), arm_inputs(), MOMENTS["pose"]
+    network.standardise({"pose": (mean, torch.zeros(2))})
+    constant = network(inputs.replaced({"pose": mean.expand(4, 1, 2)}))
+    network.standardise({"pose": (torch.zeros(2), torch.ones(2))})
+    torch.testing.assert_close(constant, network(inputs.replaced({"pose": torch.zeros(4, 1, 2)})))

@@ -114,7 +114,7 @@ def some_inputs(count: int = 6) -> PolicyInputs:
     frames[..., 0] = generator.integers(0, 13, size=frames.shape[:-1])
     frames[np.arange(count), 2, 2, 0] = 13
     proprioception = np.stack([generator.integers(0, size, count) for size in SPEC.proprioception_sizes], axis=1)
-    observation = Observation(frames, proprioception.astype(np.uint8), np.zeros((count, 0), np.uint8))
+    observation = Observation({"frames": frames, "proprioception": proprioception.astype(np.uint8)})
     return ContextMemory(observation, 1, torch.device("cpu")).present
 
 

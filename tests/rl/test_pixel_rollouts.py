@@ -78,7 +78,7 @@ def test_windows_of_a_collected_store_never_hold_a_frame_of_another_episode(game
         np.testing.assert_array_equal(rewards, episode.rewards)
         frames.append(np.stack(frame_parts))
         firsts += list(first)
-    np.testing.assert_array_equal(np.concatenate(frames), arrays.observations)
+    np.testing.assert_array_equal(np.concatenate(frames), arrays.frames)
     ends = np.flatnonzero(firsts)  # rows whose action Procgen answered with another episode's frame
     np.testing.assert_array_equal(np.append(arrays.episode_starts[1:], arrays.num_rows) - 1, ends)
     np.testing.assert_array_equal(np.flatnonzero(arrays.terminated | arrays.truncated), ends)
@@ -105,7 +105,7 @@ def test_every_level_is_played_once(batch: int) -> None:
     levels = draw_levels(preset("procgen-starpilot"), "train", 20, seed=1)
     episodes = played(RandomActor("procgen-starpilot"), levels, batch=batch)
     assert sorted(episode.level_id for episode in episodes) == sorted(levels.tolist())
-    assert all(len(episode.frames) == episode.length for episode in episodes)
+    assert all(len(episode.observations["frames"]) == episode.length for episode in episodes)
 
 
 def test_the_same_seed_gives_the_same_episodes_whatever_the_threads() -> None:
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_episodes_whatever_the_threads() -> None:
     ]
     for one, other in zip(*runs[:2], strict=True):
         assert (one.level_id, one.actions.tolist()) == (other.level_id, other.actions.tolist())
-        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.observations["frames"], other.observations["frames"])
     assert [episode.actions.tolist() for episode in runs[0]] != [episode.actions.tolist() for episode in runs[2]]
 
 

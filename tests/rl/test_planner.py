@@ -30,7 +30,7 @@ def xland() -> list[Episode]:
 
 @pytest.mark.slow
 def test_xland_rulesets_are_solved(xland: list[Episode]) -> None:
-    goals = np.array([episode.task[0, 0] for episode in xland])
+    goals = np.array([episode.observations["task"][0, 0] for episode in xland])
     solved = np.array([episode.terminated for episode in xland])
     assert set(goals) == {AGENT_HOLD, AGENT_NEAR, TILE_NEAR}
     assert solved.mean() >= 0.97

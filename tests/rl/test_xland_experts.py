@@ -37,9 +37,9 @@ def test_the_network_in_torch_is_the_one_in_jax() -> None:
         timesteps = simulator.step(timesteps, jax.random.randint(jax.random.PRNGKey(1), (32,), 0, 6))
     environment = XlandVectorEnvironment(simulator, 32)
     environment.reset(levels)
-    frames, proprioception, _ = (np.asarray(part) for part in simulator.observe(timesteps))
+    seen = {name: torch.tensor(np.asarray(part)) for name, part in simulator.observe(timesteps).items()}
     with torch.no_grad():
-        log_probs, values = network.evaluate((network.features(torch.tensor(frames), torch.tensor(proprioception)),))
+        log_probs, values = network.evaluate((network.features(seen["frames"], seen["proprioception"]),))
     logits, expected_values = policy_and_value(expert_params(network), features(timesteps))
     np.testing.assert_allclose(log_probs, jax.nn.log_softmax(logits), atol=1e-5)
     np.testing.assert_allclose(values, expected_values, atol=1e-5)
@@ -108,7 +108,7 @@ def test_a_saved_batch_of_environments_goes_on_as_it_would_have() -> None:
     second.restore(saved)
     for step in range(20, 40):
         one, two = first.step(actions[step]), second.step(actions[step])
-        np.testing.assert_array_equal(one.observation.frames, two.observation.frames)
+        np.testing.assert_array_equal(one.observation.parts["frames"], two.observation.parts["frames"])
         np.testing.assert_array_equal(one.rewards, two.rewards)
 
 
@@ -119,11 +119,14 @@ def test_a_context_holds_the_last_observations_of_its_episode() -> None:
     first = environment.reset(levels)
     memory = ContextMemory(first, 3, CPU)
     assert memory.present.begun.tolist() == [[False, False, True]] * 4
-    assert (memory.present.frames == torch.from_numpy(first.frames)[:, None]).all()
+    assert (memory.present.parts["frames"] == torch.from_numpy(first.parts["frames"])[:, None]).all()
     second = environment.step(np.array([0, 1, 2, 1])).observation
     foreseen = memory.after(second[np.array([2])], np.array([2]))
     memory.see(second, np.array([False, True, False, False]))
-    assert torch.equal(foreseen.frames[0], memory.present.frames[2])
+    assert torch.equal(foreseen.parts["frames"][0], memory.present.parts["frames"][2])
     assert memory.present.begun.tolist() == [[False, True, True], [False, False, True], *[[False, True, True]] * 2]
-    assert torch.equal(memory.present.frames[0, 1:], torch.from_numpy(np.stack([first.frames[0], second.frames[0]])))
-    assert (memory.present.frames[1] == torch.from_numpy(second.frames[1])).all()
+    assert torch.equal(
+        memory.present.parts["frames"][0, 1:],
+        torch.from_numpy(np.stack([first.parts["frames"][0], second.parts["frames"][0]])),
+    )
+    assert (memory.present.parts["frames"][1] == torch.from_numpy(second.parts["frames"][1])).all()

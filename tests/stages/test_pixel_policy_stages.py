@@ -43,12 +43,9 @@ def write_episodes(folder: Path, split: str, *, episodes: int, seed: int) -> Non
     with EpisodeWriter(folder / f"{split}.zarr", spec=spec, split=split, attributes=attributes) as writer:
         for level in range(episodes):
             length = 6 + level % 3
-            nothing = np.zeros((length, 0), np.uint8)
             writer.append(
                 Episode(
-                    frames=generator.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
-                    proprioception=nothing,
-                    task=nothing,
+                    observations={"frames": generator.integers(256, size=(length, 64, 64, 3), dtype=np.uint8)},
                     actions=generator.integers(15, size=length),
                     rewards=np.zeros(length, np.float32),
                     terminated=True,

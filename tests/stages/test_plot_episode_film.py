@@ -203,9 +203,8 @@ def arrays_of(lengths: list[int], solved: list[bool]) -> EpisodeArrays:
     for start, length, success in zip(starts, lengths, solved, strict=True):
         actions[start + length] = -1
         rewards[start + length - 1] = terminated[start + length - 1] = success
-    frames, nothing = np.zeros((rows, 5, 5, 2), np.uint8), np.zeros((rows, 0), np.uint8)
-    levels = np.arange(len(lengths))
-    return EpisodeArrays(frames, nothing, nothing, actions, rewards, terminated, ~terminated, starts, levels)
+    frames, levels = np.zeros((rows, 5, 5, 2), np.uint8), np.arange(len(lengths))
+    return EpisodeArrays({"frames": frames}, actions, actions >= 0, rewards, terminated, ~terminated, starts, levels)
 
 
 @pytest.mark.parametrize(
@@ -216,5 +215,5 @@ def test_shown_is_the_solved_episode_of_median_length(lengths: list[int], solved
     episode = shown_episode(arrays_of(lengths, solved))
     assert episode.level_id == level
     assert episode.length == lengths[level]
-    assert len(episode.frames) == lengths[level] + 1
+    assert len(episode.observations["frames"]) == lengths[level] + 1
     assert episode.terminated == solved[level]

@@ -50,11 +50,10 @@ def write(path: Path, lengths: Sequence[int], split: str = "train") -> Path:
     attributes = {"source": "a test", "licence": "MIT", "final_observations": False}
     with EpisodeWriter(path, spec=spec, split=split, attributes=attributes) as writer:
         for length in lengths:
+            frames = generator.integers(0, spec.category_sizes, (length, *spec.frame_shape))
             writer.append(
                 Episode(
-                    frames=generator.integers(0, spec.category_sizes, (length, *spec.frame_shape)).astype(np.uint8),
-                    proprioception=np.zeros((length, 3), np.uint8),
-                    task=np.zeros((length, 0), np.uint8),
+                    observations={"frames": frames.astype(np.uint8), "proprioception": np.zeros((length, 3), np.uint8)},
                     actions=generator.integers(0, 3, length),
                     rewards=np.zeros(length, np.float32),
                     terminated=True,

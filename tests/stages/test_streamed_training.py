@@ -15,7 +15,7 @@ import torch
 
 from lamflow.data import group_writer
 from lamflow.data.latents import LatentStore
-from lamflow.data.store import EpisodeStore
+from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TRANSITION, WindowSpec
 from lamflow.envs.presets import preset
@@ -76,7 +76,7 @@ def splits(world: Any, write_walks: Callable[..., Path], tmp_path_factory: pytes
         for number, (split, episodes) in enumerate({"train": 50, "validation": 30}.items()):
             write_walks(found.episodes(split), episodes=episodes, first_level=1000 * number, split=split)
             store = EpisodeStore.open(found.episodes(split))
-            assert store.rows("observations").chunk_rows == CHUNK_ROWS
+            assert store.rows(array_of("frames")).chunk_rows == CHUNK_ROWS
             data = EpisodeTensors.open(store, window_gib=SMALL_WINDOW)
             with data.stream(TRANSITION, data.rows, 1, 0) as stream:
                 stream.rows(0)
@@ -118,7 +118,7 @@ def test_a_streamed_lam_is_the_same_also_when_it_was_interrupted(
 def damaged(store: Path, copy: Path, shard: int) -> Path:
     """A copy of the store with a changed byte in a shard file of frames."""
     shutil.copytree(store, copy)
-    file = copy.joinpath("observations", "c", str(shard), "0", "0", "0")
+    file = copy.joinpath("observation", "frames", "c", str(shard), "0", "0", "0")
     content = bytearray(file.read_bytes())
     content[20] ^= 1
     file.write_bytes(content)
@@ -136,7 +136,7 @@ def test_damage_ends_a_streamed_training_with_the_name_of_the_file(
     stores[split] = damaged(stores[split], tmp_path / f"{split}.zarr", shard=0)
     settings = {**LAM, "training": TRAINING | {"steps": 200, "window_gib": SMALL_WINDOW}}
     output = tmp_path / "output"
-    with pytest.raises(ValueError, match=rf"{split}\.zarr/observations/c/0/0/0/0: chunk 0 is damaged"):
+    with pytest.raises(ValueError, match=rf"{split}\.zarr/observation/frames/c/0/0/0/0: chunk 0 is damaged"):
         splits.world.train_lam("lapo", output, settings=settings, **stores)
     assert not output.joinpath("model.safetensors").exists()
     assert not readers()

@@ -84,7 +84,7 @@ def test_nothing_is_to_be_done_afterwards(tiny_run: Path, planned: Callable) -> 
 
 def flip_a_bit(store: Path) -> None:
     chunk = max(
-        (path for path in store.rglob("*") if path.is_file() and "observations" in path.parts),
+        (path for path in store.rglob("*") if path.is_file() and "observation" in path.parts),
         key=lambda p: p.stat().st_size,
     )
     content = bytearray(chunk.read_bytes())

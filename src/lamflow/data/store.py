@@ -22,7 +22,7 @@ from lamflow.data.group_reader import GroupReader, check_digest, check_format, l
 from lamflow.data.group_writer import ArraySpec, GroupWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.spec import FRAMES, EnvironmentSpec
-from lamflow.spaces import Discrete
+from lamflow.spaces import ActionSpace, Discrete
 
 FORMAT: Final = "lamflow-episodes"
 FORMAT_VERSION: Final = 2
@@ -101,8 +101,11 @@ EPISODE_ARRAY_SPECS: Final = (ArraySpec("episode_starts", "int64"), ArraySpec("l
 
 
 def spec_of(attributes: Mapping[str, Any]) -> EnvironmentSpec:
-    """The environment of an episode store with these attributes; ValueError for facts that describe none."""
-    return EnvironmentSpec.from_facts(attributes["environment"])
+    """The environment of an episode store with these attributes; ValueError for facts that describe none, or another."""
+    spec = EnvironmentSpec.from_facts(attributes["environment"])
+    if spec.name != attributes["env"]:
+        raise ValueError(f"found the facts of environment {spec.name!r}, expected those of {attributes['env']!r}")
+    return spec
 
 
 def expected_arrays(attributes: Mapping[str, Any]) -> list[tuple[ArraySpec, int]]:
@@ -236,16 +239,20 @@ def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
         raise ValueError(f"{path}: found attributes {', '.join(own)}, which the writer fills in itself: leave them out")
 
 
+def outside_bounds(space: ActionSpace, actions: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which entries of actions [L, ...] are outside of their bounds, bool [L, ...]; NaN is."""
+    if isinstance(space, Discrete):
+        return (actions < 0) | (actions >= space.count)
+    return ~((actions >= np.array(space.low, np.float32)) & (actions <= np.array(space.high, np.float32)))
+
+
 def action_problem(spec: EnvironmentSpec, actions: NDArray[Any]) -> str:
     """What is wrong with actions [L, ...] that were taken in an environment, empty where nothing is."""
-    if isinstance(spec.action, Discrete):
-        least, most = int(actions.min()), int(actions.max())
-        inside, allowed = least >= 0 and most < spec.action.count, f"0 to {spec.action.count - 1}"
-        return "" if inside else f"found actions from {least} to {most}, expected {allowed}"
-    low, high = np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32)
-    outside = ~((actions >= low) & (actions <= high))  # NaN is outside
+    outside = outside_bounds(spec.action, actions)
     if not outside.any():
         return ""
+    if isinstance(spec.action, Discrete):
+        return f"found actions from {actions.min()} to {actions.max()}, expected 0 to {spec.action.count - 1}"
     row, entry = np.argwhere(outside)[0]
     bounds = f"{spec.action.low[entry]:g} to {spec.action.high[entry]:g}"
     return f"action {row}: found {actions[row, entry]:g} in entry {entry}, expected {bounds}"

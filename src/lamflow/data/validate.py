@@ -40,7 +40,9 @@ def store_problems(path: Path, episodes: store.EpisodeStore | None = None) -> li
     problems = _refusals(lambda: check_digest(path, attributes))
     try:
         problems += _unlisted_files(path, attributes)
-        arrays = _sound_arrays(path, attributes, kind.expected_arrays(attributes), problems)
+        expected = kind.expected_arrays(attributes)
+        problems += _problems_beside(path, attributes, expected)
+        arrays = _sound_arrays(path, attributes, expected, problems)
         if kind is store:
             problems += _episode_problems(attributes, arrays)
         else:
@@ -70,6 +72,13 @@ def _unlisted_files(path: Path, attributes: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: found a file that was not written with the store: remove it" for name in found if name not in listed
     ]
+
+
+def _problems_beside(path: Path, attributes: dict[str, Any], expected: Sequence[tuple[ArraySpec, int]]) -> list[str]:
+    """Problems of the files that belong to none of the arrays, such as those of groups of arrays."""
+    within = tuple(f"{spec.name}/" for spec, _ in expected)
+    beside = {name: entry for name, entry in attributes["files"].items() if not name.startswith(within)}
+    return file_problems(path, {**attributes, "files": beside}, contents=True)
 
 
 def _sound_arrays(
@@ -143,8 +152,11 @@ def _row_problems(
         nothing = store.NO_ACTION if isinstance(spec.action, Discrete) else 0
         if (wrong := is_final & (actions != nothing).reshape(len(actions), -1).any(axis=1)).any():
             yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {nothing} on final observations"
-        if problem := store.action_problem(spec, actions[~is_final]):
-            yield f"actions: {problem}"
+        outside = store.outside_bounds(spec.action, actions).reshape(len(actions), -1).any(axis=1)
+        if (wrong := ~is_final & outside).any():
+            space = spec.action
+            low, high = (0, space.count - 1) if isinstance(space, Discrete) else (list(space.low), list(space.high))
+            yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {low} to {high}"
     if "rewards" in arrays:
         rewards = arrays["rewards"][...]
         if (wrong := ~np.isfinite(rewards) | (is_final & (rewards != 0))).any():

@@ -116,7 +116,9 @@ def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[Any]) -
             )
     elif actions.shape != expected:
         raise ValueError(f"{spec.name}: found actions of shape {actions.shape}, expected {expected}")
-    elif not ((actions >= np.array(spec.action.low)) & (actions <= np.array(spec.action.high))).all():
+    elif not (
+        (actions >= np.array(spec.action.low, np.float32)) & (actions <= np.array(spec.action.high, np.float32))
+    ).all():
         raise ValueError(f"{spec.name}: found an action outside of its bounds, or NaN: clip it")
 
 

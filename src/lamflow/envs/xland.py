@@ -25,7 +25,6 @@ Timesteps = Any
 """xminigrid.types.TimeStep, which has no stubs."""
 DeviceObservation = dict[str, jax.Array]
 """The parts of observations on the device, by name, [B, ...]."""
-"""Frames, proprioception and task of a batch, as in ``Observation``, on the device."""
 Act = Callable[[Any, Timesteps, jax.Array], jax.Array]
 """``act(params, timesteps, key) -> actions`` int32 [B]: a traceable policy that may look at the whole state."""
 
