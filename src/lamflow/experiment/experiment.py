@@ -44,6 +44,7 @@ class Experiment(Settings):
         min_length=1,
         description="Environments by name; see docs/environments.md. A mapping of a new name to settings, as under `environments`, defines "
         "one in its place.",
+        json_schema_extra={"items": {"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}]}},
     )
     seeds: tuple[int, ...] = Field(
         min_length=1, description="Seeds of the learners; every seed is a full repetition from the LAM on."
