@@ -15,6 +15,7 @@ from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import transition_rows
 from lamflow.envs.presets import preset
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.dataset import policy_inputs, policy_window
 from lamflow.policies.flow_settings import FlowSettings
@@ -53,8 +54,10 @@ def examples_of(arrays: EpisodeArrays) -> Examples:
     return Examples(EpisodeTensors(arrays), transition_rows(arrays), "actions")
 
 
-def inputs_of(data: EpisodeTensors, rows: Tensor, settings: PolicySettings) -> PolicyInputs:
-    return policy_inputs(data.part(policy_window(settings, WORLD), rows).gather(rows), WORLD)
+def inputs_of(
+    data: EpisodeTensors, rows: Tensor, settings: PolicySettings, spec: EnvironmentSpec = WORLD
+) -> PolicyInputs:
+    return policy_inputs(data.part(policy_window(settings, spec), rows).gather(rows), spec)
 
 
 def fit(train: Examples, validation: Examples | None = None, *, seed: int = 0, **changes: Any) -> PolicyNetwork:
@@ -157,7 +160,7 @@ def test_a_policy_over_pixels_learns_the_actions_of_frames_and_is_deterministic(
         assert torch.equal(again.state_dict()[name], tensor), name
     assert not torch.equal(network.encoder.output.weight, other.encoder.output.weight)
     unseen = EpisodeTensors(colours(6, seed=1))
-    chosen = network(inputs_of(unseen, torch.arange(60), settings)).argmax(-1)
+    chosen = network(inputs_of(unseen, torch.arange(60), settings, network.spec)).argmax(-1)
     assert (chosen == unseen.actions).float().mean() > 0.95
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.symmetry import rotate_frames
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.network import FURTHEST, PolicyNetwork, carried_matches, inference_precision, match_planes
@@ -280,10 +282,10 @@ def test_the_moments_of_vectors_travel_with_the_weights() -> None:
     network, other, inputs = arm_network(), arm_network(seed=1), arm_inputs()
     network.standardise(MOMENTS)
     found = {
-        name: value.tolist() for name, value in network.state_dict().items() if name.startswith("other_inputs.pose")
+        name: value.tolist() for name, value in network.state_dict().items() if name.startswith("other_inputs.of_pose")
     }
     mean, deviation = (moment.tolist() for moment in MOMENTS["pose"])
-    assert found == {"other_inputs.pose.mean": mean, "other_inputs.pose.deviation": deviation}
+    assert found == {"other_inputs.of_pose.mean": mean, "other_inputs.of_pose.deviation": deviation}
     assert not torch.allclose(other(inputs), network(inputs))
     other.load_state_dict(network.state_dict())
     assert torch.equal(other(inputs), network(inputs))
@@ -309,3 +311,36 @@ def test_an_entry_that_never_varied_adds_nothing() -> None:
     constant = network(inputs.replaced({"pose": mean.expand(4, 1, 2)}))
     network.standardise({"pose": (torch.zeros(2), torch.ones(2))})
     torch.testing.assert_close(constant, network(inputs.replaced({"pose": torch.zeros(4, 1, 2)})))
+
+
+@pytest.mark.parametrize("part", [Vector((2,)), Categories((2,), (4, 4))], ids=lambda part: part.kind)
+@pytest.mark.parametrize("name", ["proprioception", "task", "keys", "type"])
+def test_a_part_may_have_any_name(name: str, part: Vector | Categories) -> None:
+    """Also one that means something else in grid worlds, or to torch."""
+    spec = replace(ARM, observation={"frames": ARM.main_part, name: part})
+    network, inputs = make_network(spec, network=PATCHES), arm_inputs()
+    if isinstance(part, Vector):
+        network.standardise({name: MOMENTS["pose"]})
+        values = inputs.parts["pose"]
+    else:
+        values = inputs.parts["held"].repeat(1, 1, 2)
+    inputs = PolicyInputs({"frames": inputs.parts["frames"], name: values}, inputs.begun)
+    assert not torch.allclose(network(inputs), network(changed(inputs, name)))
+
+
+class FramesAloneSettings(ImpalaSettings):
+    """An encoder without extra inputs."""
+
+    @property
+    def extras_width(self) -> None:  # type: ignore[override]
+        return None
+
+
+def test_parts_beside_frames_are_left_out_where_the_encoder_has_no_extra_inputs() -> None:
+    torch.manual_seed(0)
+    settings = PolicySettings()
+    settings = settings.model_copy(update={"network": FramesAloneSettings.model_validate(PATCHES)})
+    network, inputs = PolicyNetwork(settings=settings, spec=ARM, output_dim=6), arm_inputs()
+    network.standardise(MOMENTS)
+    for part in ("pose", "held"):
+        assert torch.equal(network(inputs), network(changed(inputs, part)))

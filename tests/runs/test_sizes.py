@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 
 from lamflow.envs.presets import preset
 from lamflow.experiment.reading import read_experiment
-from lamflow.lam.model import LatentActionModel
-from lamflow.lam.settings import LamSettings
+from lamflow.lam.one_step import OneStepLam
+from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.policies.dictionary_decoder_settings import DictionaryDecoderSettings
@@ -32,6 +33,7 @@ from lamflow.runs.sizes import (
     pixel_expert_size,
     policy_size,
 )
+from lamflow.spaces import Categories, Vector
 
 ROOT = Path(__file__).parents[2]
 FULL, EGOCENTRIC, COINRUN = preset("xland-doorkey-6x6-full"), preset("xland-doorkey-6x6"), preset("procgen-coinrun")
@@ -240,8 +242,8 @@ def test_components_of_another_package_are_counted_once_and_anew_when_they_are_e
 
 @pytest.mark.parametrize("given", [{"symmetry": "rotation"}, {"quantizer": {"kind": "fsq"}, "normalise": True}])
 def test_a_latent_action_model_is_counted_with_all_that_it_has(given: dict[str, Any]) -> None:
-    settings = LamSettings.model_validate(given)
-    model = LatentActionModel(settings=settings, spec=FULL)
+    settings = OneStepSettings.model_validate(given)
+    model = OneStepLam(settings=settings, spec=FULL)
     size, labelling = lam_size(FULL, settings), labelling_size(FULL, settings)
     forward_dynamics = sum(parameter.numel() for parameter in model.forward_dynamics.parameters())
     assert size.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -251,7 +253,7 @@ def test_a_latent_action_model_is_counted_with_all_that_it_has(given: dict[str, 
 
 def test_the_products_of_a_codebook_are_the_only_difference_between_quantisers() -> None:
     """Each latent is compared with the codes and made of one; in training the codes also move."""
-    codes, none = LamSettings(), LamSettings.model_validate({"quantizer": {"kind": "none"}})
+    codes, none = OneStepSettings(), OneStepSettings.model_validate({"quantizer": {"kind": "none"}})
     product = codes.quantizer.latent_dim * codes.quantizer.num_codes
     assert lam_size(FULL, codes).macs - lam_size(FULL, none).macs == 3 * product
     assert labelling_size(FULL, codes).macs - labelling_size(FULL, none).macs == 2 * product
@@ -264,6 +266,19 @@ def test_a_recurrent_policy_sees_its_context_in_training_and_one_frame_at_play()
     assert trained.parameters == playing.parameters
     assert trained.macs - playing.macs == 3 * (playing.macs - 24 * width)
     assert playing.macs > 6 * width * width  # the cell's gates
+
+
+def test_the_parts_of_observations_beside_frames_are_counted() -> None:
+    """Each entry of a vector, or of an embedded category, has a column of the hidden layer; also where the size without them is known."""
+    settings = PolicySettings.model_validate({"network": {"kind": "impala", "channels": [8], "hidden_width": 16}})
+    parts = {"pose": Vector((5,)), "held": Categories((1,), (3,))}
+    beside = replace(COINRUN, observation={**COINRUN.observation, **parts})
+    for size in (policy_size, acting_size):
+        plain, found = (size(spec, settings, 10, None) for spec in (COINRUN, beside))
+        embedded = settings.network.extras_width
+        assert embedded is not None
+        assert found.parameters - plain.parameters == 16 * (5 + embedded) + 3 * embedded
+        assert found.macs - plain.macs == 16 * (5 + embedded)
 
 
 @pytest.mark.parametrize("head", [MixtureSettings(components=3), FlowSettings(samples=4, integration_steps=5)])
@@ -300,7 +315,7 @@ def test_experts_are_trained_whole_and_keep_what_they_see() -> None:
 
 
 def test_an_online_policy_trains_its_hidden_layer_and_heads_or_all_of_it() -> None:
-    tuned, lam = LatentMethodSettings(lam="lapo"), LamSettings()
+    tuned, lam = LatentMethodSettings(lam="lapo"), OneStepSettings()
     width, actions = lam.quantizer.latent_dim, FULL.num_actions
     decoded, plain, scratch = (
         online_policy_size(
@@ -321,7 +336,7 @@ def test_counting_leaves_torchs_switches_and_random_numbers_as_they_were() -> No
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    given = LamSettings.model_validate({"inverse_dynamics": {"kind": "grid", "width": 7}})
+    given = OneStepSettings.model_validate({"inverse_dynamics": {"kind": "grid", "width": 7}})
     action_labeller_size(FULL, given.inverse_dynamics, "none")
     assert torch.equal(torch.rand(3), expected)
     assert torch.backends.mkldnn.enabled and torch.backends.mha.get_fastpath_enabled()

@@ -45,9 +45,15 @@ def inference_precision(settings: EncoderSettings, parameters: Iterable[nn.Param
     return Precision("float32", reason) if reason else precision_of("auto", parameters)
 
 
+def in_grid_world(spec: EnvironmentSpec) -> bool:
+    """Whether the parts ``proprioception`` and ``task`` say what those of XLand's grid worlds do; elsewhere they are parts like others."""
+    return spec.view in ("egocentric", "full")
+
+
 def other_parts(spec: EnvironmentSpec) -> dict[str, Part]:
     """The parts of observations that policies see beside the main one, without those that grid worlds give a meaning of their own."""
-    return {name: part for name, part in spec.observation.items() if name not in (spec.main, "proprioception", "task")}
+    meant = ("proprioception", "task") if in_grid_world(spec) else ()
+    return {name: part for name, part in spec.observation.items() if name not in (spec.main, *meant)}
 
 
 class Standardised(nn.Module):
@@ -75,6 +81,11 @@ def _input_of(part: Part, width: int) -> CategoryEmbedding | Standardised:
     return Standardised(part)
 
 
+def _module_name(part: str) -> str:
+    """By which its input is kept: a part may be called what modules have as an attribute, such as ``keys`` or ``type``."""
+    return f"of_{part}"
+
+
 class PolicyNetwork(nn.Module):
     """An encoder over a context of frames, or a recurrent state over single frames, with what is observed beside frames.
 
@@ -91,8 +102,8 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         assert head is None or head.num_outputs == output_dim
         self.settings, self.output_dim, self.spec, self.main = settings, output_dim, spec, spec.main
-        self.has_proprioception = settings.proprioception and bool(spec.proprioception_sizes)
-        self.has_task = settings.task and bool(spec.task_sizes)
+        self.has_proprioception = settings.proprioception and in_grid_world(spec) and bool(spec.proprioception_sizes)
+        self.has_task = settings.task and in_grid_world(spec) and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"
         self.others = other_parts(spec)
         extra_dim = self._embed_extras(spec, settings.network.extras_width)
@@ -128,17 +139,22 @@ class PolicyNetwork(nn.Module):
         for name, part in self.others.items():
             module = _input_of(part, width)
             extra_dim += module.output_dim
-            self.other_inputs[name] = module
+            self.other_inputs[_module_name(name)] = module
         return extra_dim
 
     def standardise(self, moments: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Take over the mean and the standard deviation, float32 [entries] each, of the parts that are vectors: those of the data to train
         on. They travel with the weights."""
-        for name, (mean, deviation) in moments.items():
-            module = self.other_inputs[name]
-            assert isinstance(module, Standardised)
-            module.mean.copy_(mean)
-            module.deviation.copy_(deviation)
+        for name, module in self._other_inputs():
+            if isinstance(module, Standardised):
+                mean, deviation = moments[name]
+                module.mean.copy_(mean)
+                module.deviation.copy_(deviation)
+
+    def _other_inputs(self) -> list[tuple[str, nn.Module]]:
+        """The parts that have an input of their own, and its module; none where the encoder has no extra inputs."""
+        modules = {name: _module_name(name) for name in self.others}
+        return [(name, self.other_inputs[key]) for name, key in modules.items() if key in self.other_inputs]
 
     def forward(self, inputs: PolicyInputs) -> Tensor:
         """Outputs float [B, O] for a batch of contexts; a recurrent policy starts from a zero state."""
@@ -202,5 +218,5 @@ class PolicyNetwork(nn.Module):
                 parts.append(carried_matches(inputs.present("proprioception"), task))
             if self.centres_goal:
                 parts.append(centred_on_agent(planes, frames).flatten(1))
-        parts += [module(inputs.present(name)) for name, module in self.other_inputs.items()]
+        parts += [module(inputs.present(name)) for name, module in self._other_inputs()]
         return (torch.cat(parts, dim=-1) if parts else None), planes

@@ -125,7 +125,7 @@ def online_policy(
     """What a method learns with rewards: a latent policy and what is trained of it, or all of its network."""
     with _counted_whole():
         latent = _policy(spec, tuned.policy, width, tuned.latent_head)
-        lam = LatentActionModel(settings=lam_settings, spec=spec)
+        lam: LatentActionModel = lam_settings.build(spec=spec)
         return _actor_critic(make_online_policy(settings, tuned, spec, latent, lam))
 
 

@@ -105,8 +105,8 @@ def _counter() -> str:
 
 def _facts(spec: EnvironmentSpec) -> list[Any]:
     """What a network's size may depend on. ASSUME: the name, the simulator, the levels and the returns change nothing of it."""
-    shapes = [spec.frame_shape, spec.category_sizes, spec.proprioception_sizes, spec.task_sizes]
-    return [spec.view, spec.num_actions, *shapes]
+    facts = spec.facts()
+    return [spec.view, spec.main, facts["observation"], facts["action"]]
 
 
 def _said(part: Any) -> Any:
