@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "config", "envs", "resources/experts", "slurm", "src", "workflow")
+PARTS = ("Snakefile", "config", "envs", "profiles", "resources/experts", "slurm", "src", "workflow")
 TINY = ("--configfile=config/tiny.yaml",)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
