@@ -1,7 +1,7 @@
-"""What observations and actions are made of: facts that JSON can hold, and Gymnasium's spaces of them.
+"""What observations and actions are made of: facts that JSON can hold, in the words of Gymnasium's spaces.
 
-Gymnasium takes .3 s to import, which each of some hundred processes would pay, and its spaces cannot be hashed: facts travel, and spaces
-are built where somebody asks for them.
+Gymnasium takes .3 s to import, which each of some hundred processes would pay, and its spaces cannot be hashed: facts travel, and
+``lamflow.envs.gymnasium_spaces`` makes spaces of them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    import gymnasium
+from typing import Any, ClassVar
 
 MOST_CATEGORIES = 256
 """Categories are stored as bytes."""
@@ -25,13 +22,6 @@ class Pixels:
     shape: tuple[int, ...]
     kind: ClassVar[str] = "pixels"
     dtype: ClassVar[str] = "uint8"
-
-    def space(self) -> gymnasium.Space[Any]:
-        """Gymnasium's ``Box``."""
-        import gymnasium
-        import numpy as np
-
-        return gymnasium.spaces.Box(0, 255, self.shape, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -46,13 +36,6 @@ class Categories:
     def __post_init__(self) -> None:
         assert self.shape[-1] == len(self.sizes), f"found {len(self.sizes)} sizes for entries of shape {self.shape}"
 
-    def space(self) -> gymnasium.Space[Any]:
-        """Gymnasium's ``MultiDiscrete``."""
-        import gymnasium
-        import numpy as np
-
-        return gymnasium.spaces.MultiDiscrete(np.broadcast_to(np.array(self.sizes), self.shape), dtype=np.uint8)
-
 
 @dataclass(frozen=True)
 class Vector:
@@ -61,13 +44,6 @@ class Vector:
     shape: tuple[int, ...]
     kind: ClassVar[str] = "vector"
     dtype: ClassVar[str] = "float32"
-
-    def space(self) -> gymnasium.Space[Any]:
-        """Gymnasium's ``Box``."""
-        import gymnasium
-        import numpy as np
-
-        return gymnasium.spaces.Box(-np.inf, np.inf, self.shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -78,12 +54,6 @@ class Discrete:
     kind: ClassVar[str] = "discrete"
     dtype: ClassVar[str] = "int64"
     shape: ClassVar[tuple[int, ...]] = ()
-
-    def space(self) -> gymnasium.Space[Any]:
-        """Gymnasium's ``Discrete``."""
-        import gymnasium
-
-        return gymnasium.spaces.Discrete(self.count)
 
 
 @dataclass(frozen=True)
@@ -99,13 +69,6 @@ class Box:
     def shape(self) -> tuple[int, ...]:
         """[entries]."""
         return (len(self.low),)
-
-    def space(self) -> gymnasium.Space[Any]:
-        """Gymnasium's ``Box``."""
-        import gymnasium
-        import numpy as np
-
-        return gymnasium.spaces.Box(np.array(self.low, np.float32), np.array(self.high, np.float32))
 
 
 Part = Pixels | Categories | Vector

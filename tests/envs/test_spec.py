@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lamflow.envs.families import family_of
+from lamflow.envs.gymnasium_spaces import space_of
 from lamflow.envs.presets import preset, presets
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland_views import egocentric_twin
@@ -57,16 +58,16 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 def test_facts_are_those_of_gymnasiums_spaces() -> None:
-    spaces = {name: part.space() for name, part in preset("xland-r1-9x9-full").observation.items()}
+    spaces = {name: space_of(part) for name, part in preset("xland-r1-9x9-full").observation.items()}
     assert {name: space.shape for name, space in spaces.items()} == {
         "frames": (9, 9, 2),
         "proprioception": (3,),
         "task": (5,),
     }
     assert spaces["task"].nvec[0] == 15 and spaces["frames"].nvec[3, 4].tolist() == [17, 12]
-    assert preset("procgen-maze").main_part.space() == gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    assert preset("procgen-maze").action.space().n == 15
-    assert Box((-1.0, 0.0), (1.0, 2.0)).space() == gymnasium.spaces.Box(
+    assert space_of(preset("procgen-maze").main_part) == gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    assert space_of(preset("procgen-maze").action).n == 15
+    assert space_of(Box((-1.0, 0.0), (1.0, 2.0))) == gymnasium.spaces.Box(
         np.array([-1, 0], np.float32), np.array([1, 2], np.float32)
     )
 

@@ -136,7 +136,10 @@ def test_a_target_that_the_configuration_does_not_name_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("sedes=[0]", "config/tiny.yaml: 1 problem(s)\n  sedes: unknown key; known here: experiment, envs, seeds"),
+        (
+            "sedes=[0]",
+            "config/tiny.yaml: 1 problem(s)\n  sedes: unknown key; known here: experiment, environments, envs",
+        ),
         ("seeds=[0,one]", "seeds: seed 'one' is no non-negative integer"),
         ("envs=[xland-dorkey-5x5]", "envs: unknown environment 'xland-dorkey-5x5'; known: procgen-bigfish,"),
         (
