@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lamflow.envs.settings import EnvironmentSettings
 from lamflow.settings import LARGEST, Settings
@@ -69,6 +70,16 @@ class GymnasiumSettings(EnvironmentSettings):
     demonstrator: Annotated[PolicyDemonstratorSettings | PpoDemonstratorSettings, Field(discriminator="kind")] = Field(
         default_factory=PpoDemonstratorSettings, description="Who plays the episodes."
     )
+
+    @field_validator("kwargs")
+    @classmethod
+    def _are_finite(cls, kwargs: dict[str, Json]) -> dict[str, Json]:
+        """JSON, as which they travel, has no other numbers."""
+        try:
+            json.dumps(kwargs, allow_nan=False)
+        except ValueError:
+            raise ValueError("found a number that is NaN or infinite, expected finite ones") from None
+        return kwargs
 
     @property
     def packages(self) -> tuple[str, ...]:
