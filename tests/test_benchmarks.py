@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lamflow.data.store import array_of
 from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 
@@ -47,8 +48,7 @@ def test_the_plain_policy_has_the_librarys_outputs() -> None:
     from lamflow.policies.inputs import PolicyInputs
 
     size, present = read_size("procgen_laptop"), frames(2, 1)
-    nothing = torch.zeros(2, 1, 0, dtype=torch.uint8)
-    inputs = PolicyInputs(present, torch.ones(2, 1, dtype=torch.bool), nothing, nothing[:, 0])
+    inputs = PolicyInputs({"frames": present}, torch.ones(2, 1, dtype=torch.bool))
     expected = size.policy()(inputs)
     torch.testing.assert_close(size.plain_policy()(normalised(present[:, 0].permute(0, 3, 1, 2))), expected)
 
@@ -74,10 +74,10 @@ def test_plain_windows_are_the_librarys(tmp_path: Path) -> None:
 def test_a_repeated_store_has_the_frames_of_its_one_shard(tmp_path: Path) -> None:
     shard = write_one_shard(tmp_path / "shard.zarr", preset("procgen-coinrun"))
     repeated = write_repeated_store(tmp_path / "repeated.zarr", shard, 3)
-    rows, length = repeated.rows("observations"), shard.num_rows
+    rows, length = repeated.rows(array_of("frames")), shard.num_rows
     assert repeated.num_rows == 3 * length
     np.testing.assert_array_equal(
-        rows.read(2 * length - 1, 2 * length + 1), shard.rows("observations").read_rows(np.array([length - 1, 0]))
+        rows.read(2 * length - 1, 2 * length + 1), shard.rows(array_of("frames")).read_rows(np.array([length - 1, 0]))
     )
     assert len(LabelledFrames(shard, torch.zeros(length, 1))) == shard.num_transitions
 
