@@ -136,8 +136,8 @@ def test_the_pages_package_runs_through_the_whole_pipeline(finished_with_plugin:
             "smoothed.py",
             "labelled_agent(job, action_selection)",
             "labelled_agent(job, 'argmax')",
-            ("Rollouts of smoothed",),
-            ("Policy of", "Latent action", "Episodes"),
+            ("Policy of smoothed", "Rollouts of smoothed"),
+            ("Policy of bc", "Policy of latent", "Latent action", "Episodes"),
         ),
         (
             "courier.py",
