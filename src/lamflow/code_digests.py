@@ -121,13 +121,14 @@ def _definition(tree: ast.Module, path: str) -> ast.Module:
     """What ``Class.function`` of a module runs of that module: this function, and the definitions that it comes to.
 
     Of a class that it comes to by name, or as an attribute of its own, the special functions and those that are named anywhere in what
-    is kept. Imports are those whose names are used. ValueError when there is no such function.
+    is kept. A function that the class inherits is in its bases. Imports are those whose names are used. ValueError when there is no such
+    class.
     """
     owner, _, name = path.partition(".")
     statements = [node for node in tree.body if not _is_text(node)]
     named, before = {owner, name}, set[str]()
-    if not any(name == getattr(part, "name", None) for part in _members(statements, owner)):
-        raise ValueError(f"found no function {path}")
+    if not any(isinstance(node, ast.ClassDef) and node.name == owner for node in statements):
+        raise ValueError(f"found no class {owner}")
     while named != before:
         before = named
         named = before | {word for node in statements for part in _kept(node, before) for word in _words_in(part)}
@@ -143,10 +144,6 @@ def _definition(tree: ast.Module, path: str) -> ast.Module:
         else:
             body += [node] if _kept(node, named) else []
     return ast.Module(body, [])
-
-
-def _members(statements: Iterable[ast.stmt], owner: str) -> list[ast.stmt]:
-    return [part for node in statements if isinstance(node, ast.ClassDef) and node.name == owner for part in node.body]
 
 
 def _kept(node: ast.stmt, named: set[str]) -> list[ast.AST]:
