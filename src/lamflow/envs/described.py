@@ -19,6 +19,10 @@ from lamflow.kept_answers import KeptAnswers
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
 
+_ASKED: dict[tuple[str, str], EnvironmentSpec] = {}
+"""By settings and name: a plan asks for every job."""
+
+
 class _Answer(NamedTuple):
     facts: dict[str, Any]
 
@@ -26,14 +30,18 @@ class _Answer(NamedTuple):
 def described(settings: EnvironmentSettings, name: str) -> EnvironmentSpec:
     """The environment that these settings describe; ValueError, which begins with the key to change, where it cannot be used.
 
-    It is tried again when the settings, a file of the packages that they name, or a version of a package has changed.
+    It is tried again when the settings, a file of the packages that they name, or a version of a package has changed: the next process
+    looks at that.
     """
-    key, kept = _key(settings, name), _kept()
-    if key not in kept:
-        kept[key] = _Answer(settings.build(name=name).facts())
-        kept.is_new = True
-        kept.save()
-    return EnvironmentSpec.from_facts(kept[key].facts)
+    asked = (settings.model_dump_json(), name)
+    if asked not in _ASKED:
+        key, kept = _key(settings, name), _kept()
+        if key not in kept:
+            kept[key] = _Answer(settings.build(name=name).facts())
+            kept.is_new = True
+            kept.save()
+        _ASKED[asked] = EnvironmentSpec.from_facts(kept[key].facts)
+    return _ASKED[asked]
 
 
 def _key(settings: EnvironmentSettings, name: str) -> str:
