@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lamflow.envs.gymnasium_spaces import space_of
 from lamflow.envs.interface import Observation, VectorEnvironment
 from lamflow.envs.levels import Split, draw_levels
 from lamflow.envs.registry import make_vector_environment
@@ -30,10 +31,9 @@ def observation_space(spec: EnvironmentSpec) -> gymnasium.spaces.Dict:
     parts: dict[str, gymnasium.Space[Any]] = {
         "frame": gymnasium.spaces.Box(np.zeros_like(highest), highest, dtype=np.uint8)
     }
-    for name, sizes in (("proprioception", spec.proprioception_sizes), ("task", spec.task_sizes)):
-        if sizes:
-            parts[name] = gymnasium.spaces.MultiDiscrete(np.array(sizes), dtype=np.uint8)
-    return gymnasium.spaces.Dict(parts)
+    return gymnasium.spaces.Dict(
+        parts | {name: space_of(part) for name, part in spec.observation.items() if name != FRAMES}
+    )
 
 
 def make_gymnasium(

@@ -97,6 +97,11 @@ class EnvironmentSpec:
         return str(self.own.get("view", self.main_part.kind))
 
     @property
+    def is_grid_world(self) -> bool:
+        """Whether it shows a grid world of XLand, whose parts ``proprioception`` and ``task`` have a meaning of their own."""
+        return self.view in ("egocentric", "full")
+
+    @property
     def demonstrator(self) -> str:
         """Who shows what is to be done."""
         return str(self.own.get("demonstrator", "ppo"))

@@ -9,10 +9,10 @@ from lamflow.data.label_budgets import LabelCount
 from lamflow.experiment.artefacts import artefacts_of
 from lamflow.experiment.experiment import Experiment
 from lamflow.methods.settings import Stage
+from lamflow.spaces import Pixels
 
 Run = Mapping[str, Any]
 """Values of wildcards by their names."""
-DRAWN_VIEWS = ("pixels", "egocentric", "full")
 TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
 
 
@@ -158,7 +158,8 @@ class Targets:
 
     def _is_drawn(self, env: str) -> bool:
         """Whether what latent action models see of an environment can be drawn: a picture, or a grid world."""
-        return self.experiment.environment(env).view in DRAWN_VIEWS
+        spec = self.experiment.environment(env)
+        return spec.is_grid_world or isinstance(spec.main_part, Pixels)
 
     def trainings(self, trained_envs: Iterable[str]) -> list[str]:
         """The folders of all trainings under the experiment's results; ``trained_envs``: those whose demonstrators learn here."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lamflow.methods.settings import MethodSettings, Stage
+from lamflow.methods.settings import NEEDS_OF_CLONING, MethodSettings, Stage
 from lamflow.policies.settings import ACTION_SELECTION, ActionSelection, PolicySettings
 
 
@@ -21,8 +21,7 @@ class OracleMethodSettings(MethodSettings):
 
     def needs(self, stage: Stage) -> tuple[str, ...] | None:
         """Episodes with all actions."""
-        needed: dict[Stage, tuple[str, ...]] = {"policy": ("train", "validation"), "agent": ("episodes", "policy")}
-        return needed.get(stage)
+        return NEEDS_OF_CLONING.get(stage)
 
     def devices(self, stage: Stage) -> int:
         """Those of the policy's training."""

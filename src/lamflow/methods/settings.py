@@ -25,6 +25,13 @@ LEARNS_IN: Mapping[Stage, str] = {
 """The function of ``lamflow.methods.interface.Method`` that a stage calls."""
 
 
+NEEDS_OF_CLONING: Mapping[Stage, tuple[str, ...]] = {
+    "policy": ("train", "validation"),
+    "agent": ("episodes", "policy"),
+}
+"""Of methods that clone the actions of episodes and act by these policies."""
+
+
 class MethodSettings(Component):
     """Base of the methods' settings. It builds a ``lamflow.methods.interface.Method``."""
 

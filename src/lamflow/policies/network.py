@@ -45,14 +45,9 @@ def inference_precision(settings: EncoderSettings, parameters: Iterable[nn.Param
     return Precision("float32", reason) if reason else precision_of("auto", parameters)
 
 
-def in_grid_world(spec: EnvironmentSpec) -> bool:
-    """Whether the parts ``proprioception`` and ``task`` say what those of XLand's grid worlds do; elsewhere they are parts like others."""
-    return spec.view in ("egocentric", "full")
-
-
 def other_parts(spec: EnvironmentSpec) -> dict[str, Part]:
     """The parts of observations that policies see beside the main one, without those that grid worlds give a meaning of their own."""
-    meant = ("proprioception", "task") if in_grid_world(spec) else ()
+    meant = ("proprioception", "task") if spec.is_grid_world else ()
     return {name: part for name, part in spec.observation.items() if name not in (spec.main, *meant)}
 
 
@@ -102,8 +97,8 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         assert head is None or head.num_outputs == output_dim
         self.settings, self.output_dim, self.spec, self.main = settings, output_dim, spec, spec.main
-        self.has_proprioception = settings.proprioception and in_grid_world(spec) and bool(spec.proprioception_sizes)
-        self.has_task = settings.task and in_grid_world(spec) and bool(spec.task_sizes)
+        self.has_proprioception = settings.proprioception and spec.is_grid_world and bool(spec.proprioception_sizes)
+        self.has_task = settings.task and spec.is_grid_world and bool(spec.task_sizes)
         self.centres_goal = self.has_task and spec.view == "full"
         self.others = other_parts(spec)
         extra_dim = self._embed_extras(spec, settings.network.extras_width)

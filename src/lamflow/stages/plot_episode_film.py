@@ -34,8 +34,6 @@ MOST_STEPS = 100
 """Steps that are shown of an episode: agents that are lost wander on up to the step limit."""
 SIDE = 288
 """Side of a picture in pixels."""
-GRIDS = ("egocentric", "full")
-"""Views of the grid worlds whose tasks can be told."""
 MOST_PIXEL_STEPS, PIXEL_SIDE, PIXEL_FRAME_MS = 300, 256, 100
 """The same for Procgen, whose steps are shorter; milliseconds that a picture of it is shown."""
 
@@ -69,7 +67,7 @@ def plot_episode_film(
     simulator = make_vector_environment(spec, 1, num_rulesets=num_rulesets)
     remaining, methods = iter(files), [method_settings(agent["settings"]) for agent in agents]
     task = demonstrated.observations.get("task")
-    goal = describe_goal(task[0]) if task is not None and spec.view in GRIDS else ""
+    goal = describe_goal(task[0]) if task is not None and spec.is_grid_world else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
     films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
     precision = []
