@@ -50,15 +50,16 @@ SLOW_FIXTURES = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs Snakemake begins first, as it takes longest. With several workers a file's tests stay together, and so do all on Slurm."""
+    """What runs Snakemake begins first, as it takes longest. With several workers a file's tests stay together, and so do all on Slurm.
+    All that looks at a finished run of the whole pipeline is `whole`."""
     workflow, slurm = (Path(__file__).parent.joinpath("workflow", part) for part in ("", "slurm"))
     items.sort(key=lambda item: workflow not in item.path.parents)
     for item in items:
         on_slurm = slurm in item.path.parents
-        if on_slurm:
-            item.add_marker(pytest.mark.whole)
         used = set(getattr(item, "fixturenames", ()))
-        if used & SLOW_FIXTURES.get(item.path.stem, {"world", "tiny_run"}):
+        if on_slurm or "tiny_run" in used:
+            item.add_marker(pytest.mark.whole)
+        if used & SLOW_FIXTURES.get(item.path.stem, {"world"}):
             item.add_marker(pytest.mark.slow)
         item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.stem))
 

@@ -79,7 +79,7 @@ def dry_run(run: Run, folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("use", [USED, RENAMED], ids=["own names", "other names"])
 def test_a_job_runs_through_a_workflow_that_imports_this_one(
     use: str, importer: Importer, checkout: Path, snakemake: Run
@@ -95,7 +95,7 @@ def test_a_job_runs_through_a_workflow_that_imports_this_one(
     assert "Nothing to be done" in dry_run(snakemake, folder, "--", EXPERT)
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_renamed_rules_plan_and_ask_for_what_they_do_here(importer: Importer, checkout: Path, snakemake: Run) -> None:
     here = dry_run(snakemake, checkout, "--configfile=config/tiny.yaml")
     there = dry_run(snakemake, importer(CONFIGURED, MODULE, RENAMED))
@@ -114,7 +114,7 @@ def test_the_names_that_are_looked_up_are_those_of_rules() -> None:
     assert rules_with_costs(scope) <= set(re.findall(r"^rule (\w+):", rules, flags=re.MULTILINE))
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_renamed_rule_may_be_changed(importer: Importer, snakemake: Run) -> None:
     change = "\nuse rule train_lam from lamflow as other_train_lam with:\n    threads: 2\n"
     plain = estimated(dry_run(snakemake, importer(CONFIGURED, MODULE, RENAMED)))["other_train_lam"]
@@ -123,7 +123,7 @@ def test_a_renamed_rule_may_be_changed(importer: Importer, snakemake: Run) -> No
     assert float(changed[3]) > 1.5 * float(plain[3]), "core hours, of two cores"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_experiments_stand_side_by_side(importer: Importer, snakemake: Run) -> None:
     second = """
 module second:
@@ -144,7 +144,7 @@ rule both:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_experiments_on_the_same_published_data_share_a_download(
     importer: Importer, checkout: Path, snakemake: Run
 ) -> None:
@@ -162,7 +162,7 @@ use rule * from second exclude download_lapo, download_dgrl as second_*
     assert counts == {"other_download_lapo": 1, "other_import_lapo": 1, "second_import_lapo": 1, "total": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_module_without_a_configuration_is_the_quickstart(importer: Importer, checkout: Path, snakemake: Run) -> None:
     folder = importer(MODULE.replace("    config: config\n", ""), USED)
     assert planned_counts(dry_run(snakemake, folder)) == planned_counts(dry_run(snakemake, checkout))
@@ -170,7 +170,7 @@ def test_a_module_without_a_configuration_is_the_quickstart(importer: Importer, 
     assert refused.returncode != 0 and "module lamflow: with --configfile it needs `config: config`" in refused.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -186,7 +186,7 @@ def test_what_a_module_cannot_be_told_is_refused(change: str, message: str, impo
     assert result.returncode != 0 and message in result.stdout and "Traceback" not in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_checkouts_in_one_workflow_are_refused(
     importer: Importer, copied: Callable[[Path], Path], tmp_path: Path, snakemake: Run
 ) -> None:
@@ -206,7 +206,7 @@ GIT_AS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_release_that_snakemake_fetches_from_github_runs_jobs(
     importer: Importer, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snakemake: Run
@@ -228,7 +228,7 @@ def test_a_release_that_snakemake_fetches_from_github_runs_jobs(
     assert unpacked.joinpath("resources/experts/procgen-coinrun/expert.safetensors").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_snakefile_without_its_checkout_is_refused(importer: Importer, checkout: Path, snakemake: Run) -> None:
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "v1"]):
@@ -238,7 +238,7 @@ def test_a_snakefile_without_its_checkout_is_refused(importer: Importer, checkou
     assert result.returncode != 0 and "the rules need the package and the data of their checkout" in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_locks_of_an_importing_workflow_are_left_to_it(importer: Importer, snakemake: Run) -> None:
     folder = importer(CONFIGURED, MODULE, USED)
     lock = folder / ".snakemake" / "locks" / "0.output.lock"
@@ -248,7 +248,7 @@ def test_locks_of_an_importing_workflow_are_left_to_it(importer: Importer, snake
     assert lock.exists() and "LockException" in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_an_importing_workflow_may_call_the_hooks(importer: Importer, snakemake: Run) -> None:
     folder = importer(CONFIGURED, MODULE, USED, HOOKS)
     result = snakemake(folder, "--show-failed-logs", "--", EXPERT)
@@ -258,7 +258,7 @@ def test_an_importing_workflow_may_call_the_hooks(importer: Importer, snakemake:
     assert "1 of 1 jobs done" in told.stdout and "Everything is done." in told.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_results_go_to_the_working_directory_and_nothing_to_the_checkout(
     checkout: Path, tmp_path: Path, snakemake: Run
 ) -> None:
@@ -298,7 +298,7 @@ def can_mount(folder: Path) -> bool:
     return "Read-only file system" in result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_checkout_on_a_read_only_file_system_runs_jobs(importer: Importer, checkout: Path) -> None:
     if not can_mount(checkout):
         pytest.skip("mounts need a Linux that lets this user have namespaces")
