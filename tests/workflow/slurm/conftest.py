@@ -63,8 +63,8 @@ def begun_early(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def finished_run(whole_run: WholeRun, begin_tiny_run: Callable[[], object]) -> Path:
-    """A checkout in which one seed of all of config/tiny.yaml ran on Slurm, to be copied. The run on this machine alone, with which results are
-    compared at the end of each module, begins now, beside tests that mostly wait."""
+    """A checkout in which one seed of all of config/tiny.yaml ran on Slurm, to be copied. The run on this machine alone, with which
+    results are compared at the end of each module, begins now, beside tests that mostly wait."""
     whole_run.end()
     begin_tiny_run()
     return whole_run.checkout
