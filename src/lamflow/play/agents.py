@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ class AgentActor(Actor):
     def __init__(self, agent: Agent, members: Tensor, num_slots: int) -> None:
         self._agent, self._members_of_episodes = agent, members
         self._members = torch.zeros(num_slots, dtype=torch.int64)
-        self._actions = np.zeros(num_slots, np.int64)
+        self._actions = agent.space.idle(num_slots)
         self._state: AgentState | None = None
 
     def begin(self, slots: NDArray[np.int64], episodes: NDArray[np.int64], observation: Observation) -> None:
@@ -29,7 +31,7 @@ class AgentActor(Actor):
         else:
             self._state.put(index, state)
 
-    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
+    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[Any]:
         assert self._state is not None, "act before begin"
         index = torch.from_numpy(slots)
         chosen, part = self._agent.act(observation[slots], self._state[index], self._members[index])
