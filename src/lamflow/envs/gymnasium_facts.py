@@ -11,9 +11,14 @@ import gymnasium
 import numpy as np
 
 from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts
-from lamflow.envs.gymnasium_settings import LARGEST_SIDE, SMALLEST_SIDE, GymnasiumSettings
+from lamflow.envs.gymnasium_settings import (
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    GymnasiumSettings,
+    PpoDemonstratorSettings,
+)
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.spaces import Categories, Discrete, Part, Pixels
+from lamflow.spaces import ActionSpace, Box, Categories, Discrete, Part, Pixels
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -33,6 +38,8 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         parts, action = parts_of(environment.observation_space, settings.resize), action_of(environment.action_space)
         _check_sides(parts)
         names, main = _action_names(settings, action), _main_part(settings, parts)
+        if isinstance(settings.demonstrator, PpoDemonstratorSettings):
+            _check_ppo(parts, main, action)
         repeats = _repeats(own, parts, environment)
         modules = [*settings.packages, _module_of(environment)]
     finally:
@@ -136,6 +143,23 @@ def _main_part(settings: GymnasiumSettings, parts: Mapping[str, Part]) -> str:
     if not pictures and not grids and len(parts) > 1:
         raise ValueError(f"main: say which of the parts {', '.join(parts)} latent action models see")
     return found[0]
+
+
+def _check_ppo(parts: Mapping[str, Part], main: str, action: ActionSpace) -> None:
+    """ValueError where PPO cannot learn to demonstrate: it sees the main picture, or vectors alone."""
+    instead = "let a policy of your own demonstrate (kind: policy)"
+    if isinstance(parts[main], Pixels):
+        if isinstance(action, Box):
+            raise ValueError(
+                f"demonstrator: PPO over pictures takes discrete actions, and these are continuous: {instead}"
+            )
+        return
+    for name, part in parts.items():
+        if len(part.shape) != 1:
+            raise ValueError(
+                f"demonstrator: PPO over vectors cannot see the part {name!r} of shape {list(part.shape)}: {instead}, or leave the part "
+                "out in a wrapper"
+            )
 
 
 def _action_names(settings: GymnasiumSettings, action: Any) -> tuple[str, ...]:

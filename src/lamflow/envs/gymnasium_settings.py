@@ -30,7 +30,8 @@ class PolicyDemonstratorSettings(Settings):
 
 
 class PpoDemonstratorSettings(Settings):
-    """PPO learns to demonstrate, as `pixel_expert` says; for pixels and discrete actions."""
+    """PPO learns to demonstrate: over pixels, with discrete actions, as `pixel_expert` says; over vectors, with discrete or continuous
+    actions, as `vector_expert` says."""
 
     kind: Literal["ppo"] = "ppo"
 

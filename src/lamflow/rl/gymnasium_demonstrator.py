@@ -1,4 +1,4 @@
-"""Demonstrators of environments of Gymnasium: a policy of the user's own, or PPO over pictures, trained here."""
+"""Demonstrators of environments of Gymnasium: a policy of the user's own, or PPO over pictures or vectors, trained here."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.play.episodes import Actor, play
 from lamflow.play.recording import EpisodeRecorder
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
-from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
+from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings, VectorExpertSettings
 from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert, save_pixel_expert, train_pixel_expert
 from lamflow.rl.pixel_rollouts import play_episodes
+from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
 from lamflow.spaces import Discrete
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
-SETTINGS = PixelExpertSettings
 SLOTS = 8
 """Episodes that run at once; the environments step one after the other anyway."""
 Policy = Callable[[Any], Any]
 LICENCE = "that of the environment and of the policy that played it"
+
+
+def settings_for(spec: EnvironmentSpec) -> type[PixelExpertSettings] | type[VectorExpertSettings]:
+    """Those of PPO over pixels, or over vectors."""
+    return PixelExpertSettings if spec.view == "pixels" else VectorExpertSettings
 
 
 def is_trained(spec: EnvironmentSpec, shipped: Path | None) -> bool:
@@ -39,7 +44,7 @@ def is_trained(spec: EnvironmentSpec, shipped: Path | None) -> bool:
 
 def make_expert(
     spec: EnvironmentSpec,
-    settings: PixelExpertSettings,
+    settings: PixelExpertSettings | VectorExpertSettings,
     seed: int,
     metrics: MetricsLog,
     output: Path,
@@ -48,7 +53,14 @@ def make_expert(
     shipped: Path | None,
 ) -> None:
     """PPO's weights, or the name of the policy, which must be there."""
+    if is_trained(spec, shipped) and isinstance(settings, VectorExpertSettings):
+        expert = train_vector_expert(
+            spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
+        )
+        save_vector_expert(output, expert, settings, seed)
+        return
     if is_trained(spec, shipped):
+        assert isinstance(settings, PixelExpertSettings)
         network = train_pixel_expert(
             spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
         )
@@ -123,6 +135,14 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
     noise_seed = seed + SPLITS.index(split)
     reference = draw_levels(spec, "test", settings.reference_episodes, seed + REFERENCE_STREAM)
     levels = draw_levels(spec, split, num_episodes(settings, split), seed)
+    if spec.demonstrator == "ppo" and spec.view != "pixels":
+        trained = load_vector_expert(expert, spec)
+        return Collection(
+            episodes=play_expert(trained, settings.epsilon, levels, noise_seed),
+            attributes={"licence": LICENCE},
+            expert_returns=returns_of(play_expert(trained, 0.0, reference, seed)),
+            random_returns=returns_of(play_expert(trained, 1.0, reference, seed)),
+        )
     if spec.demonstrator == "ppo":
         network = load_pixel_expert(expert, spec)
         demonstrator = PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed)

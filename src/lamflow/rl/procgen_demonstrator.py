@@ -21,7 +21,10 @@ from lamflow.rl.pixel_experts import (
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.training.metrics import MetricsLog
 
-SETTINGS = PixelExpertSettings
+
+def settings_for(spec: EnvironmentSpec) -> type[PixelExpertSettings]:
+    """PPO's."""
+    return PixelExpertSettings
 
 
 def is_trained(spec: EnvironmentSpec, shipped: Path | None) -> bool:
