@@ -13,6 +13,9 @@ from lamflow.experiment.targets import Targets
 TINY = Path(__file__).parents[1] / "config" / "tiny.yaml"
 LATENT = {"lams": {"lapo": {}}, "methods": {"lapo": {"kind": "latent", "lam": "lapo"}}}
 CART = {"kind": "gymnasium", "id": "CartPole-v1"}
+SWING = {"kind": "gymnasium", "id": "Pendulum-v1"}
+MLP = {"kind": "mlp"}
+LATENT_LAM = {"inverse_dynamics": MLP, "forward_dynamics": MLP}
 DICE = """
 import random
 import gymnasium

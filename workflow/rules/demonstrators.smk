@@ -36,7 +36,8 @@ def expert_settings(wildcards):
     """Who is not trained has no setting of PPO."""
     if trained_on_pixels(wildcards.env):
         return settings_of(EXPERIMENT.pixel_expert, without={"source"})
-    return settings_of(EXPERIMENT.expert) if is_trained(wildcards.env) else {}
+    grid_world = EXPERIMENT.environment(wildcards.env).is_grid_world
+    return settings_of(EXPERIMENT.expert if grid_world else EXPERIMENT.vector_expert) if is_trained(wildcards.env) else {}
 
 
 def expert_inputs(wildcards):
