@@ -11,9 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,10 +73,6 @@ class Actions(Protocol):
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform actions [count, ...]."""
-        ...
-
-    def idle(self, count: int) -> NDArray[np.generic]:
-        """Actions [count, ...] that stand in where none counts."""
         ...
 
     def agreement(self, outputs_BO: Tensor, actions_B: Tensor) -> dict[str, Tensor]:
@@ -186,10 +180,6 @@ class DiscreteActions:
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform actions int64 [count]."""
         return torch.randint(self.count, (count,), generator=generator)
-
-    def idle(self, count: int) -> NDArray[np.int64]:
-        """Action 0, int64 [count]."""
-        return np.zeros(count, np.int64)
 
     def agreement(self, outputs_BO: Tensor, actions_B: Tensor) -> dict[str, Tensor]:
         """How right the answers are, a scalar each by name: ``accuracy``, in [0, 1]."""
@@ -308,10 +298,6 @@ class BoxActions:
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform actions float32 [count, A]."""
         return self.taken(torch.rand((count, self.entries), generator=generator) * 2 - 1)
-
-    def idle(self, count: int) -> NDArray[np.float32]:
-        """The middle of the space, float32 [count, A]."""
-        return self.taken(torch.zeros(count, self.entries)).numpy()
 
     def agreement(self, outputs_BO: Tensor, actions_B: Tensor) -> dict[str, Tensor]:
         """``r2``: the mean over entries of the coefficient of determination, at most 1; see ``r_squared``."""

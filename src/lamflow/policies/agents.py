@@ -46,7 +46,6 @@ class Agent(Protocol):
     """Batched: ``act`` answers one action for each row, by the member that the row belongs to."""
 
     num_members: int
-    space: Actions
     precision: Precision | None
     """In which its networks compute; None without one."""
 
