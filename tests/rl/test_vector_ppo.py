@@ -197,6 +197,43 @@ def test_ppo_learns_to_aim_and_its_expert_demonstrates_as_it_was_trained(aim: En
     assert unknown < 2 * known < 0, "without its moments it is lost"
 
 
+def test_experts_take_the_mean_with_noise_where_it_is_asked_for(aim: EnvironmentSpec) -> None:
+    torch.manual_seed(0)
+    network, levels = VectorActorCritic(spec=aim, hidden_width=8), draw_levels(aim, "test", 20, 0)
+    first, other_seed, noisy, again = (
+        np.concatenate([episode.actions for episode in play_expert(network, 0.0, levels, seed, noise=noise)])
+        for seed, noise in ((0, 0.0), (1, 0.0), (0, 0.2), (0, 0.2))
+    )
+    np.testing.assert_array_equal(first, other_seed)
+    np.testing.assert_array_equal(noisy, again)
+    assert (noisy - first)[:, 0].std() == pytest.approx(0.2, rel=0.3)
+    assert (noisy - first)[:, 1].std() == pytest.approx(0.4, rel=0.3), "half of its width is 2"
+    discrete = VectorActorCritic(spec=cart(), hidden_width=8)
+    one, two = (next(play_expert(discrete, 0.0, levels[:1], seed)).actions.tolist() for seed in (0, 1))
+    assert one != two, "discrete actions are drawn"
+
+
+def test_noise_is_for_continuous_actions(tmp_path: Path) -> None:
+    settings = CollectionSettings(noise=0.1)
+    with pytest.raises(
+        ValueError, match=r"collection\.noise: found 0\.1 for cart, expected 0: it is for continuous actions"
+    ):
+        demonstrator_of(cart()).collect(cart(), settings, "train", 0, tmp_path / "none")
+
+
+def test_a_users_policy_is_disturbed_within_the_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.joinpath("still.py").write_text("def make():\n    return lambda observation: [2.0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    raw = {"id": "Pendulum-v1", "max_steps": 20, "demonstrator": {"kind": "policy", "path": "still:make"}}
+    spec = GymnasiumSettings.model_validate(raw).build(name="swing")
+    counts = {"train_episodes": 2, "reference_episodes": 2, "epsilon": 0.0, "noise": 0.25}
+    collection = demonstrator_of(spec).collect(spec, CollectionSettings.model_validate(counts), "train", 0, tmp_path)
+    actions = np.concatenate([episode.actions for episode in collection.episodes])
+    assert collection.attributes["noise"] == 0.25
+    assert 0.2 < (actions == 2).mean() < 0.8, "noise upwards is clipped"
+    assert (2 - actions[actions < 2]).mean() == pytest.approx(0.5 * np.sqrt(2 / np.pi), rel=0.5)
+
+
 def test_an_expert_of_another_environment_is_refused(tmp_path: Path) -> None:
     spec, file = cart(), tmp_path / "expert.safetensors"
     save_vector_expert(file, VectorActorCritic(spec=spec, hidden_width=64), VectorExpertSettings(), 0)

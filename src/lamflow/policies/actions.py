@@ -91,6 +91,10 @@ class Actions(Protocol):
         """A sample [B, ...] of each distribution."""
         ...
 
+    def mode(self, distributions_BP: Tensor) -> Tensor:
+        """The likeliest sample [B, ...] of each distribution."""
+        ...
+
     def log_density(self, distributions_BP: Tensor, samples_B: Tensor) -> Tensor:
         """float32 [B]: of the samples, nats."""
         ...
@@ -203,6 +207,10 @@ class DiscreteActions:
     def sample(self, distributions_BP: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """An action int64 [B] of each row of log-probabilities."""
         return self.draw(distributions_BP.exp(), generator)
+
+    def mode(self, distributions_BP: Tensor) -> Tensor:
+        """The most likely actions int64 [B]."""
+        return self.most_likely(distributions_BP)
 
     def log_density(self, distributions_BP: Tensor, samples_B: Tensor) -> Tensor:
         """float32 [B]: log-probabilities of actions."""
@@ -322,6 +330,10 @@ class BoxActions:
         device = mean.device if generator is None else generator.device
         noise = torch.randn(mean.shape, generator=generator, device=device).to(mean.device)
         return mean + log_deviation.exp() * noise
+
+    def mode(self, distributions_BP: Tensor) -> Tensor:
+        """The means float32 [B, A] in units."""
+        return distributions_BP.chunk(2, dim=-1)[0]
 
     def log_density(self, distributions_BP: Tensor, samples_B: Tensor) -> Tensor:
         """float32 [B], nats, of samples float32 [B, A] in units: that of a Gaussian with a diagonal covariance."""

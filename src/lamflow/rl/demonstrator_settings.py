@@ -52,6 +52,12 @@ class CollectionSettings(Settings):
     sticky: float = Field(
         0.0, ge=0, lt=1, description="Probability that the demonstrator repeats its last action (Procgen)."
     )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Deviation of Gaussian noise on the demonstrator's continuous actions, half the width of the space being 1.",
+    )
     source: Literal["expert", "lapo", "dgrl"] = Field(
         "expert",
         description="Where the episodes of Procgen games come from. expert: rollouts of the expert; lapo: LAPO's published data; dgrl: the "

@@ -22,7 +22,7 @@ from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSett
 from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert, save_pixel_expert, train_pixel_expert
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
-from lamflow.spaces import Discrete
+from lamflow.spaces import Box, Discrete
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
@@ -83,10 +83,13 @@ def _make_policy(spec: EnvironmentSpec) -> Policy:
 
 
 class _PolicyActor(Actor):
-    """A user's policy, which acts at random with probability ``epsilon``. One with a state, which has a ``reset``, is one per slot."""
+    """A user's policy, which acts at random with probability ``epsilon``, and with ``noise`` on continuous actions. One with a state, which
+    has a ``reset``, is one per slot."""
 
-    def __init__(self, spec: EnvironmentSpec, epsilon: float, generator: np.random.Generator, num_slots: int) -> None:
-        self.spec, self.epsilon, self._generator = spec, epsilon, generator
+    def __init__(
+        self, spec: EnvironmentSpec, epsilon: float, noise: float, generator: np.random.Generator, num_slots: int
+    ) -> None:
+        self.spec, self.epsilon, self._noise, self._generator = spec, epsilon, noise, generator
         first = _make_policy(spec) if epsilon < 1 else None
         self._policies = [first] * num_slots
         if hasattr(first, "reset"):
@@ -107,7 +110,16 @@ class _PolicyActor(Actor):
         """A policy with a state sees every observation, also where chance acts."""
         policy = self._policies[slot]
         chosen = policy(_seen(observation, slot)) if policy else None
-        return self._at_random() if self._generator.random() < self.epsilon else chosen
+        if self._generator.random() < self.epsilon:
+            return self._at_random()
+        return self._disturbed(chosen) if self._noise else chosen
+
+    def _disturbed(self, chosen: Any) -> NDArray[np.float64]:
+        """With noise, within the bounds."""
+        assert isinstance(self.spec.action, Box)
+        low, high = np.array(self.spec.action.low), np.array(self.spec.action.high)
+        drawn = self._noise * (high - low) / 2 * self._generator.standard_normal(len(low))
+        return np.clip(np.asarray(chosen, np.float64) + drawn, low, high)
 
     def _at_random(self) -> Any:
         space = self.spec.action
@@ -132,14 +144,19 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
         raise ValueError(
             f"collection.sticky: found {settings.sticky} for {spec.name}, expected 0: it is for Procgen games"
         )
+    if settings.noise and isinstance(spec.action, Discrete):
+        raise ValueError(
+            f"collection.noise: found {settings.noise} for {spec.name}, expected 0: it is for continuous actions"
+        )
     noise_seed = seed + SPLITS.index(split)
     reference = draw_levels(spec, "test", settings.reference_episodes, seed + REFERENCE_STREAM)
     levels = draw_levels(spec, split, num_episodes(settings, split), seed)
+    attributes = {"licence": LICENCE} | ({} if isinstance(spec.action, Discrete) else {"noise": settings.noise})
     if spec.demonstrator == "ppo" and spec.view != "pixels":
         trained = load_vector_expert(expert, spec)
         return Collection(
-            episodes=play_expert(trained, settings.epsilon, levels, noise_seed),
-            attributes={"licence": LICENCE},
+            episodes=play_expert(trained, settings.epsilon, levels, noise_seed, noise=settings.noise),
+            attributes=attributes,
             expert_returns=returns_of(play_expert(trained, 0.0, reference, seed)),
             random_returns=returns_of(play_expert(trained, 1.0, reference, seed)),
         )
@@ -148,7 +165,7 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
         demonstrator = PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed)
         return Collection(
             episodes=play_episodes(demonstrator, levels, batch=SLOTS),
-            attributes={"licence": LICENCE},
+            attributes=attributes,
             expert_returns=returns_of(
                 play_episodes(PixelExpert(network, epsilon=0, seed=seed), reference, batch=SLOTS)
             ),
@@ -158,14 +175,16 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
             precision=demonstrator.precision,
         )
     return Collection(
-        episodes=_play(spec, settings.epsilon, levels, noise_seed),
-        attributes={"licence": LICENCE},
+        episodes=_play(spec, settings.epsilon, levels, noise_seed, noise=settings.noise),
+        attributes=attributes,
         expert_returns=returns_of(_play(spec, 0.0, reference, seed)),
         random_returns=returns_of(_play(spec, 1.0, reference, seed)),
     )
 
 
-def _play(spec: EnvironmentSpec, epsilon: float, levels: NDArray[np.int64], seed: int) -> Iterator[Episode]:
+def _play(
+    spec: EnvironmentSpec, epsilon: float, levels: NDArray[np.int64], seed: int, *, noise: float = 0.0
+) -> Iterator[Episode]:
     """An episode of the user's policy per level."""
     generator = np.random.default_rng(seed)
 
@@ -173,7 +192,7 @@ def _play(spec: EnvironmentSpec, epsilon: float, levels: NDArray[np.int64], seed
         return make_vector_environment(spec, num_slots, level_stream=level_stream)
 
     def make_actor(num_slots: int) -> Actor:
-        return _PolicyActor(spec, epsilon, generator, num_slots)
+        return _PolicyActor(spec, epsilon, noise, generator, num_slots)
 
     for played in play(make_environment, make_actor, EpisodeRecorder, levels, num_slots=SLOTS):
         yield played.record

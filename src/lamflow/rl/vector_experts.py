@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamflow.envs.interface import Episode, Observation, VectorEnvironment
 from lamflow.envs.levels import draw_levels
@@ -36,17 +37,21 @@ KIND = "vector_expert"
 
 
 class _ExpertActor(Actor):
-    """Acts by sampling from the expert's policy, or at random with probability ``epsilon``. Tables share the generator."""
+    """Acts by the expert's policy, or at random with probability ``epsilon``. Tables share the generator.
 
-    def __init__(self, network: VectorActorCritic, epsilon: float, generator: torch.Generator) -> None:
-        self._network, self._epsilon, self._generator = network, epsilon, generator
+    Discrete actions are drawn, as all experts do. Of continuous ones the mean is taken, as is usual where continuous control is evaluated:
+    a policy explores with a deviation that its environment need not forgive. ``noise`` is added to it.
+    """
+
+    def __init__(self, network: VectorActorCritic, epsilon: float, noise: float, generator: torch.Generator) -> None:
+        self._network, self._epsilon, self._noise, self._generator = network, epsilon, noise, generator
         self._device = next(network.parameters()).device
 
     @torch.no_grad()
     def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[Any]:
         space, generator, count = self._network.space, self._generator, len(observation)
         distributions, _ = self._network.evaluate(self._network.encode(first_inputs(observation, 1, self._device)))
-        actions = space.taken(space.sample(distributions.cpu(), generator))
+        actions = space.taken(self._chosen(distributions.cpu()))
         if self._epsilon > 0:
             random = space.random(count, generator)
             by_chance = torch.rand(count, generator=generator) < self._epsilon
@@ -54,18 +59,26 @@ class _ExpertActor(Actor):
         chosen: NDArray[Any] = actions.numpy()
         return chosen
 
+    def _chosen(self, distributions_BP: Tensor) -> Tensor:
+        space = self._network.space
+        if not space.num_spreads:
+            return space.sample(distributions_BP, self._generator)
+        mean = space.mode(distributions_BP)
+        return mean + self._noise * torch.randn(mean.shape, generator=self._generator) if self._noise else mean
+
 
 def play_expert(
-    network: VectorActorCritic, epsilon: float, level_ids: NDArray[np.int64], seed: int
+    network: VectorActorCritic, epsilon: float, level_ids: NDArray[np.int64], seed: int, *, noise: float = 0.0
 ) -> Iterator[Episode]:
-    """One episode per level of ``level_ids`` int64, in the order in which they end; deterministic in its arguments."""
+    """One episode per level of ``level_ids`` int64, in the order in which they end; deterministic in its arguments. ``noise``: deviation of
+    a Gaussian on continuous actions, half the width of the space being 1."""
     generator, spec = torch.Generator().manual_seed(seed), network.spec
 
     def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
         return make_vector_environment(spec, num_slots, level_stream=level_stream)
 
     def make_actor(num_slots: int) -> Actor:
-        return _ExpertActor(network, epsilon, generator)
+        return _ExpertActor(network, epsilon, noise, generator)
 
     for played in play(make_environment, make_actor, EpisodeRecorder, level_ids, num_slots=SLOTS):
         yield played.record

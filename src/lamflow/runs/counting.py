@@ -167,8 +167,9 @@ def _window(spec: EnvironmentSpec, window: WindowSpec) -> Window:
 
 
 def _frames(spec: EnvironmentSpec, num_frames: int) -> Tensor:
-    """[B, num_frames, *frame_shape], as the main part is stored."""
-    return torch.zeros(SAMPLES, num_frames, *spec.frame_shape, dtype=getattr(torch, spec.main_part.dtype))
+    """[B, num_frames, *frame_shape], uint8 or, of vectors, float32."""
+    part = spec.main_part
+    return torch.zeros(SAMPLES, num_frames, *part.shape, dtype=getattr(torch, part.dtype))
 
 
 def _inputs(spec: EnvironmentSpec, context: int) -> PolicyInputs:

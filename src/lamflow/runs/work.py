@@ -47,7 +47,6 @@ HELD_ROWS = 4096
 """Labelled rows whose frames are in memory at once (``lamflow.policies.dataset``)."""
 PUBLISHED_FRAMES = {"download_lapo": 8_000_000, "download_dgrl": 1_000_000}
 """Of one game's archive, see docs/datasets.md."""
-BYTES_OF = {"uint8": 1, "float32": 4}
 CARD_EPISODES = 400
 """Episodes behind the card of an expert: 200 of the expert and 200 at random."""
 SHIPPED_NETWORK = ImpalaSettings(stem="patch", channels=(32, 32))
@@ -66,7 +65,8 @@ def work_of(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:
 
 
 def _frame_bytes(spec: EnvironmentSpec) -> int:
-    return prod(spec.frame_shape) * BYTES_OF[spec.main_part.dtype]
+    """Of the main part of an observation: pixels and categories are bytes."""
+    return prod(spec.frame_shape) * (4 if spec.main_part.dtype == "float32" else 1)
 
 
 def _window(scope: Scope, spec: EnvironmentSpec, training: TrainingSettings) -> int:
