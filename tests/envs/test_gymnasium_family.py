@@ -49,6 +49,7 @@ class Odd(Counting):
             "named badly": {"observation_space": spaces.Dict({"a/b": spaces.Discrete(3)})},
             "two vectors": {"observation_space": spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Discrete(3)})},
             "two hands": {"action_space": spaces.MultiDiscrete([3, 3])},
+            "from one": {"action_space": spaces.Discrete(5, start=1)},
         }
         for name, space in spaces_of.get(odd, {}).items():
             setattr(self, name, space)
@@ -174,7 +175,8 @@ def test_an_environment_that_chance_plays_in_is_told(describe: Describe) -> None
         ({"odd": "pictures of 300"}, r"part 'frames' has pictures of 300x300 pixels, expected sides from 32 to 256: set resize"),
         ({"odd": "named badly"}, "observation space: found a part named 'a/b', expected letters"),
         ({"odd": "two vectors"}, "main: say which of the parts a, b latent action models see"),
-        ({"odd": "two hands"}, r"action space: found MultiDiscrete\(\[3 3\]\), expected Discrete, or Box of rank 1"),
+        ({"odd": "two hands"}, r"action space: found MultiDiscrete\(\[3 3\]\), expected Discrete from 0, or Box of rank 1"),
+        ({"odd": "from one"}, r"action space: found Discrete\(5, start=1\), expected Discrete from 0, or Box of rank 1"),
         ({"odd": "nan"}, "part 'pose' of an observation holds NaN or infinity, expected finite numbers"),
     ],
     ids=lambda value: str(value)[:40],

@@ -10,7 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts
+from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts, shown_space
+from lamflow.envs.gymnasium_saved_policy import check_spaces, facts_of_saved, load_saved, read_saved
 from lamflow.envs.gymnasium_settings import (
     LARGEST_SIDE,
     SMALLEST_SIDE,
@@ -40,6 +41,7 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         names, main = _action_names(settings, action), _main_part(settings, parts)
         if isinstance(settings.demonstrator, PpoDemonstratorSettings):
             _check_ppo(parts, main, action)
+        _check_saved_policy(own, environment)
         repeats = _repeats(own, parts, environment)
         modules = [*settings.packages, _module_of(environment)]
     finally:
@@ -63,6 +65,8 @@ def _own_facts(settings: GymnasiumSettings) -> dict[str, Any]:
     own |= {"simulator_id": settings.id, "demonstrator": settings.demonstrator.kind}
     if settings.demonstrator.kind == "policy":
         own["policy"] = settings.demonstrator.path
+    elif settings.demonstrator.kind == "stable_baselines3":
+        own["saved"] = facts_of_saved(settings.demonstrator)
     limit = settings.max_steps or _specification(settings.id).max_episode_steps
     if limit is None:
         raise ValueError(
@@ -129,6 +133,14 @@ def _check_sides(parts: Mapping[str, Part]) -> None:
                 f"observation space: part {name!r} has pictures of {part.shape[0]}x{part.shape[1]} pixels, expected sides from "
                 f"{SMALLEST_SIDE} to {LARGEST_SIDE}: set resize"
             )
+
+
+def _check_saved_policy(own: Mapping[str, Any], environment: gymnasium.Env[Any, Any]) -> None:
+    """ValueError unless the saved policy that demonstrates, if one does, can be loaded and takes what the environment shows."""
+    if saved := own.get("saved"):
+        policy = load_saved(saved, read_saved(saved))
+        seen = shown_space(environment.observation_space, own["resize"])
+        check_spaces(saved, policy, seen, environment.action_space)
 
 
 def _main_part(settings: GymnasiumSettings, parts: Mapping[str, Part]) -> str:

@@ -16,6 +16,9 @@ Path = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_lengt
 """``package.module:name``."""
 Json = bool | int | float | str | list[Any] | dict[str, Any] | None
 SMALLEST_SIDE, LARGEST_SIDE = 32, 256
+LONGEST_PATH = 1000
+CONTRIB_ALGORITHMS = frozenset({"ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"})
+"""Of the package sb3-contrib."""
 
 
 class PolicyDemonstratorSettings(Settings):
@@ -26,6 +29,41 @@ class PolicyDemonstratorSettings(Settings):
         description="`package.module:function`, which is called without arguments for each running episode and answers the policy: a "
         "callable from an observation (of a Dict space a dict of its parts) to an action. A policy with a state has a method `reset()`, "
         "which is called when an episode begins.",
+    )
+
+
+class SavedPolicyDemonstratorSettings(Settings):
+    """A policy that Stable-Baselines3 has saved demonstrates; needs the extra `rl`. Loading such a file runs code that it holds."""
+
+    kind: Literal["stable_baselines3"] = "stable_baselines3"
+    algorithm: Literal[
+        "A2C",
+        "DDPG",
+        "DQN",
+        "PPO",
+        "SAC",
+        "TD3",
+        "ARS",
+        "CrossQ",
+        "MaskablePPO",
+        "QRDQN",
+        "RecurrentPPO",
+        "TQC",
+        "TRPO",
+    ] = Field(description="The class that saved it; from ARS on they are those of sb3-contrib.")
+    path: str = Field(
+        min_length=1,
+        max_length=LONGEST_PATH,
+        description="What its `save` wrote, from the folder in which the run is started. A changed file makes again what comes of it.",
+    )
+    vecnormalize: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_PATH,
+        description="What `VecNormalize.save` wrote, where the policy was trained on normalised observations.",
+    )
+    deterministic: bool = Field(
+        True, description="Take the most likely action, or the mean, in place of one drawn from the policy."
     )
 
 
@@ -68,9 +106,10 @@ class GymnasiumSettings(EnvironmentSettings):
     action_names: tuple[str, ...] = Field(
         (), description="Names of discrete actions, for figures; none: their numbers."
     )
-    demonstrator: Annotated[PolicyDemonstratorSettings | PpoDemonstratorSettings, Field(discriminator="kind")] = Field(
-        default_factory=PpoDemonstratorSettings, description="Who plays the episodes."
-    )
+    demonstrator: Annotated[
+        PolicyDemonstratorSettings | SavedPolicyDemonstratorSettings | PpoDemonstratorSettings,
+        Field(discriminator="kind"),
+    ] = Field(default_factory=PpoDemonstratorSettings, description="Who plays the episodes.")
 
     @field_validator("kwargs")
     @classmethod
@@ -89,3 +128,10 @@ class GymnasiumSettings(EnvironmentSettings):
         if isinstance(self.demonstrator, PolicyDemonstratorSettings):
             paths.append(self.demonstrator.path)
         return tuple(dict.fromkeys(path.partition(":")[0] for path in paths if ":" in path))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of the saved policy."""
+        if not isinstance(self.demonstrator, SavedPolicyDemonstratorSettings):
+            return ()
+        return tuple(filter(None, (self.demonstrator.path, self.demonstrator.vecnormalize)))

@@ -1,4 +1,5 @@
-"""Demonstrators of environments of Gymnasium: a policy of the user's own, or PPO over pictures or vectors, trained here."""
+"""Demonstrators of environments of Gymnasium: a policy of the user's own, one that Stable-Baselines3 has saved, or PPO over pictures or
+vectors, trained here."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lamflow.envs.gymnasium_facts import imported
+from lamflow.envs.gymnasium_saved_policy import SavedPolicy
 from lamflow.envs.interface import SPLITS, Episode, Observation, Split, VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
@@ -19,10 +21,12 @@ from lamflow.play.episodes import Actor, play
 from lamflow.play.recording import EpisodeRecorder
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
 from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings, VectorExpertSettings
+from lamflow.rl.disturbance import Disturbance
 from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert, save_pixel_expert, train_pixel_expert
 from lamflow.rl.pixel_rollouts import play_episodes
+from lamflow.rl.saved_policies import KIND, SavedPolicyActor, load_taken_over, take_over
 from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
-from lamflow.spaces import Box, Discrete
+from lamflow.spaces import Discrete
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
@@ -52,7 +56,7 @@ def make_expert(
     identity: str,
     shipped: Path | None,
 ) -> None:
-    """PPO's weights, or the name of the policy, which must be there."""
+    """PPO's weights, the files of the saved policy, or the name of the policy, which must be there."""
     if is_trained(spec, shipped) and isinstance(settings, VectorExpertSettings):
         expert = train_vector_expert(
             spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
@@ -65,6 +69,9 @@ def make_expert(
             spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
         )
         save_pixel_expert(output, network, settings, seed)
+        return
+    if spec.demonstrator == KIND:
+        take_over(spec, seed, output)
         return
     _make_policy(spec)
     header = {"kind": "policy", "env": spec.name, "seed": seed, "policy": spec.own["policy"]}
@@ -83,14 +90,11 @@ def _make_policy(spec: EnvironmentSpec) -> Policy:
 
 
 class _PolicyActor(Actor):
-    """A user's policy, which acts at random with probability ``epsilon``, and with ``noise`` on continuous actions. One with a state, which
-    has a ``reset``, is one per slot."""
+    """A user's policy, which ``disturbance`` disturbs. One with a state, which has a ``reset``, is one per slot."""
 
-    def __init__(
-        self, spec: EnvironmentSpec, epsilon: float, noise: float, generator: np.random.Generator, num_slots: int
-    ) -> None:
-        self.spec, self.epsilon, self._noise, self._generator = spec, epsilon, noise, generator
-        first = _make_policy(spec) if epsilon < 1 else None
+    def __init__(self, spec: EnvironmentSpec, disturbance: Disturbance, num_slots: int) -> None:
+        self.spec, self._disturbance = spec, disturbance
+        first = _make_policy(spec) if disturbance.epsilon < 1 else None
         self._policies = [first] * num_slots
         if hasattr(first, "reset"):
             self._policies = [first, *(_make_policy(spec) for _ in range(num_slots - 1))]
@@ -110,22 +114,7 @@ class _PolicyActor(Actor):
         """A policy with a state sees every observation, also where chance acts."""
         policy = self._policies[slot]
         chosen = policy(_seen(observation, slot)) if policy else None
-        if self._generator.random() < self.epsilon:
-            return self._at_random()
-        return self._disturbed(chosen) if self._noise else chosen
-
-    def _disturbed(self, chosen: Any) -> NDArray[np.float64]:
-        """With noise, within the bounds."""
-        assert isinstance(self.spec.action, Box)
-        low, high = np.array(self.spec.action.low), np.array(self.spec.action.high)
-        drawn = self._noise * (high - low) / 2 * self._generator.standard_normal(len(low))
-        return np.clip(np.asarray(chosen, np.float64) + drawn, low, high)
-
-    def _at_random(self) -> Any:
-        space = self.spec.action
-        if isinstance(space, Discrete):
-            return self._generator.integers(space.count)
-        return self._generator.uniform(space.low, space.high)
+        return self._disturbance(chosen)
 
     def keep(self, slots: NDArray[np.int64]) -> None:
         self._policies = [self._policies[slot] for slot in slots.tolist()]
@@ -174,25 +163,36 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
             ),
             precision=demonstrator.precision,
         )
+    saved = load_taken_over(expert, spec) if spec.demonstrator == KIND else None
     return Collection(
-        episodes=_play(spec, settings.epsilon, levels, noise_seed, noise=settings.noise),
+        episodes=_play(spec, settings.epsilon, levels, noise_seed, saved, noise=settings.noise),
         attributes=attributes,
-        expert_returns=returns_of(_play(spec, 0.0, reference, seed)),
-        random_returns=returns_of(_play(spec, 1.0, reference, seed)),
+        expert_returns=returns_of(_play(spec, 0.0, reference, seed, saved)),
+        random_returns=returns_of(_play(spec, 1.0, reference, seed, saved)),
     )
 
 
 def _play(
-    spec: EnvironmentSpec, epsilon: float, levels: NDArray[np.int64], seed: int, *, noise: float = 0.0
+    spec: EnvironmentSpec,
+    epsilon: float,
+    levels: NDArray[np.int64],
+    seed: int,
+    saved: SavedPolicy | None,
+    *,
+    noise: float = 0.0,
 ) -> Iterator[Episode]:
-    """An episode of the user's policy per level."""
-    generator = np.random.default_rng(seed)
+    """An episode of the user's policy per level. What a saved one draws is seeded when the first episode is asked for."""
+    disturbance = Disturbance(spec.action, epsilon, noise, np.random.default_rng(seed))
+    if saved is not None:
+        saved.seed(seed)
 
     def make_environment(num_slots: int, level_stream: Iterator[int]) -> VectorEnvironment:
         return make_vector_environment(spec, num_slots, level_stream=level_stream)
 
     def make_actor(num_slots: int) -> Actor:
-        return _PolicyActor(spec, epsilon, noise, generator, num_slots)
+        if saved is not None:
+            return SavedPolicyActor(spec, saved if epsilon < 1 else None, disturbance, num_slots)
+        return _PolicyActor(spec, disturbance, num_slots)
 
     for played in play(make_environment, make_actor, EpisodeRecorder, levels, num_slots=SLOTS):
         yield played.record
