@@ -74,7 +74,7 @@ def test_recurrent_policies_act_alike_where_the_whole_extra_is_installed(tmp_pat
         "no:cacheprovider",
         "tests/rl/test_saved_policies.py",
         "-k",
-        "recurrent",
+        "recurrent_policy",
     ]
     result = subprocess.run(
         tests, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
