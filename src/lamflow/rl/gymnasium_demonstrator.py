@@ -4,6 +4,7 @@ vectors, trained here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from lamflow.play.recording import EpisodeRecorder
 from lamflow.rl.demonstrations import REFERENCE_STREAM, Collection, num_episodes, returns_of
 from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings, VectorExpertSettings
 from lamflow.rl.disturbance import Disturbance
-from lamflow.rl.pixel_experts import PixelExpert, load_pixel_expert, save_pixel_expert, train_pixel_expert
+from lamflow.rl.pixel_demonstrations import collect_pixels, make_pixel_expert
+from lamflow.rl.pixel_experts import load_pixel_expert
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.saved_policies import KIND, SavedPolicyActor, load_taken_over, take_over
 from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
@@ -65,10 +67,15 @@ def make_expert(
         return
     if is_trained(spec, shipped):
         assert isinstance(settings, PixelExpertSettings)
-        network = train_pixel_expert(
-            spec=spec, settings=settings, seed=seed, metrics=metrics, state_dir=state_dir, identity=identity
+        make_pixel_expert(
+            spec=spec,
+            settings=settings,
+            seed=seed,
+            metrics=metrics,
+            output=output,
+            state_dir=state_dir,
+            identity=identity,
         )
-        save_pixel_expert(output, network, settings, seed)
         return
     if spec.demonstrator == KIND:
         take_over(spec, seed, output)
@@ -150,18 +157,17 @@ def collect(spec: EnvironmentSpec, settings: CollectionSettings, split: Split, s
             random_returns=returns_of(play_expert(trained, 1.0, reference, seed)),
         )
     if spec.demonstrator == "ppo":
-        network = load_pixel_expert(expert, spec)
-        demonstrator = PixelExpert(network, epsilon=settings.epsilon, seed=noise_seed)
-        return Collection(
-            episodes=play_episodes(demonstrator, levels, batch=SLOTS),
+        play_some = partial(play_episodes, batch=SLOTS)
+        return collect_pixels(
+            load_pixel_expert(expert, spec),
+            epsilon=settings.epsilon,
+            split=split,
+            seed=seed,
+            levels=levels,
+            reference=reference,
+            play=play_some,
+            play_reference=play_some,
             attributes=attributes,
-            expert_returns=returns_of(
-                play_episodes(PixelExpert(network, epsilon=0, seed=seed), reference, batch=SLOTS)
-            ),
-            random_returns=returns_of(
-                play_episodes(PixelExpert(network, epsilon=1, seed=seed), reference, batch=SLOTS)
-            ),
-            precision=demonstrator.precision,
         )
     saved = load_taken_over(expert, spec) if spec.demonstrator == KIND else None
     return Collection(
