@@ -9,6 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from lamflow.envs.gymnasium_saved_policy import VERSION
 from lamflow.experiment import docs as config_docs
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,13 @@ def test_the_lock_pins_what_the_package_asks_for() -> None:
     for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(locked[canonical(requirement.name)]), text
+
+
+def test_what_the_extra_for_saved_policies_pins_is_what_is_told_and_tested() -> None:
+    extra = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text())["project"]["optional-dependencies"]["rl"]
+    assert extra == [f"sb3-contrib=={VERSION}", f"stable-baselines3=={VERSION}"]
+    assert locked_versions()["stable-baselines3"] == VERSION
+    assert all(pinned in ROOT.joinpath("docs", "dependencies.md").read_text() for pinned in extra)
 
 
 def test_the_lock_names_no_build_and_no_cuda_package() -> None:

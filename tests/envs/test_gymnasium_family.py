@@ -49,6 +49,7 @@ class Odd(Counting):
             "named badly": {"observation_space": spaces.Dict({"a/b": spaces.Discrete(3)})},
             "two vectors": {"observation_space": spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Discrete(3)})},
             "two hands": {"action_space": spaces.MultiDiscrete([3, 3])},
+            "from one": {"action_space": spaces.Discrete(5, start=1)},
         }
         for name, space in spaces_of.get(odd, {}).items():
             setattr(self, name, space)
@@ -174,7 +175,8 @@ def test_an_environment_that_chance_plays_in_is_told(describe: Describe) -> None
         ({"odd": "pictures of 300"}, r"part 'frames' has pictures of 300x300 pixels, expected sides from 32 to 256: set resize"),
         ({"odd": "named badly"}, "observation space: found a part named 'a/b', expected letters"),
         ({"odd": "two vectors"}, "main: say which of the parts a, b latent action models see"),
-        ({"odd": "two hands"}, r"action space: found MultiDiscrete\(\[3 3\]\), expected Discrete, or Box of rank 1"),
+        ({"odd": "two hands"}, r"action space: found MultiDiscrete\(\[3 3\]\), expected Discrete from 0, or Box of rank 1"),
+        ({"odd": "from one"}, r"action space: found Discrete\(5, start=1\), expected Discrete from 0, or Box of rank 1"),
         ({"odd": "nan"}, "part 'pose' of an observation holds NaN or infinity, expected finite numbers"),
     ],
     ids=lambda value: str(value)[:40],
@@ -197,3 +199,28 @@ def test_actions_and_numbers_that_are_none_are_refused_while_it_is_played(descri
     with pytest.raises(ValueError, match=r"mine: found actions of shape \(1,\), expected \(1, 1\)"):
         environment.send(np.array([0.0], np.float32))
     assert np.isfinite(environment.step(np.array([[0.5]], np.float32)).rewards).all()
+
+
+@pytest.mark.parametrize("environment_id", ["their_games:Counting-v0", "Pendulum-v1"])
+def test_saved_episodes_go_on_as_they_would_have(environment_id: str, describe: Describe) -> None:
+    spec = describe(environment_id)
+    generator = np.random.default_rng(0)
+    shape, low, high = ((), 0, 5) if isinstance(spec.action, Discrete) else ((1,), -2, 2)
+
+    def actions() -> Any:
+        drawn = generator.uniform(low, high, (2, *shape))
+        return drawn.astype(spec.action.dtype)
+
+    straight, resumed = (make_vector_environment(spec, 2, level_stream=iter([50, 51, 52, 53])) for _ in range(2))
+    with pytest.raises(RuntimeError, match="save before reset"):
+        straight.save()
+    straight.reset(np.array([31, 32]))
+    for _ in range(3):
+        last = straight.step(actions())
+    found = resumed.restore(straight.save())
+    for name, part in found.parts.items():
+        np.testing.assert_array_equal(part, last.observation.parts[name])
+    begun = actions()
+    one, other = straight.step(begun), resumed.step(begun)
+    np.testing.assert_array_equal(one.rewards, other.rewards)
+    np.testing.assert_array_equal(one.terminated, other.terminated)

@@ -15,8 +15,9 @@ from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.symmetry import rotate_frames
+from lamflow.networks.vectors import FURTHEST
 from lamflow.policies.inputs import PolicyInputs
-from lamflow.policies.network import FURTHEST, PolicyNetwork, carried_matches, inference_precision, match_planes
+from lamflow.policies.network import PolicyNetwork, carried_matches, inference_precision, match_planes
 from lamflow.policies.settings import PolicySettings
 from lamflow.spaces import Categories, Discrete, Pixels, Vector
 from lamflow.training import precision

@@ -11,6 +11,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import nn
 
+from lamflow.policies.actions import DiscreteActions
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 
@@ -116,6 +117,7 @@ def test_an_update_moves_the_weights_as_in_stable_baselines3(rng: np.random.Gene
     distribution = model.policy.get_distribution(data.observations).distribution
     values = model.policy.predict_values(data.observations)[:, 0]
     loss = ppo_loss(
+        DiscreteActions(ACTIONS),
         distribution.logits,
         values,
         Minibatch((), data.actions.long()[:, 0], data.old_log_prob, data.old_values, data.advantages),

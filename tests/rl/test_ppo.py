@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lamflow.envs.presets import preset
+from lamflow.policies.actions import DiscreteActions
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import train_pixel_expert
@@ -90,7 +91,7 @@ def minibatch(count: int, num_actions: int) -> tuple[torch.Tensor, Minibatch]:
 
 def loss_of(logits: torch.Tensor, values: torch.Tensor, batch: Minibatch, **changes: float) -> Any:
     weights = {"clip_range": 0.2, "value_coefficient": 0.0, "entropy_coefficient": 0.0, **changes}
-    return ppo_loss(logits.log_softmax(1), values, batch, **weights)
+    return ppo_loss(DiscreteActions(logits.shape[1]), logits.log_softmax(1), values, batch, **weights)
 
 
 def test_the_first_gradient_is_that_of_the_policy_gradient_theorem() -> None:
@@ -98,7 +99,7 @@ def test_the_first_gradient_is_that_of_the_policy_gradient_theorem() -> None:
     logits.requires_grad_()
     loss_of(logits, batch.values, batch).total.backward()
     weights = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
-    actions = torch.nn.functional.one_hot(batch.actions, 5)
+    actions = torch.nn.functional.one_hot(batch.samples, 5)
     expected = -weights[:, None] * (actions - logits.detach().softmax(1)) / 64  # d(-A log pi)/d logits
     torch.testing.assert_close(logits.grad, expected)
 
@@ -106,7 +107,7 @@ def test_the_first_gradient_is_that_of_the_policy_gradient_theorem() -> None:
 def test_beyond_the_clipping_range_a_good_action_is_not_pushed_further() -> None:
     logits, batch = minibatch(2, 3)
     batch = Minibatch(
-        batch.encoded, batch.actions, batch.log_probs - 1, batch.values, torch.tensor([1.0, -1.0]).double()
+        batch.encoded, batch.samples, batch.log_probs - 1, batch.values, torch.tensor([1.0, -1.0]).double()
     )
     logits.requires_grad_()
     loss_of(logits, batch.values, batch).total.backward()

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lamflow.experiment.experiment import Experiment
+from lamflow.spaces import Pixels, Vector
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "extending.md"
 SMALL = {"kind": "impala", "stem": "patch", "channels": [4, 4], "blocks": 0, "hidden_width": 16}
@@ -170,6 +173,18 @@ def test_an_edit_of_the_package_makes_again_what_uses_it(
     for start in made_again:
         assert any(job.startswith(start) for job in jobs), (start, jobs)
     assert not [job for job in jobs if spared and job.startswith(spared)]
+
+
+def test_what_the_page_says_is_all_of_a_run_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_of_the_page()
+    tmp_path.joinpath("acme").mkdir()
+    tmp_path.joinpath("acme", "courier.py").write_text(files["acme/courier.py"])
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = Experiment.model_validate(yaml.safe_load(files["courier.yaml"]))
+    assert dict(experiment.environment("courier").observation) == {"map": Pixels((64, 64, 3)), "pose": Vector((2,))}
+    assert experiment.warnings() == []
+    assert f"{len(files['acme/courier.py'].splitlines())} lines" in PAGE.read_text()
+    assert f"{len(files['courier.yaml'].splitlines())} lines" in PAGE.read_text()
 
 
 def test_the_quantiser_of_the_page_has_about_forty_lines() -> None:

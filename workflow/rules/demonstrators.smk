@@ -36,7 +36,10 @@ def expert_settings(wildcards):
     """Who is not trained has no setting of PPO."""
     if trained_on_pixels(wildcards.env):
         return settings_of(EXPERIMENT.pixel_expert, without={"source"})
-    return settings_of(EXPERIMENT.expert) if is_trained(wildcards.env) else {}
+    grid_world = EXPERIMENT.environment(wildcards.env).is_grid_world
+    return (
+        settings_of(EXPERIMENT.expert if grid_world else EXPERIMENT.vector_expert) if is_trained(wildcards.env) else {}
+    )
 
 
 def expert_inputs(wildcards):
@@ -55,7 +58,7 @@ def collection_threads(wildcards):
 
 
 def collection_settings(wildcards):
-    """The numbers of episodes of other splits than the job's own do not count, nor that of rulesets where there are none."""
+    """The numbers of episodes of other splits than the job's own do not count, nor what the environment has not."""
     split = getattr(wildcards, "split", "test")
     unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
     spec = EXPERIMENT.environment(wildcards.env)
@@ -63,6 +66,8 @@ def collection_settings(wildcards):
         unread.add("num_rulesets")
     if spec.family != "procgen":
         unread |= {"sticky", "source", "levels"}
+    if spec.action.kind != "box":
+        unread.add("noise")
     return settings_of(EXPERIMENT.collection, without=unread)
 
 

@@ -15,6 +15,7 @@ from lamflow.caches import cache_folder
 from lamflow.envs.settings import EnvironmentSettings
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.kept_answers import KeptAnswers
+from lamflow.provenance import file_digest
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -30,7 +31,7 @@ class _Answer(NamedTuple):
 def described(settings: EnvironmentSettings, name: str) -> EnvironmentSpec:
     """The environment that these settings describe; ValueError, which begins with the key to change, where it cannot be used.
 
-    It is tried again when the settings, a file of the packages that they name, or a version of a package has changed: the next process
+    It is tried again when the settings, a file or a package that they name, or a version of a package has changed: the next process
     looks at that.
     """
     asked = (settings.model_dump_json(), name)
@@ -51,6 +52,8 @@ def _key(settings: EnvironmentSettings, name: str) -> str:
     for package in settings.packages:
         for path in _files_of(package):
             digest.update(path.read_bytes())
+    for name in settings.files:
+        digest.update((file_digest(Path(name)) if Path(name).is_file() else "").encode())
     for path in sorted(Path(__file__).parent.glob("gymnasium_*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -10,10 +10,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts
-from lamflow.envs.gymnasium_settings import LARGEST_SIDE, SMALLEST_SIDE, GymnasiumSettings
+from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts, shown_space
+from lamflow.envs.gymnasium_saved_policy import check_spaces, facts_of_saved, load_saved, read_saved
+from lamflow.envs.gymnasium_settings import (
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    GymnasiumSettings,
+    PpoDemonstratorSettings,
+)
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.spaces import Categories, Discrete, Part, Pixels
+from lamflow.spaces import ActionSpace, Box, Categories, Discrete, Part, Pixels
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -33,6 +39,9 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         parts, action = parts_of(environment.observation_space, settings.resize), action_of(environment.action_space)
         _check_sides(parts)
         names, main = _action_names(settings, action), _main_part(settings, parts)
+        if isinstance(settings.demonstrator, PpoDemonstratorSettings):
+            _check_ppo(parts, main, action)
+        _check_saved_policy(own, environment)
         repeats = _repeats(own, parts, environment)
         modules = [*settings.packages, _module_of(environment)]
     finally:
@@ -56,6 +65,8 @@ def _own_facts(settings: GymnasiumSettings) -> dict[str, Any]:
     own |= {"simulator_id": settings.id, "demonstrator": settings.demonstrator.kind}
     if settings.demonstrator.kind == "policy":
         own["policy"] = settings.demonstrator.path
+    elif settings.demonstrator.kind == "stable_baselines3":
+        own["saved"] = facts_of_saved(settings.demonstrator)
     limit = settings.max_steps or _specification(settings.id).max_episode_steps
     if limit is None:
         raise ValueError(
@@ -124,6 +135,14 @@ def _check_sides(parts: Mapping[str, Part]) -> None:
             )
 
 
+def _check_saved_policy(own: Mapping[str, Any], environment: gymnasium.Env[Any, Any]) -> None:
+    """ValueError unless the saved policy that demonstrates, if one does, can be loaded and takes what the environment shows."""
+    if saved := own.get("saved"):
+        policy = load_saved(saved, read_saved(saved))
+        seen = shown_space(environment.observation_space, own["resize"])
+        check_spaces(saved, policy, seen, environment.action_space)
+
+
 def _main_part(settings: GymnasiumSettings, parts: Mapping[str, Part]) -> str:
     """What latent action models see."""
     if settings.main is not None:
@@ -136,6 +155,23 @@ def _main_part(settings: GymnasiumSettings, parts: Mapping[str, Part]) -> str:
     if not pictures and not grids and len(parts) > 1:
         raise ValueError(f"main: say which of the parts {', '.join(parts)} latent action models see")
     return found[0]
+
+
+def _check_ppo(parts: Mapping[str, Part], main: str, action: ActionSpace) -> None:
+    """ValueError where PPO cannot learn to demonstrate: it sees the main picture, or vectors alone."""
+    instead = "let a policy of your own demonstrate (kind: policy)"
+    if isinstance(parts[main], Pixels):
+        if isinstance(action, Box):
+            raise ValueError(
+                f"demonstrator: PPO over pictures takes discrete actions, and these are continuous: {instead}"
+            )
+        return
+    for name, part in parts.items():
+        if len(part.shape) != 1:
+            raise ValueError(
+                f"demonstrator: PPO over vectors cannot see the part {name!r} of shape {list(part.shape)}: {instead}, or leave the part "
+                "out in a wrapper"
+            )
 
 
 def _action_names(settings: GymnasiumSettings, action: Any) -> tuple[str, ...]:

@@ -62,12 +62,12 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 
 def action_of(space: gymnasium.Space[Any]) -> ActionSpace:
     """The actions of ``space``; ValueError for a kind that there is not."""
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
         return Discrete(int(space.n))
     if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1 and space.is_bounded():
         return Box(tuple(map(float, space.low)), tuple(map(float, space.high)))
     raise ValueError(
-        f"action space: found {space}, expected Discrete, or Box of rank 1 with bounds: change it in a wrapper"
+        f"action space: found {space}, expected Discrete from 0, or Box of rank 1 with bounds: change it in a wrapper"
     )
 
 
@@ -110,3 +110,31 @@ def _picture(values: NDArray[Any], part: Pixels, name: str) -> NDArray[Any]:
     if values.shape[:2] != (height, width):
         values = np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
     return values
+
+
+# And back ------------------------------------------------------------------------------------------------------------
+
+
+def shown_space(space: gymnasium.Space[Any], resize: int | None) -> gymnasium.Space[Any]:
+    """The space of what ``shown`` answers: ``space``, with pictures of the side ``resize``."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return gymnasium.spaces.Dict({name: shown_space(part, resize) for name, part in space.spaces.items()})
+    if resize and isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and _is_picture(space.shape):
+        return gymnasium.spaces.Box(0, 255, (resize, resize, *space.shape[2:]), np.uint8)
+    return space
+
+
+def shown(space: gymnasium.Space[Any], parts: Mapping[str, NDArray[Any]]) -> Any:
+    """What ``read_parts`` read, each part [B, ...], as a batch of observations of ``space``, the answer of ``shown_space``: an array, or a
+    dict of them. Numbers of more than single precision are rounded."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return {name: _shown(part, parts[name]) for name, part in space.spaces.items()}
+    (values,) = parts.values()
+    return _shown(space, values)
+
+
+def _shown(space: gymnasium.Space[Any], values: NDArray[Any]) -> NDArray[Any]:
+    assert space.shape is not None
+    if values.ndim == 4 and values.shape[1:] != space.shape:  # a picture without three channels of its own
+        values = values[..., :1]
+    return values.reshape(len(values), *space.shape).astype(space.dtype)

@@ -16,6 +16,9 @@ Path = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_lengt
 """``package.module:name``."""
 Json = bool | int | float | str | list[Any] | dict[str, Any] | None
 SMALLEST_SIDE, LARGEST_SIDE = 32, 256
+LONGEST_PATH = 1000
+CONTRIB_ALGORITHMS = frozenset({"ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"})
+"""Of the package sb3-contrib."""
 
 
 class PolicyDemonstratorSettings(Settings):
@@ -29,8 +32,44 @@ class PolicyDemonstratorSettings(Settings):
     )
 
 
+class SavedPolicyDemonstratorSettings(Settings):
+    """A policy that Stable-Baselines3 has saved demonstrates; needs the extra `rl`. Loading such a file runs code that it holds."""
+
+    kind: Literal["stable_baselines3"] = "stable_baselines3"
+    algorithm: Literal[
+        "A2C",
+        "DDPG",
+        "DQN",
+        "PPO",
+        "SAC",
+        "TD3",
+        "ARS",
+        "CrossQ",
+        "MaskablePPO",
+        "QRDQN",
+        "RecurrentPPO",
+        "TQC",
+        "TRPO",
+    ] = Field(description="The class that saved it; from ARS on they are those of sb3-contrib.")
+    path: str = Field(
+        min_length=1,
+        max_length=LONGEST_PATH,
+        description="What its `save` wrote, from the folder in which the run is started. A changed file makes again what comes of it.",
+    )
+    vecnormalize: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_PATH,
+        description="What `VecNormalize.save` wrote, where the policy was trained on normalised observations.",
+    )
+    deterministic: bool = Field(
+        True, description="Take the most likely action, or the mean, in place of one drawn from the policy."
+    )
+
+
 class PpoDemonstratorSettings(Settings):
-    """PPO learns to demonstrate, as `pixel_expert` says; for pixels and discrete actions."""
+    """PPO learns to demonstrate: over pixels, with discrete actions, as `pixel_expert` says; over vectors, with discrete or continuous
+    actions, as `vector_expert` says."""
 
     kind: Literal["ppo"] = "ppo"
 
@@ -67,9 +106,10 @@ class GymnasiumSettings(EnvironmentSettings):
     action_names: tuple[str, ...] = Field(
         (), description="Names of discrete actions, for figures; none: their numbers."
     )
-    demonstrator: Annotated[PolicyDemonstratorSettings | PpoDemonstratorSettings, Field(discriminator="kind")] = Field(
-        default_factory=PpoDemonstratorSettings, description="Who plays the episodes."
-    )
+    demonstrator: Annotated[
+        PolicyDemonstratorSettings | SavedPolicyDemonstratorSettings | PpoDemonstratorSettings,
+        Field(discriminator="kind"),
+    ] = Field(default_factory=PpoDemonstratorSettings, description="Who plays the episodes.")
 
     @field_validator("kwargs")
     @classmethod
@@ -88,3 +128,10 @@ class GymnasiumSettings(EnvironmentSettings):
         if isinstance(self.demonstrator, PolicyDemonstratorSettings):
             paths.append(self.demonstrator.path)
         return tuple(dict.fromkeys(path.partition(":")[0] for path in paths if ":" in path))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of the saved policy."""
+        if not isinstance(self.demonstrator, SavedPolicyDemonstratorSettings):
+            return ()
+        return tuple(filter(None, (self.demonstrator.path, self.demonstrator.vecnormalize)))

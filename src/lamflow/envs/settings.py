@@ -17,6 +17,11 @@ class EnvironmentSettings(Component):
         """The packages, or modules, of other people whose code says what the environment is."""
         return ()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that say what the environment is, or who demonstrates."""
+        return ()
+
 
 ENVIRONMENTS: Registry[EnvironmentSettings] = Registry("lamflow.envs", EnvironmentSettings)
 AnyEnvironment = Annotated[EnvironmentSettings, Chosen(ENVIRONMENTS)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,8 +20,8 @@ def record_agent(agent: Agent, member: int, environment: VectorEnvironment, leve
     return play_once(environment, AgentActor(agent, torch.tensor([member]), 1), EpisodeRecorder(1), level_id)
 
 
-def replay(actions: NDArray[np.int64], environment: VectorEnvironment, level_id: int) -> Episode:
-    """The episode that ``actions`` int64 [L] make of ``level_id`` in an environment of one slot.
+def replay(actions: NDArray[Any], environment: VectorEnvironment, level_id: int) -> Episode:
+    """The episode that ``actions`` [L, ...] make of ``level_id`` in an environment of one slot.
 
     A deterministic simulator repeats what happened, so another view of the same simulator shows it. ValueError when the
     episode does not end with the last action.
@@ -31,16 +33,15 @@ def replay(actions: NDArray[np.int64], environment: VectorEnvironment, level_id:
 
 
 class _Replay(Actor):
-    """Repeats ``actions`` int64 [L]; ValueError where the episode goes on after them."""
+    """Repeats ``actions`` [L, ...]; ValueError where the episode goes on after them."""
 
-    def __init__(self, actions: NDArray[np.int64], level_id: int) -> None:
+    def __init__(self, actions: NDArray[Any], level_id: int) -> None:
         self._actions, self._level_id, self._step = actions, level_id, 0
 
-    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
+    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[Any]:
         step, self._step = self._step, self._step + 1
         if step == len(self._actions):
             raise ValueError(
                 f"level {self._level_id} has not ended after the {len(self._actions)} actions of the episode to replay"
             )
-        action: NDArray[np.int64] = self._actions[step : step + 1].astype(np.int64)
-        return action
+        return self._actions[step : step + 1]

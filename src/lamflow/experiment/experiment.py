@@ -21,7 +21,12 @@ from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import AnyLam, SupervisionSettings
 from lamflow.methods.settings import AnyMethod, MethodSettings
-from lamflow.rl.demonstrator_settings import CollectionSettings, ExpertSettings, PixelExpertSettings
+from lamflow.rl.demonstrator_settings import (
+    CollectionSettings,
+    ExpertSettings,
+    PixelExpertSettings,
+    VectorExpertSettings,
+)
 from lamflow.settings import Name, Settings
 from lamflow.settings_errors import short_repr
 from lamflow.training.settings import LoggingSettings
@@ -55,7 +60,12 @@ class Experiment(Settings):
     label_draws: int = Field(3, gt=0, le=100, description="Random draws of the labels for each budget and seed.")
     expert: ExpertSettings = Field(default_factory=ExpertSettings, description="PPO experts of XLand environments.")
     pixel_expert: PixelExpertSettings = Field(
-        default_factory=PixelExpertSettings, description="PPO experts of Procgen games."
+        default_factory=PixelExpertSettings,
+        description="PPO experts of Procgen games, and of other environments that show pixels.",
+    )
+    vector_expert: VectorExpertSettings = Field(
+        default_factory=VectorExpertSettings,
+        description="PPO experts of Gymnasium environments that show vectors.",
     )
     collection: CollectionSettings = Field(default_factory=CollectionSettings, description="Episode collection.")
     lams: dict[Name, AnyLam] = Field(default_factory=dict, description="Latent action models by name.")

@@ -19,7 +19,7 @@ from lamflow.data.windows import Window, WindowSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import SupervisionSettings
 from lamflow.networks.perceptron import mlp
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import actions_of
 from lamflow.training.checkpoint import random_states, restore_random_states
 from lamflow.training.loop import Loss
 
@@ -68,7 +68,7 @@ class SupervisedLam(nn.Module):
         super().__init__()
         self.lam = lam
         states = random_states()
-        self.space = DiscreteActions.of(lam.spec)
+        self.space = actions_of(lam.spec)
         self.head = mlp(lam.settings.quantizer.latent_dim, settings.hidden_widths, self.space.num_outputs)
         restore_random_states(states)
 

@@ -23,7 +23,8 @@ class Acts(Protocol):
 def cloned_agent(job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
     """Of policies in true actions."""
     members, networks = read_policies(job.file("policy"), job.spec, method=job.method, seed=job.seed)
-    return members, policy_agent(job, networks, members, no_decode(job.space), action_selection)
+    space = job.space.learnt_by(networks[0].settings.box_loss)
+    return members, policy_agent(job, networks, members, no_decode(space), action_selection)
 
 
 def labelled_agent(job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:

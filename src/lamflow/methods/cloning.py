@@ -62,7 +62,8 @@ class ActionCloning:
 
     def __init__(self, job: Job, settings: PolicySettings, target: Target | None = None) -> None:
         self.job, self.settings = job, settings
-        self.target = target or Target(job.space.num_outputs, job.space.loss)
+        space = job.space.learnt_by(settings.box_loss)
+        self.target = target or Target(space.num_outputs, space.loss)
         self.data = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
         held_out = EpisodeTensors.open(job.store("validation"), window_gib=0)
         self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")

@@ -13,7 +13,7 @@ from torch import Tensor
 from lamflow.data.label_budgets import LabelCount
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions, actions_of
 from lamflow.policies.members import LabelDraws, Member, label_members, labelled_rows
 from lamflow.policies.network import PolicyNetwork
 from lamflow.training.metrics import MetricsLog
@@ -42,9 +42,9 @@ class Job:
     label_draws: LabelDraws = 1
 
     @property
-    def space(self) -> DiscreteActions:
+    def space(self) -> Actions:
         """The actions of the environment."""
-        return DiscreteActions.of(self.spec)
+        return actions_of(self.spec)
 
     @cached_property
     def members(self) -> list[Member]:

@@ -7,12 +7,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.settings import LamSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.settings import MethodSettings, Stage
 from lamflow.policies.settings import ACTION_SELECTION, ActionSelection
 from lamflow.rl.online_settings import OnlineDecoderSettings, OnlinePpoSettings
 from lamflow.settings import Name
+from lamflow.spaces import Box
 
 
 class OnlineMethodSettings(MethodSettings):
@@ -80,6 +82,14 @@ class OnlineMethodSettings(MethodSettings):
     def unread(self, stage: Stage) -> frozenset[str]:
         """A decoder is refitted by one variant alone."""
         return super().unread(stage) | ({"decoder"} if stage == "online" and self.variant != "rl_sl" else set())
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """Actions that have no logits, which the policy head and the decoder are the mean of."""
+        if isinstance(spec.action, Box):
+            yield (
+                "kind",
+                f"online decoding takes discrete actions, and those of {spec.name} are continuous; leave it out there, see `only`",
+            )
 
     def problems_among(
         self, lams: Mapping[str, LamSettings], methods: Mapping[str, MethodSettings]

@@ -44,10 +44,15 @@ class Vpt:
                 data=data,
                 rows=rows,
                 seed=member_seed(job.seed, member),
+                box_loss=settings.decoder.box_loss,
             )
             for member, rows in zip(job.members, labelled, strict=True)
         ]
-        header = {"symmetry": settings.symmetry, "network": settings.inverse_dynamics.model_dump(mode="json")}
+        header = {
+            "symmetry": settings.symmetry,
+            "network": settings.inverse_dynamics.model_dump(mode="json"),
+            "box_loss": settings.decoder.box_loss,
+        }
         precision = precision_of(training.precision, labellers[0].parameters())
         return FittedDecoders([labeller.state_dict() for labeller in labellers], header, precision)
 
@@ -77,7 +82,12 @@ def _labellers(job: Job) -> Sequence[ActionLabeller]:
     settings: Any = TypeAdapter(AnyEncoder).validate_python(metadata["network"])
     labellers = []
     for tensors in weights:
-        labeller = ActionLabeller(settings=settings, symmetry=metadata["symmetry"], spec=job.spec)
+        labeller = ActionLabeller(
+            settings=settings,
+            symmetry=metadata["symmetry"],
+            spec=job.spec,
+            box_loss=metadata["box_loss"],
+        )
         load_weights(labeller, tensors, path)
         labellers.append(labeller.eval())
     return labellers

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class Actor(Protocol):
         """In ``slots`` [N], at first in all of them, begin ``episodes`` [N] with ``observation`` [N]; by default nothing is done."""
         return
 
-    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[np.int64]:
-        """Actions int64 [B] in ``observation`` [B]; those of other slots than ``slots`` [N], which play, count for nothing."""
+    def act(self, slots: NDArray[np.int64], observation: Observation) -> NDArray[Any]:
+        """Actions [B, ...] in ``observation`` [B]; those of other slots than ``slots`` [N], which play, count for nothing."""
         ...
 
     def keep(self, slots: NDArray[np.int64]) -> None:
@@ -46,8 +46,8 @@ class Actor(Protocol):
 class Recorder(Protocol[T_co]):
     """What is kept of the episodes in the slots of a table."""
 
-    def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[np.int64]) -> None:
-        """In ``slots`` [N], which play, the ``actions`` [B] were taken in ``observation`` [B]."""
+    def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[Any]) -> None:
+        """In ``slots`` [N], which play, the ``actions`` [B, ...] were taken in ``observation`` [B]."""
         ...
 
     def keep_outcome(self, slots: NDArray[np.int64], result: StepResult) -> None:
@@ -107,18 +107,19 @@ class _Table(Generic[T]):
         self._observation = environment.reset(level_ids)
         self._episodes = np.array(waiting.take(level_ids), np.int64)  # of the slots
         self._slots = np.arange(len(level_ids))  # those that play
-        self._actions = np.zeros(len(level_ids), np.int64)
+        self._actions: NDArray[Any] | None = None
         actor.begin(self._slots, self._episodes, self._observation)
 
     @property
     def running(self) -> bool:
         return len(self._slots) > 0
 
-    def act(self) -> NDArray[np.int64]:
-        self._actions = self._actor.act(self._slots, self._observation)
-        return self._actions
+    def act(self) -> NDArray[Any]:
+        self._actions = actions = self._actor.act(self._slots, self._observation)
+        return actions
 
     def note(self) -> None:
+        assert self._actions is not None, "note before act"
         self._recorder.see(self._slots, self._observation, self._actions)
 
     def receive(self, result: StepResult) -> list[Played[T]]:

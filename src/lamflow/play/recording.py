@@ -17,7 +17,7 @@ class EpisodeRecorder(Recorder[Episode]):
     def __init__(self, num_slots: int) -> None:
         self._takes = [_Take() for _ in range(num_slots)]
 
-    def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[np.int64]) -> None:
+    def see(self, slots: NDArray[np.int64], observation: Observation, actions: NDArray[Any]) -> None:
         for slot in slots.tolist():
             self._takes[slot].see(observation, slot)
             self._takes[slot].actions.append(actions[slot].copy())

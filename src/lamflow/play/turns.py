@@ -7,9 +7,8 @@ one in ``lamflow.envs``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.interface import StepResult, VectorEnvironment
@@ -30,8 +29,8 @@ class Table(Protocol[T_co]):
         """Whether more is to be played here."""
         ...
 
-    def act(self) -> NDArray[np.int64]:
-        """The next actions int64 of all slots."""
+    def act(self) -> NDArray[Any]:
+        """The next actions [B, ...] of all slots."""
         ...
 
     def note(self) -> None:

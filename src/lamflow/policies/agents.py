@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lamflow.envs.interface import Observation
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions
 from lamflow.policies.contexts import first_inputs, next_inputs
 from lamflow.policies.decoders import Decode
 from lamflow.policies.inputs import PolicyInputs
@@ -54,7 +54,7 @@ class Agent(Protocol):
         ...
 
     def act(self, observation: Observation, state: AgentState, members: Tensor) -> tuple[Tensor, AgentState]:
-        """Actions int64 [B] on the CPU for the present observations, and the state to pass with the next ones."""
+        """Actions [B, ...] on the CPU for the present observations, and the state to pass with the next ones."""
         ...
 
 
@@ -83,7 +83,7 @@ class PolicyAgent:
         *,
         networks: Sequence[ActingNetwork],
         num_members: int,
-        space: DiscreteActions,
+        space: Actions,
         decode: Decode,
         action_selection: ActionSelection,
         seed: int,
@@ -160,7 +160,7 @@ class RandomAgent:
     num_members = 1
     precision: Precision | None = None
 
-    def __init__(self, space: DiscreteActions, *, seed: int) -> None:
+    def __init__(self, space: Actions, *, seed: int) -> None:
         self.space = space
         self.generator = torch.Generator().manual_seed(seed)
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions
 from lamflow.training.precision import Precision
 
 Weights = Mapping[str, Tensor]
 """Of one decoder, by name."""
 Decode = Callable[[Tensor, Tensor], Tensor]
 """(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to answers in true actions [B, A]
-(``DiscreteActions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
+(``Actions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
 policy's features behind them where decoders see the observation."""
 
 
@@ -43,7 +43,7 @@ class Decoder(Protocol):
         ...
 
 
-def no_decode(space: DiscreteActions) -> Decode:
+def no_decode(space: Actions) -> Decode:
     """Policies in true actions need no decoder."""
     return lambda outputs, _members: space.answer(outputs)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions, DiscreteActions
 from lamflow.policies.decoders import Decode, Weights, by_member
 from lamflow.policies.dictionary_decoder_settings import DictionaryDecoderSettings
 
@@ -21,7 +21,7 @@ class DictionaryDecoder:
     """See ``lamflow.policies.decoders.Decoder``."""
 
     settings: DictionaryDecoderSettings
-    space: DiscreteActions
+    space: Actions
     num_tokens: int
     num_codes: int
 
@@ -30,7 +30,9 @@ class DictionaryDecoder:
 
     def fit(self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int) -> tuple[Weights, None]:
         """See ``code_action_table``; there are no features."""
-        assert self.num_tokens == 1
+        assert self.num_tokens == 1 and isinstance(self.space, DiscreteActions), (
+            "settings refuse what cannot be counted"
+        )
         table = code_action_table(
             inputs[:, 0],
             actions_N,

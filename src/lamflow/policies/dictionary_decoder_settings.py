@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.settings import DecoderSettings
 from lamflow.quantizers.settings import QuantizerSettings
+from lamflow.spaces import Box
 
 
 class DictionaryDecoderSettings(DecoderSettings):
@@ -30,6 +33,14 @@ class DictionaryDecoderSettings(DecoderSettings):
                 "codes alone"
             )
         return given
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """Actions that cannot be counted."""
+        if isinstance(spec.action, Box):
+            yield (
+                "kind",
+                f"a dictionary counts discrete actions, and those of {spec.name} are continuous: take kind: mlp",
+            )
 
     def refusal(self, target: str, quantizer: QuantizerSettings, lam: str) -> str:
         """It needs codes of one codebook of one token."""

@@ -14,8 +14,10 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.encoders import build_encoder
 from lamflow.networks.settings import EncoderSettings, Symmetry
 from lamflow.networks.symmetry import face_up
-from lamflow.policies.actions import DiscreteActions
+from lamflow.networks.vectors import standardise_inputs
+from lamflow.policies.actions import actions_of
 from lamflow.policies.network import inference_precision
+from lamflow.policies.settings import BoxLoss
 from lamflow.training.checkpoint import seed_everything
 from lamflow.training.loop import Loss, train
 from lamflow.training.metrics import MetricsLog
@@ -26,26 +28,28 @@ from lamflow.training.settings import TrainingSettings
 class ActionLabeller(nn.Module):
     """The IDM of a LAM with the action in place of the latent: same network, same inputs."""
 
-    def __init__(self, *, settings: EncoderSettings, symmetry: Symmetry, spec: EnvironmentSpec) -> None:
+    def __init__(
+        self, *, settings: EncoderSettings, symmetry: Symmetry, spec: EnvironmentSpec, box_loss: BoxLoss = "squared"
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.symmetry = symmetry
-        self.space = DiscreteActions.of(spec)
+        self.space = actions_of(spec).learnt_by(box_loss)
         self.encoder = build_encoder(settings, num_frames=3, spec=spec, output_dim=self.space.num_outputs)
 
     def forward(self, windows_B3HWC: Tensor) -> Tensor:
-        """Windows uint8 [B, 3, *frame_shape] to action logits [B, A]."""
+        """Windows [B, 3, *frame_shape] to what is learnt of actions [B, O], such as logits."""
         windows = face_up(windows_B3HWC, present=1) if self.symmetry == "rotation" else windows_B3HWC
-        logits: Tensor = self.encoder(windows)
-        return logits
+        outputs: Tensor = self.encoder(windows)
+        return outputs
 
     @torch.no_grad()
     def pseudo_labels(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
-        """The most likely action of each of the ascending ``rows``, int64 [M]; windows are gathered a batch at a time."""
+        """The most likely action of each of the ascending ``rows``, [M, ...]; windows are gathered a batch at a time."""
         with autocast(inference_precision(self.settings, self.parameters()).name, data.device):
             return torch.cat(
                 [
-                    self.space.most_likely(self(window.frames))
+                    self.space.labels(self(window.frames))
                     for section in data.sections(TRANSITION, rows)
                     for window in section.windows()
                 ]
@@ -61,10 +65,13 @@ def fit_action_labeller(
     data: EpisodeTensors,
     rows: Tensor,
     seed: int,
+    box_loss: BoxLoss = "squared",
 ) -> ActionLabeller:
     """Train on the labelled ``rows`` int64 [N] of ``data``, on the default device."""
     seed_everything(seed)
-    network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec).to(default_device())
+    network = ActionLabeller(settings=settings, symmetry=symmetry, spec=spec, box_loss=box_loss)
+    standardise_inputs(network, data.moments())
+    network = network.to(default_device())
 
     def loss(batch: tuple[Tensor, Tensor]) -> Loss:
         windows, actions = batch

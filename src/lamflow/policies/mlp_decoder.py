@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lamflow.data.windows import TransitionStream
 from lamflow.networks.perceptron import mlp
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions
 from lamflow.policies.decoders import Decode, Weights, by_member, code_one_hot
 from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.training.checkpoint import seed_everything
@@ -32,32 +32,36 @@ class MlpDecoder:
     """See ``lamflow.policies.decoders.Decoder``."""
 
     settings: MlpDecoderSettings
-    space: DiscreteActions
+    space: Actions
     num_tokens: int
     num_codes: int
 
+    @property
+    def _learnt(self) -> Actions:
+        return self.space.learnt_by(self.settings.box_loss)
+
     def network(self, width: int) -> nn.Sequential:
         """An MLP."""
-        return mlp(width, self.settings.hidden_widths, self.space.num_outputs)
+        return mlp(width, self.settings.hidden_widths, self._learnt.num_outputs)
 
     def fit(self, inputs: Tensor, features_NF: Tensor, actions_N: Tensor, seed: int) -> tuple[Weights, Precision]:
         """A network on latents or one-hot codes, with the features behind them."""
         values = code_one_hot(inputs, self.num_codes) if self.num_tokens else inputs
         joined = torch.cat([values, features_NF], dim=1)
-        network = fit_mlp_decoder(joined, actions_N, space=self.space, settings=self.settings, seed=seed)
+        network = fit_mlp_decoder(joined, actions_N, space=self._learnt, settings=self.settings, seed=seed)
         precision = precision_of(self.settings.training.precision, network.parameters())
         return network.state_dict(), precision
 
     def decode(self, weights: Sequence[Weights]) -> Decode:
         """See ``mlp_decode``."""
-        return mlp_decode(weights, self.space, num_tokens=self.num_tokens, num_codes=self.num_codes)
+        return mlp_decode(weights, self._learnt, num_tokens=self.num_tokens, num_codes=self.num_codes)
 
 
 def fit_mlp_decoder(
-    inputs_ND: Tensor, actions_N: Tensor, *, space: DiscreteActions, settings: MlpDecoderSettings, seed: int
+    inputs_ND: Tensor, actions_N: Tensor, *, space: Actions, settings: MlpDecoderSettings, seed: int
 ) -> nn.Sequential:
     """Train a decoder on N labelled inputs (latents, or one-hot codes, perhaps with features of the observation behind them)
-    float32 [N, D] and their actions int64 [N], on the default device."""
+    float32 [N, D] and their actions [N, ...], on the default device."""
     seed_everything(seed)
     device = default_device()
     inputs_ND, actions_N = inputs_ND.to(device), actions_N.to(device)
@@ -72,7 +76,7 @@ def fit_mlp_decoder(
     return network
 
 
-def mlp_decode(weights: Sequence[Weights], space: DiscreteActions, *, num_tokens: int, num_codes: int) -> Decode:
+def mlp_decode(weights: Sequence[Weights], space: Actions, *, num_tokens: int, num_codes: int) -> Decode:
     """An MLP on the latent, or, where the policy predicts ``num_tokens`` > 0 codes, on the most likely ones.
 
     Features of the observation stand behind latents or codes, where the MLP gets them.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lamflow.policies.settings import DecoderSettings
+from lamflow.envs.spec import EnvironmentSpec
+from lamflow.policies.settings import BOX_LOSS, BoxLoss, DecoderSettings
 from lamflow.settings import DEEPEST, Width
+from lamflow.spaces import Box
 from lamflow.training.settings import TrainingSettings
 
 
@@ -24,11 +27,20 @@ class MlpDecoderSettings(DecoderSettings):
         "may depend on it. Latent methods.",
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the label that the loss spreads over all actions."
+        0.0, ge=0, lt=1, description="Share of the label that the loss spreads over all discrete actions."
     )
+    box_loss: BoxLoss = Field("squared", description=BOX_LOSS)
     training: TrainingSettings = Field(
         default_factory=lambda: TrainingSettings(steps=300, learning_rate=1e-3), description="Its training."
     )
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """Smoothing where there is nothing to spread over."""
+        if self.label_smoothing and isinstance(spec.action, Box):
+            yield (
+                "label_smoothing",
+                f"spreads over discrete actions, and those of {spec.name} are continuous: leave it out",
+            )
 
     @property
     def sees_observation(self) -> bool:

@@ -1,4 +1,4 @@
-"""The policy network, over grids with the inputs that a frame hides as settings, or over pixels, which have no such inputs.
+"""The policy network, over grids with the inputs that a frame hides as settings, over pixels, or over vectors.
 
 Shapes: B batch, K context frames, H and W frame sides, P proprioceptive entries, G task entries, O outputs, F feature width.
 """
@@ -15,16 +15,12 @@ from lamflow.networks.encoders import build_encoder
 from lamflow.networks.grids import CategoryEmbedding
 from lamflow.networks.settings import EncoderSettings
 from lamflow.networks.symmetry import agent_direction, centred_on_agent, face_up
+from lamflow.networks.vectors import standardise_inputs, vector_input
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.settings import PolicySettings
-from lamflow.spaces import Categories, Part, Vector, num_entries
+from lamflow.spaces import Part
 from lamflow.training.precision import Precision, precision_of
-
-SMALLEST_DEVIATION = 1e-6
-"""Entries that do not vary are 0."""
-FURTHEST = 10.0
-"""Standard deviations from the mean, of an input."""
 
 
 def match_planes(frames_BHW2: Tensor, task_BG: Tensor) -> Tensor:
@@ -49,31 +45,6 @@ def other_parts(spec: EnvironmentSpec) -> dict[str, Part]:
     """The parts of observations that policies see beside the main one, without those that grid worlds give a meaning of their own."""
     meant = ("proprioception", "task") if spec.is_grid_world else ()
     return {name: part for name, part in spec.observation.items() if name not in (spec.main, *meant)}
-
-
-class Standardised(nn.Module):
-    """A vector float32 [B, entries], less the mean of the data, in standard deviations of them."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, part: Vector) -> None:
-        super().__init__()
-        self.output_dim = num_entries(part)
-        self.register_buffer("mean", torch.zeros(part.shape))
-        self.register_buffer("deviation", torch.ones(part.shape))
-
-    def forward(self, values_BE: Tensor) -> Tensor:
-        """Float32 [B, entries]; what is further off than ``FURTHEST`` is cut there."""
-        return ((values_BE - self.mean) / self.deviation.clamp_min(SMALLEST_DEVIATION)).clamp(-FURTHEST, FURTHEST)
-
-
-def _input_of(part: Part, width: int) -> CategoryEmbedding | Standardised:
-    """What makes a part a vector: categories are embedded, ``width`` per category."""
-    if isinstance(part, Categories) and len(part.shape) == 1:
-        return CategoryEmbedding(part.sizes, width)
-    assert isinstance(part, Vector), f"found a part of shape {part.shape} beside the main one, expected a vector"
-    return Standardised(part)
 
 
 def _module_name(part: str) -> str:
@@ -132,7 +103,7 @@ class PolicyNetwork(nn.Module):
             if self.centres_goal:
                 extra_dim += 2 * (2 * spec.frame_shape[0] - 1) * (2 * spec.frame_shape[1] - 1)
         for name, part in self.others.items():
-            module = _input_of(part, width)
+            module = vector_input(name, part, width)
             extra_dim += module.output_dim
             self.other_inputs[_module_name(name)] = module
         return extra_dim
@@ -140,11 +111,7 @@ class PolicyNetwork(nn.Module):
     def standardise(self, moments: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Take over the mean and the standard deviation, float32 [entries] each, of the parts that are vectors: those of the data to train
         on. They travel with the weights."""
-        for name, module in self._other_inputs():
-            if isinstance(module, Standardised):
-                mean, deviation = moments[name]
-                module.mean.copy_(mean)
-                module.deviation.copy_(deviation)
+        standardise_inputs(self, moments)
 
     def _other_inputs(self) -> list[tuple[str, nn.Module]]:
         """The parts that have an input of their own, and its module; none where the encoder has no extra inputs."""

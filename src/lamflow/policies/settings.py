@@ -13,12 +13,26 @@ from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.quantizers.settings import QuantizerSettings
 from lamflow.settings import DEEPEST, Settings
+from lamflow.spaces import ActionSpace, Discrete
 from lamflow.training.settings import TrainingSettings
 
 ActionSelection = Literal["argmax", "sample"]
+BoxLoss = Literal["squared", "gaussian"]
+BOX_LOSS = (
+    "What is learnt of continuous actions (Box). squared: their mean, by its squared error behind a tanh; gaussian: mean and deviation, by "
+    "likelihood. Discrete actions are learnt by cross-entropy."
+)
 
 
 ACTION_SELECTION = "How an action is taken from its distribution; null: as `evaluation.action_selection` says."
+
+
+def action_outputs(action: ActionSpace, box_loss: BoxLoss) -> int:
+    """Width of what a network answers of actions: a logit per discrete one; of continuous ones a mean per entry, and its deviation where
+    likelihood is learnt."""
+    if isinstance(action, Discrete):
+        return action.count
+    return len(action.low) * (2 if box_loss == "gaussian" else 1)
 
 
 class PolicySettings(Settings):
@@ -41,6 +55,7 @@ class PolicySettings(Settings):
         True, description="Input of direction and carried object, which an egocentric view hides."
     )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
+    box_loss: BoxLoss = Field("squared", description=BOX_LOSS)
     task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.impala import ImpalaEncoder
 from lamflow.networks.impala_settings import ImpalaSettings
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import Actions, DiscreteActions
 from lamflow.policies.inputs import PolicyInputs
 
 Encoded = tuple[Tensor, ...]
@@ -28,15 +28,18 @@ class ActorCritic(nn.Module):
     """
 
     spec: EnvironmentSpec
-    space: DiscreteActions
+    space: Actions
     context: int = 1
+
+    def observe(self, inputs: PolicyInputs) -> None:
+        """Told of what it will act on in a rollout, once; by default nothing is learnt of it."""
 
     def encode(self, inputs: PolicyInputs) -> Encoded:
         """The part that is no function of the trained parameters, or the inputs themselves."""
         raise NotImplementedError
 
     def evaluate(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
-        """Log-probabilities float32 [B, A] and values float32 [B]."""
+        """Distributions over actions float32 [B, P] (``Actions.distribution``) and values float32 [B]."""
         raise NotImplementedError
 
 
@@ -56,8 +59,8 @@ class PixelActorCritic(ActorCritic):
         super().__init__()
         self.spec = spec
         self.encoder = ImpalaEncoder(settings=settings, num_frames=1, frame_shape=spec.frame_shape)
-        self.space = DiscreteActions.of(spec)
-        self.policy = initialise_head(nn.Linear(settings.hidden_width, self.space.num_outputs), 0.01)
+        self.space = space = DiscreteActions.of(spec)
+        self.policy = initialise_head(nn.Linear(settings.hidden_width, space.num_outputs), 0.01)
         self.value = initialise_head(nn.Linear(settings.hidden_width, 1), 1.0)
         duplicates = [mask_duplicate_actions and first != a for a, first in enumerate(spec.class_of_action)]
         self.register_buffer("masked", torch.tensor(duplicates), persistent=False)
@@ -74,7 +77,7 @@ class PixelActorCritic(ActorCritic):
         """Frames uint8 [B, H, W, 3] to log-probabilities float32 [B, A] and values float32 [B]."""
         features = self.encoder(frames_BHWC[:, None])
         logits = self.policy(features).float().masked_fill(self.masked, -torch.inf)
-        return self.space.log_answer(logits), self.value(features).float()[:, 0]
+        return self.space.distribution(logits, logits.new_zeros(0)), self.value(features).float()[:, 0]
 
 
 class GridActorCritic(ActorCritic):
@@ -105,7 +108,7 @@ class GridActorCritic(ActorCritic):
         """Log-probabilities float32 [B, A] and values float32 [B]."""
         (features_BF,) = encoded
         hidden = torch.tanh(self.hidden2(torch.tanh(self.hidden1(features_BF.float()))))
-        return self.space.log_answer(self.policy(hidden)), self.value(hidden).float()[:, 0]
+        return self.space.distribution(self.policy(hidden), hidden.new_zeros(0)), self.value(hidden).float()[:, 0]
 
     def features(self, frames_BHW2: Tensor, proprioception_B3: Tensor) -> Tensor:
         """uint8 [B, F]: one-hot tiles, then colours, of the view's cells and the pocket; one-hot direction."""

@@ -36,9 +36,11 @@ class Collection:
 
 
 class Demonstrator(Protocol):
-    """The names of a family's module. ``SETTINGS``: what its training is described by."""
+    """The names of a family's module."""
 
-    SETTINGS: type[Settings]
+    def settings_for(self, spec: EnvironmentSpec) -> type[Settings]:
+        """What describes the training of an environment's demonstrator."""
+        ...
 
     def is_trained(self, spec: EnvironmentSpec, shipped: Path | None) -> bool:
         """Whether somebody learns, or a file without weights, or the one that is shipped, is the demonstrator."""

@@ -52,6 +52,12 @@ class CollectionSettings(Settings):
     sticky: float = Field(
         0.0, ge=0, lt=1, description="Probability that the demonstrator repeats its last action (Procgen)."
     )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Deviation of Gaussian noise on the demonstrator's continuous actions, half the width of the space being 1.",
+    )
     source: Literal["expert", "lapo", "dgrl"] = Field(
         "expert",
         description="Where the episodes of Procgen games come from. expert: rollouts of the expert; lapo: LAPO's published data; dgrl: the "
@@ -71,6 +77,29 @@ class CollectionSettings(Settings):
         le=MOST,
         description="Episodes, on test levels, that measure the returns of the noise-free demonstrator and of random.",
     )
+
+
+class VectorExpertSettings(PpoSettings):
+    """The PPO expert of Gymnasium environments that show vectors; the defaults are PPO's published settings of continuous control
+    (Schulman et al. 2017; Huang et al. 2022). Observations are normalised by their running moments, which travel with the expert."""
+
+    num_envs: int = Field(8, gt=1, le=WIDEST, description="Parallel environments, in two groups that take turns.")
+    num_steps: int = Field(512, gt=0, le=WIDEST, description="Steps a rollout and environment.")
+    total_steps: int = Field(1_000_000, gt=0, description="Environment steps of training.")
+    epochs: int = Field(10, gt=0, le=DEEPEST, description="Passes over each rollout.")
+    minibatches: int = Field(16, gt=0, le=MOST, description="Minibatches a pass.")
+    learning_rate: float = Field(3e-4, gt=0, le=10, description="Adam's learning rate.")
+    final_learning_rate_fraction: float = Field(
+        0.0, ge=0, le=1, description="Learning rate at the end as a fraction of that at the start; linear in between."
+    )
+    discount: float = Field(0.99, gt=0, le=1, description="Discount factor gamma.")
+    entropy_coefficient: float = Field(0.0, ge=0, description="Weight of the entropy bonus.")
+    precision: Literal["auto", "float32", "bf16"] = Field("float32", description="Autocast precision; see `training`.")
+    hidden_width: int = Field(
+        64, gt=0, le=WIDEST, description="Width of the two hidden layers of the policy, and of those of the value."
+    )
+    validate_every: int = Field(25, gt=0, description="Rollouts between two evaluations on validation levels.")
+    validation_episodes: int = Field(16, gt=0, le=MOST, description="Episodes of such an evaluation.")
 
 
 class PixelExpertSettings(PpoSettings):

@@ -6,7 +6,7 @@ Legend: T steps of a rollout, E environments, G environments of a group.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.envs.interface import StepResult
+from lamflow.policies.actions import Actions
 from lamflow.rl.actor_critic import Encoded
 from lamflow.rl.ppo_settings import PpoSettings
 
@@ -39,13 +40,13 @@ class EpisodesBegun(NamedTuple):
 
 @dataclass(frozen=True)
 class Experience:
-    """What was seen and done in a rollout: ``frames`` uint8 [T + 1, E, *frame_shape], ``actions`` int64 [T, E], ``ends`` bool [T, E].
+    """What was seen and done in a rollout: ``frames`` uint8 [T + 1, E, *frame_shape], ``actions`` [T, E, ...], ``ends`` bool [T, E].
 
     Where ``ends[t]``, frame t + 1 is the first one of another episode.
     """
 
     frames: NDArray[np.uint8]
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     ends: NDArray[np.bool_]
 
 
@@ -56,10 +57,11 @@ def reached(curve: list[CurvePoint], target_return: float, patience: int) -> boo
 
 
 class Answer(NamedTuple):
-    """Of a policy in G environments: what it saw of them, ``actions`` int64 [G] drawn, their ``log_probs`` and ``values`` float32 [G]."""
+    """Of a policy in G environments: what it saw of them, ``samples`` [G, ...] drawn (see ``Actions``), their ``log_probs`` and ``values``,
+    float32 [G]."""
 
     encoded: Encoded
-    actions: Tensor
+    samples: Tensor
     log_probs: Tensor
     values: Tensor
 
@@ -67,12 +69,19 @@ class Answer(NamedTuple):
 class Rollout:
     """Buffers of one rollout [T, E, ...]; what the learner needs is on its device. With a ``frame_shape`` frames are kept too."""
 
-    def __init__(self, settings: PpoSettings, device: torch.device, frame_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        settings: PpoSettings,
+        device: torch.device,
+        space: Actions,
+        frame_shape: tuple[int, ...] | None = None,
+    ) -> None:
         self.num_steps = settings.num_steps
         self._shape = (settings.num_steps, settings.num_envs)
         self._device = device
         self.encoded: list[Tensor] = []
-        self.actions = torch.zeros(self._shape, dtype=torch.int64, device=device)
+        self.samples = space.empty(self._shape, device)
+        self._space = space
         self.log_probs = torch.zeros(self._shape, device=device)
         self.values = torch.zeros(self._shape, device=device)
         self.cut_values = torch.zeros(self._shape, device=device)
@@ -91,7 +100,7 @@ class Rollout:
             ]
         for kept, part in zip(self.encoded, answer.encoded, strict=True):
             kept[step, columns] = part
-        self.actions[step, columns] = answer.actions
+        self.samples[step, columns] = answer.samples
         self.log_probs[step, columns] = answer.log_probs
         self.values[step, columns] = answer.values
         self.keep_frames(step, columns, frames)
@@ -112,4 +121,4 @@ class Rollout:
     def experience(self) -> Experience:
         """What was seen and done, for who listens."""
         assert self.frames is not None, "no frames were kept"
-        return Experience(self.frames, self.actions.cpu().numpy(), self.ends)
+        return Experience(self.frames, self._space.taken(self.samples).cpu().numpy(), self.ends)

@@ -1,6 +1,6 @@
 """The groups of PPO's environments, which take turns: one as its policy sees it, and as a table that plays.
 
-Legend: T steps of a rollout, E environments, G environments of a group, N some of them, A actions.
+Legend: T steps of a rollout, E environments, G environments of a group, N some of them, P numbers of a distribution.
 """
 
 from __future__ import annotations
@@ -49,11 +49,21 @@ class Group:
         return self.present.parts[self._network.spec.main]
 
     def answer(self) -> Answer:
-        """What the policy makes of the present observations, and the actions that are drawn from it."""
+        """What the policy makes of the present observations, and what is drawn from it."""
         encoded = self._network.encode(self._memory.present)
-        log_probs_GA, values_G = self._network.evaluate(encoded)
-        actions_G = self._network.space.draw(log_probs_GA.exp())
-        return Answer(encoded, actions_G, log_probs_GA.gather(1, actions_G[:, None])[:, 0], values_G)
+        distributions_GP, values_G = self._network.evaluate(encoded)
+        space = self._network.space
+        samples = space.sample(distributions_GP)
+        return Answer(encoded, samples, space.log_density(distributions_GP, samples), values_G)
+
+    def observe(self) -> None:
+        """Let the policy learn from the present observations what it normalises them by."""
+        self._network.observe(self._memory.present)
+
+    def taken(self, answer: Answer) -> NDArray[Any]:
+        """What the environment gets of an answer, [G, ...]."""
+        chosen: NDArray[Any] = self._network.space.taken(answer.samples).cpu().numpy()
+        return chosen
 
     def values(self) -> Tensor:
         """Of the present observations, float32 [G]."""
@@ -92,9 +102,8 @@ class GroupTable:
     def running(self) -> bool:
         return self._goes_on()
 
-    def act(self) -> NDArray[np.int64]:
-        chosen: NDArray[np.int64] = self._group.answer().actions.cpu().numpy()
-        return chosen
+    def act(self) -> NDArray[Any]:
+        return self._group.taken(self._group.answer())
 
     def note(self) -> None:
         """Nothing is kept."""
@@ -116,10 +125,10 @@ class RolloutTable:
     def running(self) -> bool:
         return self._step < self._rollout.num_steps
 
-    def act(self) -> NDArray[np.int64]:
+    def act(self) -> NDArray[Any]:
+        self._group.observe()
         self._answer = self._group.answer()
-        chosen: NDArray[np.int64] = self._answer.actions.cpu().numpy()
-        return chosen
+        return self._group.taken(self._answer)
 
     def note(self) -> None:
         self._rollout.keep_answer(self._step, self._group.columns, self._answer, self._group.frames)

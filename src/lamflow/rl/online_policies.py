@@ -53,7 +53,9 @@ class ScratchPolicy(OnlinePolicy):
         *parts, begun = encoded
         inputs = PolicyInputs(dict(zip(self.spec.observation, parts, strict=True)), begun)
         features_BF = encoder.dense(self.network.convolved(inputs), encoder.hidden)
-        return self.space.log_answer(encoder.output(features_BF)), self.value(features_BF).float()[:, 0]
+        return self.space.distribution(encoder.output(features_BF), features_BF.new_zeros(0)), self.value(
+            features_BF
+        ).float()[:, 0]
 
 
 class FinetunedPolicy(OnlinePolicy):
@@ -139,7 +141,7 @@ class FinetunedPolicy(OnlinePolicy):
         logits_BA = self.policy(features_BF).float()
         if decoded:
             logits_BA = (logits_BA + decoded[0]) / 2
-        return self.space.log_answer(logits_BA), self.value(features_BF).float()[:, 0]
+        return self.space.distribution(logits_BA, logits_BA.new_zeros(0)), self.value(features_BF).float()[:, 0]
 
 
 def refuse_recurrence(settings: PolicySettings) -> None:

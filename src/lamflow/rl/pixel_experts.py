@@ -48,8 +48,8 @@ class PixelExpert:
         batch, space = len(frames), self.network.space
         if self.epsilon < 1:
             with autocast(self.precision.name, self._device):
-                log_probs, _ = self.network(torch.from_numpy(frames).to(self._device))
-            actions = space.draw(log_probs.exp().cpu(), self._generator)
+                distributions, _ = self.network(torch.from_numpy(frames).to(self._device))
+            actions = space.sample(distributions.cpu(), self._generator)
         else:
             actions = torch.zeros(batch, dtype=torch.int64)
         if self.epsilon > 0:

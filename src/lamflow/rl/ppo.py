@@ -90,7 +90,7 @@ class PpoLearner:
         self._began_in = np.zeros(settings.num_envs, np.int64)
         self._num_ended = np.zeros(settings.num_rollouts + 1, np.int64)
         self._return_sums = np.zeros(settings.num_rollouts + 1)
-        self._rollout = Rollout(settings, self.device, spec.frame_shape if listen else None)
+        self._rollout = Rollout(settings, self.device, network.space, spec.frame_shape if listen else None)
         self._advantages = torch.zeros(0)
         self._recent_return = torch.zeros(())
         self._order = torch.zeros(0, dtype=torch.int64)
@@ -171,9 +171,10 @@ class PpoLearner:
     def loss(self, batch: Minibatch) -> Loss:
         """PPO's loss, and as a term the mean raw return of the last episodes."""
         settings = self.settings
-        log_probs, values = self.network.evaluate(batch.encoded)
+        distributions, values = self.network.evaluate(batch.encoded)
         loss = ppo_loss(
-            log_probs,
+            self.network.space,
+            distributions,
             values,
             batch,
             clip_range=settings.clip_range,
@@ -223,7 +224,7 @@ class PpoLearner:
         rollout = self._rollout
         return Minibatch(
             encoded=tuple(part.flatten(0, 1)[rows] for part in rollout.encoded),
-            actions=rollout.actions.flatten()[rows],
+            samples=rollout.samples.flatten(0, 1)[rows],
             log_probs=rollout.log_probs.flatten()[rows],
             values=rollout.values.flatten()[rows],
             advantages=self._advantages[rows],

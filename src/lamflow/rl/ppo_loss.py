@@ -1,6 +1,6 @@
 """PPO's loss of a minibatch (Schulman et al. 2017, arXiv 1707.06347).
 
-Legend: M transitions of a minibatch, A actions.
+Legend: M transitions of a minibatch, P numbers of a distribution.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lamflow.policies.actions import Actions
 from lamflow.rl.actor_critic import Encoded
 from lamflow.training.loop import Loss
 
@@ -18,13 +19,13 @@ NO_EPISODE = torch.tensor(float("nan"))
 
 @dataclass(frozen=True)
 class Minibatch:
-    """``encoded``: what the policy saw, [M, ...]; ``actions`` int64 [M]; the others float32 [M], of the policy that acted.
+    """``encoded``: what the policy saw, [M, ...]; ``samples`` [M, ...] (see ``Actions``); the others float32 [M], of the policy that acted.
 
     ``recent_return``: mean raw return of the last episodes, float32 scalar; of no use to the loss, which logs it.
     """
 
     encoded: Encoded
-    actions: Tensor
+    samples: Tensor
     log_probs: Tensor
     values: Tensor
     advantages: Tensor
@@ -32,7 +33,8 @@ class Minibatch:
 
 
 def ppo_loss(
-    log_probs_MA: Tensor,
+    space: Actions,
+    distributions_MP: Tensor,
     values_M: Tensor,
     batch: Minibatch,
     *,
@@ -43,7 +45,7 @@ def ppo_loss(
     advantage_epsilon: float = 1e-8,
 ) -> Loss:
     """PPO's clipped objective, (clipped) value loss and entropy bonus, for the present policy's answers to ``batch``."""
-    taken = log_probs_MA.gather(1, batch.actions[:, None])[:, 0]
+    taken = space.log_density(distributions_MP, batch.samples)
     ratio = (taken - batch.log_probs).exp()
     advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + advantage_epsilon)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
@@ -54,7 +56,7 @@ def ppo_loss(
         near = batch.values + (values_M - batch.values).clamp(-clip_range, clip_range)
         errors = torch.maximum(errors, (near - targets).square())
     value_loss = 0.5 * errors.mean()
-    entropy = -(log_probs_MA.exp() * log_probs_MA.clamp_min(-1e9)).sum(1).mean()
+    entropy = space.entropy(distributions_MP).mean()
     total = policy_loss + value_coefficient * value_loss - entropy_coefficient * entropy
     terms = {"loss/policy": policy_loss, "loss/value": value_loss, "entropy": entropy}
     return Loss(total, {name: term.detach() for name, term in terms.items()})

@@ -17,7 +17,10 @@ from lamflow.rl.demonstrators import load_demonstrator, save_expert, with_random
 from lamflow.rl.xland_experts import expert_params, train_xland_expert
 from lamflow.training.metrics import MetricsLog
 
-SETTINGS = ExpertSettings
+
+def settings_for(spec: EnvironmentSpec) -> type[ExpertSettings]:
+    """PPO's."""
+    return ExpertSettings
 
 
 def is_trained(spec: EnvironmentSpec, shipped: Path | None) -> bool:

@@ -27,13 +27,14 @@ from lamflow.methods.online import make_online_policy
 from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
 from lamflow.networks.settings import EncoderSettings, Symmetry
-from lamflow.policies.actions import DiscreteActions
+from lamflow.policies.actions import actions_of
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.inverse_dynamics import ActionLabeller
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import DecoderSettings, HeadSettings, PolicySettings
 from lamflow.rl.actor_critic import ActorCritic, GridActorCritic, PixelActorCritic
+from lamflow.rl.vector_actor_critic import VectorActorCritic
 from lamflow.runs.sizes import ActorCriticSize, NetworkSize
 
 SAMPLES = 2
@@ -96,7 +97,7 @@ def decoder(
 ) -> NetworkSize:
     """An action decoder; nothing where it is no network."""
     with _counted_whole():
-        built = settings.build(space=DiscreteActions.of(spec), num_tokens=num_tokens, num_codes=num_codes)
+        built = settings.build(space=actions_of(spec), num_tokens=num_tokens, num_codes=num_codes)
         network: nn.Module | None = built.network(width)
         if network is None:
             return NetworkSize(0, 0)
@@ -113,6 +114,12 @@ def pixel_expert(spec: EnvironmentSpec, settings: ImpalaSettings) -> ActorCritic
     """Procgen's expert."""
     with _counted_whole():
         return _actor_critic(PixelActorCritic(settings=settings, spec=spec, mask_duplicate_actions=False))
+
+
+def vector_expert(spec: EnvironmentSpec, hidden_width: int) -> ActorCriticSize:
+    """PPO's expert over vectors."""
+    with _counted_whole():
+        return _actor_critic(VectorActorCritic(spec=spec, hidden_width=hidden_width))
 
 
 def online_policy(
@@ -160,8 +167,9 @@ def _window(spec: EnvironmentSpec, window: WindowSpec) -> Window:
 
 
 def _frames(spec: EnvironmentSpec, num_frames: int) -> Tensor:
-    """uint8 [B, num_frames, H, W, C]."""
-    return torch.zeros(SAMPLES, num_frames, *spec.frame_shape, dtype=torch.uint8)
+    """[B, num_frames, *frame_shape], uint8 or, of vectors, float32."""
+    part = spec.main_part
+    return torch.zeros(SAMPLES, num_frames, *part.shape, dtype=getattr(torch, part.dtype))
 
 
 def _inputs(spec: EnvironmentSpec, context: int) -> PolicyInputs:

@@ -13,7 +13,7 @@ from lamflow.settings import Settings
 from lamflow.settings_errors import read_settings
 
 Device = Literal["cpu", "gpu"]
-Frames = Literal["grid", "pixels"]
+Frames = Literal["grid", "pixels", "vectors"]
 WorkKind = Literal[
     "ppo",
     "online_decoding",
@@ -70,6 +70,7 @@ class WorkRates(Settings):
     unit: str = Field(description="What a sample is.")
     grid: DeviceRates | None = Field(None, description="On grids of categories.")
     pixels: DeviceRates | None = Field(None, description="On RGB frames.")
+    vectors: DeviceRates | None = Field(None, description="On vectors of numbers.")
 
 
 class FrameFacts(Settings):
@@ -117,7 +118,7 @@ class Rates(Settings):
         return next(work for work in near + far if self._measured(*work) is not None)
 
     def facts_of(self, frames: Frames) -> FrameFacts:
-        """What was measured of a kind of frames, or of the other where nothing was."""
+        """What was measured of a kind of frames, or of another where nothing was."""
         return self.frames.get(frames) or next(iter(self.frames.values()))
 
     def _measured(self, kind: WorkKind, frames: Frames) -> DeviceRates | None:
@@ -126,9 +127,9 @@ class Rates(Settings):
 
     @model_validator(mode="after")
     def _something_measured(self) -> Rates:
-        if not any(rates.grid or rates.pixels for rates in self.work.values()):
+        if not any(rates.grid or rates.pixels or rates.vectors for rates in self.work.values()):
             raise ValueError(
-                "work: found no rates at all, expected those of at least one kind of work on grid or pixels"
+                "work: found no rates at all, expected those of at least one kind of work on grid, pixels or vectors"
             )
         return self
 

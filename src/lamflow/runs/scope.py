@@ -51,7 +51,7 @@ class Scope:
 
     def frames_of(self, spec: EnvironmentSpec) -> Frames:
         """The kind of frames that an environment has."""
-        return "pixels" if spec.view == "pixels" else "grid"
+        return "vectors" if spec.view == "vector" else "pixels" if spec.view == "pixels" else "grid"
 
     def facts_of(self, spec: EnvironmentSpec) -> FrameFacts:
         """What was measured of the kind of frames that an environment has."""

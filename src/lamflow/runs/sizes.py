@@ -187,6 +187,14 @@ def pixel_expert_size(spec: EnvironmentSpec, settings: ImpalaSettings) -> ActorC
     return counting.pixel_expert(spec, settings)
 
 
+@counted_once(ActorCriticSize, "lamflow.rl.vector_actor_critic")
+def vector_expert_size(spec: EnvironmentSpec, hidden_width: int) -> ActorCriticSize:
+    """The expert of an environment that shows vectors."""
+    from lamflow.runs import counting
+
+    return counting.vector_expert(spec, hidden_width)
+
+
 @counted_once(ActorCriticSize, "lamflow.methods.online")
 def online_policy_size(
     spec: EnvironmentSpec, settings: OnlineMethodSettings, tuned: LatentMethodSettings, width: int, lam: LamSettings

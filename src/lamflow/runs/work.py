@@ -20,7 +20,7 @@ from lamflow.methods.online_settings import OnlineMethodSettings
 from lamflow.methods.settings import MethodSettings
 from lamflow.methods.vpt_settings import VptMethodSettings
 from lamflow.networks.impala_settings import ImpalaSettings
-from lamflow.policies.settings import HeadSettings, PolicySettings
+from lamflow.policies.settings import HeadSettings, PolicySettings, action_outputs
 from lamflow.rl.ppo_settings import PpoSettings
 from lamflow.runs.rates import WorkKind
 from lamflow.runs.scope import Scope, Task, Work
@@ -36,6 +36,7 @@ from lamflow.runs.sizes import (
     online_policy_size,
     pixel_expert_size,
     policy_size,
+    vector_expert_size,
 )
 from lamflow.settings import Settings
 from lamflow.training.settings import TrainingSettings
@@ -64,7 +65,8 @@ def work_of(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:
 
 
 def _frame_bytes(spec: EnvironmentSpec) -> int:
-    return prod(spec.frame_shape)
+    """Of the main part of an observation: pixels and categories are bytes."""
+    return prod(spec.frame_shape) * (4 if spec.main_part.dtype == "float32" else 1)
 
 
 def _window(scope: Scope, spec: EnvironmentSpec, training: TrainingSettings) -> int:
@@ -79,10 +81,13 @@ def _samples(training: TrainingSettings) -> int:
 
 
 def _expert(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    """A training of XLand's PPO; planners and shipped experts need none."""
+    """A training of XLand's PPO, or of that over vectors; planners, shipped experts and policies of users need none."""
     spec, settings = scope.experiment.environment(wildcards["env"]), scope.experiment.expert
     if spec.view == "pixels" or spec.demonstrator != "ppo":
         return Work()
+    if not spec.is_grid_world:
+        over_vectors = scope.experiment.vector_expert
+        return _ppo("ppo", over_vectors, vector_expert_size(spec, over_vectors.hidden_width))
     return _ppo("ppo", settings, grid_expert_size(egocentric_twin(spec), settings.hidden_width))
 
 
@@ -282,7 +287,9 @@ def _policy_of(
     if isinstance(method, LatentMethodSettings):
         return _latent_policy(scope, method)
     policy = getattr(method, "policy", None)
-    return (policy, spec.num_actions, None) if isinstance(policy, PolicySettings) else None
+    if not isinstance(policy, PolicySettings):
+        return None
+    return policy, action_outputs(spec.action, policy.box_loss), None
 
 
 def _online_policy(scope: Scope, spec: EnvironmentSpec, method: OnlineMethodSettings) -> ActorCriticSize:

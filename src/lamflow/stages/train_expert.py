@@ -30,7 +30,8 @@ def train_expert(
 ) -> None:
     """Train the PPO expert of an environment on train levels and write its weights to ``output`` (safetensors).
 
-    ``settings``: ``ExpertSettings``, or ``PixelExpertSettings`` for Procgen. ``metrics.csv`` beside the output has
+    ``settings``: ``ExpertSettings``, ``PixelExpertSettings`` for Procgen and other pixels, or ``VectorExpertSettings`` for vectors of
+    other environments. ``metrics.csv`` beside the output has
     return, losses and entropy by training step (environment steps for XLand, optimiser steps for Procgen; see
     docs/metrics.md). A planner needs no training: its file has a name and no weights, and its metrics file only the header.
     Procgen's training goes on from the checkpoint in ``state_dir`` if one of the same settings, seed and code was
@@ -41,7 +42,7 @@ def train_expert(
     spec = EnvironmentSpec.from_facts(environment)
     code = stage_code(__name__, spec)
     demonstrator, given = demonstrator_of(spec), Path(shipped) if shipped else None
-    typed = demonstrator.SETTINGS.model_validate(settings)
+    typed = demonstrator.settings_for(spec).model_validate(settings)
     identity = settings_digest([typed.model_dump(mode="json"), seed, code.digest])
     run = TrackedRun(
         experiment_dir=Path(experiment_dir or Path(output).parent),
