@@ -62,7 +62,7 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
     settings = OneStepSettings.model_validate(
         {
             "inverse_dynamics": encoder(stem),
-            "forward_dynamics": {"kind": "unet", "stem": stem, "base_width": 4, "predicts": "change"},
+            "forward_dynamics": {"kind": "unet", "stem": stem, "base_width": 4, "target": "change"},
             "quantizer": {"codebooks": 2, "tokens": 2, "code_dim": 4, "codes": 8, "revive_below": 0.9},
         }
     )

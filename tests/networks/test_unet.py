@@ -117,9 +117,9 @@ def plain_losses(network: UnetForwardDynamics, frames: Tensor, latents: Tensor, 
     return (predicted - target).square().mean(dim=(1, 2, 3))
 
 
-@pytest.mark.parametrize("predicts", ["frame", "change"])
-def test_losses_and_gradients_are_those_of_the_plain_form(predicts: str) -> None:
-    network = unet(FULL.model_copy(update={"predicts": predicts}))
+@pytest.mark.parametrize("target", ["frame", "change"])
+def test_losses_and_gradients_are_those_of_the_plain_form(target: str) -> None:
+    network = unet(FULL.model_copy(update={"target": target}))
     nn.init.normal_(network.last[-1].weight, std=0.1)
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
     frames, latents, following = random_frames(3, 2), torch.randn(3, 10, requires_grad=True), random_frames(3)
@@ -135,13 +135,13 @@ def test_losses_and_gradients_are_those_of_the_plain_form(predicts: str) -> None
 
 
 def test_the_gradient_of_a_loss_of_zero_is_zero() -> None:
-    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    network, frames = unet(PATCHES.model_copy(update={"target": "change"})), random_frames(2, 2)
     network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).mean().backward()
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters() if p.grad is not None)
     assert network.last[-1].weight.grad is not None
 
 
-@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"target": "change"})])
 def test_predictions_have_the_shape_of_a_frame(settings: UnetSettings) -> None:
     network, frames, latents = unet(settings), random_frames(2, 2), torch.randn(2, 10)
     prediction = network(frames, latents)
@@ -160,7 +160,7 @@ def test_the_most_likely_frame_is_the_prediction_in_levels(settings: UnetSetting
     assert (network.most_likely(frames, latents) - levels).abs().max() <= 0.501
 
 
-@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"target": "change"})])
 def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) -> None:
     network, frames, latents = unet(settings).eval(), random_frames(3, 2), torch.randn(3, 10)
     following = random_frames(3)
@@ -171,7 +171,7 @@ def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) 
 
 
 def test_a_model_of_changes_first_predicts_the_present_frame() -> None:
-    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    network, frames = unet(PATCHES.model_copy(update={"target": "change"})), random_frames(2, 2)
     assert torch.equal(network.most_likely(frames, torch.randn(2, 10)), frames[:, 1])
     assert network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).max() == 0
 
@@ -224,7 +224,7 @@ def test_a_model_of_another_kind_of_frame_is_refused() -> None:
 SIDES = (32, 33, 50, 64, 65, 84, 99, 256)
 
 
-@pytest.mark.parametrize("settings", [PATCHES, FULL, UnetSettings(stem="patch", base_width=8, predicts="change")])
+@pytest.mark.parametrize("settings", [PATCHES, FULL, UnetSettings(stem="patch", base_width=8, target="change")])
 @pytest.mark.parametrize("side", SIDES)
 def test_square_frames_of_any_side_are_predicted_and_learnt_from(side: int, settings: UnetSettings) -> None:
     model = UnetForwardDynamics(settings=settings, frame_shape=(side, side, 3), latent_dim=6)

@@ -6,7 +6,7 @@ Shapes: N rows, M rows of interest, B batch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,7 +22,9 @@ from lamflow.data.row_ring import BlockStream, RowRing
 from lamflow.data.scratch import on_scratch
 from lamflow.data.segments import AtRandom, InOrder, Segments
 from lamflow.data.store import EpisodeArrays, EpisodeStore, array_of
-from lamflow.data.windows import FRAMES, EpisodeBounds, WindowSpec, transition_rows
+from lamflow.data.windows import FRAMES, EpisodeBounds, Window, WindowSpec, transition_rows
+from lamflow.networks.vectors import change_of
+from lamflow.spaces import Vector
 from lamflow.training.precision import default_device
 
 SEGMENT_BYTES: Final = 24 << 20
@@ -67,6 +69,11 @@ def _reach(spec: WindowSpec) -> tuple[int, int]:
     return max(1, before), max(1, after)
 
 
+def _change(window: Window) -> Tensor:
+    """From the frame of a window to the next, float64 [B, ...]."""
+    return window.at(FRAMES, 1).double() - window.at(FRAMES).double()
+
+
 class EpisodeTensors:
     """A split: small columns as tensors on ``device``, wide ones (frames, latents) in memory or in their files.
 
@@ -84,6 +91,8 @@ class EpisodeTensors:
         self.acted = torch.from_numpy(arrays.acted).to(self.device)
         parts = {name: torch.from_numpy(part).to(self.device) for name, part in arrays.observations.items()}
         self.parts = tuple(name for name in parts if name != arrays.main)
+        self.main = arrays.main
+        self.main_is_vector = arrays.main in parts and parts[arrays.main].is_floating_point()
         self._narrow = {"actions": self.actions} | {array_of(name): parts[name] for name in self.parts}
         self._wide: HeldRows | _Source = HeldRows({FRAMES: parts[arrays.main]} if arrays.main in parts else {})
 
@@ -101,6 +110,7 @@ class EpisodeTensors:
         ``columns``: readers of further wide columns of the same rows (latents). ValueError names a damaged file.
         """
         data = cls(store.load(frames=False), device)
+        data.main_is_vector = isinstance(store.spec.main_part, Vector)
         readers = {FRAMES: store.rows(array_of(store.spec.main)), **(columns or {})}
         for reader in readers.values():
             assert reader.num_rows == store.num_rows, f"{reader.folder} has the rows of {store.path}"
@@ -113,14 +123,40 @@ class EpisodeTensors:
         """int64: rows with an action, ascending; with or without a next frame."""
         return torch.nonzero(self.acted)[:, 0]
 
-    def moments(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows."""
+    def moments(self, *, changes: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows.
+
+        Of a main part that is one, and with ``changes`` of any main part of numbers, also those of its change to the next frame, over
+        ``rows``, by the name ``change_of(main)``; of pixels per colour.
+        """
         vectors = {name: self._narrow[array_of(name)] for name in self.parts}
-        return {
+        found = {
             name: (part.double().mean(0).float(), part.double().std(0, correction=0).float())
             for name, part in vectors.items()
             if part.is_floating_point()
         }
+        if self.main_is_vector:
+            every = torch.arange(len(self.actions), device=self.device)
+            found[self.main] = self._moments_of(WindowSpec(), every, lambda window: window.at(FRAMES).double())
+        if self.main_is_vector or changes:
+            found[change_of(self.main)] = self._moments_of(WindowSpec(after=1), self.rows, _change)
+        return found
+
+    def _moments_of(self, spec: WindowSpec, rows: Tensor, values: Callable[[Window], Tensor]) -> tuple[Tensor, Tensor]:
+        """Of what ``values`` makes of the windows of ``rows``, float64 [B, ..., entries], in two passes over them: squares about another
+        point than the mean might cancel."""
+
+        def mean_of(answer: Callable[[Tensor], Tensor]) -> Tensor:
+            total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
+            for section in self.sections(spec, rows):
+                for window in section.windows():
+                    found = answer(values(window)).flatten(0, -2)
+                    total, count = total + found.sum(0), count + len(found)
+            return total / count
+
+        mean = mean_of(lambda found: found)
+        variance = mean_of(lambda found: (found - mean).square())
+        return mean.float(), variance.sqrt().float()
 
     def with_column(self, name: str, values_N: Tensor) -> EpisodeTensors:
         """The same data with another small column [N, ...]."""

@@ -101,7 +101,7 @@ class Window(NamedTuple):
 
     @property
     def frames(self) -> Tensor:
-        """uint8 [B, T, *frame_shape]."""
+        """uint8 [B, T, *frame_shape], or of vectors float32."""
         return self.columns[FRAMES]
 
     def at(self, name: str, ahead: int = 0) -> Tensor:

@@ -160,8 +160,9 @@ def _window(spec: EnvironmentSpec, window: WindowSpec) -> Window:
 
 
 def _frames(spec: EnvironmentSpec, num_frames: int) -> Tensor:
-    """uint8 [B, num_frames, H, W, C]."""
-    return torch.zeros(SAMPLES, num_frames, *spec.frame_shape, dtype=torch.uint8)
+    """[B, num_frames, *frame_shape], uint8 or, of vectors, float32."""
+    part = spec.main_part
+    return torch.zeros(SAMPLES, num_frames, *part.shape, dtype=getattr(torch, part.dtype))
 
 
 def _inputs(spec: EnvironmentSpec, context: int) -> PolicyInputs:

@@ -64,7 +64,8 @@ def work_of(scope: Scope, rule: str, wildcards: Mapping[str, str]) -> Work:
 
 
 def _frame_bytes(spec: EnvironmentSpec) -> int:
-    return prod(spec.frame_shape)
+    """Of the main part of an observation: pixels and categories are bytes."""
+    return prod(spec.frame_shape) * (4 if spec.main_part.dtype == "float32" else 1)
 
 
 def _window(scope: Scope, spec: EnvironmentSpec, training: TrainingSettings) -> int:
