@@ -16,6 +16,7 @@ from lamflow.networks.impala import ResidualBlock
 from lamflow.networks.pixels import LEVELS
 from lamflow.networks.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
 from lamflow.networks.unet_settings import UnetSettings
+from lamflow.networks.vectors import change_of, standardise_inputs
 
 SPEC = preset("procgen-bigfish")
 PATCHES = UnetSettings(stem="patch", base_width=16)
@@ -174,6 +175,39 @@ def test_a_model_of_changes_first_predicts_the_present_frame() -> None:
     network, frames = unet(PATCHES.model_copy(update={"target": "change"})), random_frames(2, 2)
     assert torch.equal(network.most_likely(frames, torch.randn(2, 10)), frames[:, 1])
     assert network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).max() == 0
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES, UnetSettings(stem="patch", base_width=4)])
+def test_a_standardised_change_is_scaled_per_colour_and_reported_in_pixels(settings: UnetSettings) -> None:
+    """What is minimised is the error in deviations; the loss that is reported is that of the prediction. Odd sides have half patches."""
+    settings = settings.model_copy(update={"target": "standardised"})
+    side = 61 if settings.base_width == 4 else 64
+    network = UnetForwardDynamics(settings=settings, frame_shape=(side, side, 3), latent_dim=10)
+    deviations, mean = torch.tensor([5.0, 20.0, 80.0]), torch.tensor([1.0, -2.0, 0.5])
+    standardise_inputs(network, {change_of("frames"): (mean, deviations)})
+    nn.init.normal_(network.last[-1].weight, std=2)
+    frames, latents = torch.randint(256, (3, 3, side, side, 3), dtype=torch.uint8), torch.randn(3, 10)
+    minimised, reported = network.training_losses(frames[:, :2], latents, frames[:, 2])
+    levels = (network(frames[:, :2], latents) + 0.5).permute(0, 2, 3, 1) * LEVELS
+    errors = levels - frames[:, 2]
+    torch.testing.assert_close(reported, (errors / LEVELS).square().mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(minimised, (errors / deviations).square().mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.prediction_losses(frames[:, :2], latents, frames[:, 2]), reported)
+    standardised = ((levels - frames[:, 1] - mean) / deviations).abs().max()
+    assert standardised > 1, "it has no bounds"
+
+
+def test_a_model_of_standardised_changes_first_predicts_the_mean_change() -> None:
+    network, frames = unet(PATCHES.model_copy(update={"target": "standardised"})), random_frames(2, 2)
+    standardise_inputs(network, {change_of("frames"): (torch.tensor([0.0, 0.0, -300.0]), torch.ones(3))})
+    predicted = network.most_likely(frames, torch.randn(2, 10))
+    assert torch.equal(predicted[..., :2], frames[:, 1, ..., :2]) and predicted[..., 2].max() == 0
+
+
+def test_the_former_name_of_the_target_may_be_used() -> None:
+    assert UnetSettings.model_validate({"predicts": "change"}) == UnetSettings(target="change")
+    with pytest.raises(ValueError, match="found predicts, too, which is its former name"):
+        UnetSettings.model_validate({"predicts": "change", "target": "change"})
 
 
 @pytest.mark.parametrize("settings", [FULL, PATCHES])
