@@ -56,8 +56,7 @@ def fit_latent_action_model(
         labelled = LabelledTransitions(data, labelled_rows, model.window, settings.supervision, seed)
 
     def validate() -> dict[str, float]:
-        head = supervised.head if supervised else None
-        return held_out_metrics(model, fit=fit, test=test, action_head=head)
+        return held_out_metrics(model, fit=fit, test=test, supervised=supervised)
 
     with data.stream(model.training_window, data.rows, settings.training.batch_size, seed) as stream:
 

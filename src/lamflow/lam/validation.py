@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lamflow.data.held_windows import HeldWindows, inference_batches
 from lamflow.data.windows import FRAMES
-from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.frame_metrics import frame_metrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import Probed, probe_metrics
-from lamflow.policies.actions import DiscreteActions
+from lamflow.lam.supervision import SupervisedLam
 
 
 def label_rows(model: LatentActionModel, held: HeldWindows) -> Latents:
@@ -112,11 +111,11 @@ def held_out_metrics(
     *,
     fit: HeldWindows,
     test: HeldWindows,
-    action_head: nn.Module | None = None,
+    supervised: SupervisedLam | None = None,
 ) -> dict[str, float]:
     """All of the above for the transitions ``test`` of held-out episodes; the probes are fitted on those ``fit`` of training episodes.
 
-    ``action_head``: that of a supervised model, from continuous latents to logits of the actions.
+    ``supervised``: a model that also learns from labels, and whose head reads actions off latents.
     """
     fitted, tested, test_actions = label_rows(model, fit), label_rows(model, test), test.at("actions")
     quantizer = model.settings.quantizer
@@ -132,13 +131,11 @@ def held_out_metrics(
             Probed(tested.continuous, test_actions),
             effectful_rows(test),
         ),
-        **(_supervision_metrics(model.spec, action_head, tested.continuous, test_actions) if action_head else {}),
+        **(_supervision_metrics(supervised, tested.continuous, test_actions) if supervised else {}),
     }
 
 
 @torch.no_grad()
-def _supervision_metrics(
-    spec: EnvironmentSpec, action_head: nn.Module, latents_ND: Tensor, actions_N: Tensor
-) -> dict[str, float]:
-    agreement = DiscreteActions.of(spec).agreement(action_head(latents_ND), actions_N)
+def _supervision_metrics(supervised: SupervisedLam, latents_ND: Tensor, actions_N: Tensor) -> dict[str, float]:
+    agreement = supervised.space.agreement(supervised.head(latents_ND), actions_N)
     return {f"supervision/{name}": value.item() for name, value in agreement.items()}
