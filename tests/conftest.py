@@ -43,6 +43,7 @@ SLOW_FIXTURES = {
     "test_learning": {"trained"},
     "test_plot_episode_film": {"episodes"},
     "test_procgen_experts": {"expert"},
+    "test_vector_stages": {"folder"},
     "test_verdicts": {"grid_model", "pixel_model"},
 }
 """By test file the fixtures that take seconds: whichever of their tests runs first would pay for them."""

@@ -334,6 +334,13 @@ def test_a_network_that_does_not_suit_the_frames_is_refused(env: str, key: str, 
         load_experiment(minimal(envs=[env], **networks))
 
 
+def test_a_target_for_categories_is_refused() -> None:
+    networks = {"forward_dynamics": {"kind": "grid", "target": "change"}}
+    message = r"lams\.plain\.forward_dynamics: target: found 'change', and the cells of grids are categories: .*; leave target out"
+    with pytest.raises(ValueError, match=message):
+        load_experiment(minimal(lams={"plain": networks}))
+
+
 def test_a_trial_cuts_every_number_and_leaves_the_networks() -> None:
     cut = load_experiment(minimal(trial={"steps": "5"}, labels=[16, 4096], label_draws=3))
     whole = load_experiment(minimal(labels=[16, 4096]))

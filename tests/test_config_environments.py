@@ -166,3 +166,27 @@ def test_an_environment_that_chance_plays_in_is_warned_of(tmp_path: Path, monkey
 
 def test_the_tiny_configuration_defines_none() -> None:
     assert load_experiment(yaml.safe_load(TINY.read_text())).environments == {}
+
+
+PENDULUM = {"kind": "gymnasium", "id": "Pendulum-v1"}
+MLP = {"inverse_dynamics": {"kind": "mlp"}, "forward_dynamics": {"kind": "mlp"}}
+
+
+@pytest.mark.parametrize("env", [CART, PENDULUM], ids=["cart", "pendulum"])
+def test_a_latent_action_model_of_vectors_has_the_figures_that_can_be_made(env: dict[str, Any]) -> None:
+    """Of vectors none that draws predictions, and of continuous actions none that counts them."""
+    raw = {
+        "lams": {"lapo": MLP},
+        "methods": {"lapo": {"kind": "latent", "lam": "lapo", "policy": {"network": MLP["inverse_dynamics"]}}},
+    }
+    found = Targets(experiment({"mine": env}, **raw)).final_results()
+    assert [path for path in found if path.endswith("latent_space.svg")]
+    assert not [path for path in found if path.endswith(("film_strip.png", "episode_film.gif"))]
+    assert bool([path for path in found if path.endswith("code_actions.svg")]) == (env is CART)
+
+
+@pytest.mark.parametrize("key", MLP)
+def test_networks_over_grids_are_refused_for_vectors(key: str) -> None:
+    raw = {"lams": {"lapo": {**MLP, key: {"kind": "grid"}}}, "methods": LATENT["methods"]}
+    with pytest.raises(ValueError, match=rf"lams\.lapo\.{key}\.kind: found grid, and the frames of mine need mlp"):
+        experiment({"mine": CART}, **raw)

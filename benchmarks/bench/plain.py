@@ -143,7 +143,7 @@ class Unet(nn.Module):
     def __init__(self, settings: UnetSettings, side: int, latent_dim: int) -> None:
         super().__init__()
         self.patch = PATCH_SIDE if settings.stem == "patch" else 1
-        self.predicts_change = settings.predicts == "change"
+        self.predicts_change = settings.target == "change"
         base, side, pixels = settings.base_width, side // self.patch, 3 * self.patch**2
         widths = [base * 2**index for index in range(side.bit_length() - 1)]
         self.first = Down(2 * pixels + latent_dim, widths[0])

@@ -25,6 +25,7 @@ from lamflow.data.segments import AtRandom, Segments
 from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import FRAMES, TRANSITION, TransitionStream, Window, WindowSpec, frames_ahead
+from lamflow.networks.vectors import change_of
 
 ROW_BYTES = 50
 CHUNK_ROWS = 4
@@ -52,6 +53,20 @@ def open_store(
 def windowed(store: EpisodeStore, rows: int = 40, **options: Any) -> EpisodeTensors:
     """The split with a window of so many rows of memory."""
     return EpisodeTensors.open(store, window_gib=rows * ROW_BYTES / 2**30, device=CPU, **options)
+
+
+def test_moments_of_a_change_are_those_of_all_transitions_however_they_are_read(open_store: OpenStore) -> None:
+    """Of the main part, per channel; no change leads from one episode into the next."""
+    store = open_store()
+    arrays = store.load()
+    changes = np.concatenate(
+        [np.diff(part.astype(float), axis=0) for part in np.split(arrays.frames, arrays.episode_starts[1:])]
+    ).reshape(-1, arrays.frames.shape[-1])
+    for data in (windowed(store), windowed(store, rows=10_000), EpisodeTensors(arrays, CPU)):
+        assert change_of("frames") not in data.moments(), "frames are no vector"
+        mean, deviation = data.moments(changes=True)[change_of("frames")]
+        np.testing.assert_allclose(mean, changes.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(deviation, changes.std(0), rtol=1e-6)
 
 
 def drawn(stream: WindowStream, steps: Sequence[int] | range) -> Tensor:

@@ -24,7 +24,7 @@ from lamflow.training.metrics import MetricsLog
 SPEC = preset("procgen-bigfish")
 SETTINGS: dict[str, Any] = {
     "inverse_dynamics": {"kind": "impala", "stem": "patch", "channels": [16, 16], "blocks": 1, "hidden_width": 32},
-    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
+    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "target": "change"},
     "quantizer": {"codebooks": 1, "tokens": 2, "code_dim": 8, "codes": 16, "decay": 0.95, "revive_below": 0.3},
     "training": {"steps": 100, "batch_size": 32, "learning_rate": 4e-3, "validate_every": 100},
 }

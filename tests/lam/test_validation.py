@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,9 +18,10 @@ from lamflow.lam import probe as probes
 from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
 from lamflow.lam.one_step import OneStepLam
 from lamflow.lam.one_step_settings import OneStepSettings
-from lamflow.lam.probe import probe_accuracy
+from lamflow.lam.probe import Probed, probe_accuracy
 from lamflow.lam.validation import codebook_metrics, effectful_rows, forward_metrics, label_rows
 from lamflow.policies.actions import DiscreteActions
+from lamflow.training.agreement import r_squared
 
 SPEC = preset("xland-doorkey-5x5")
 
@@ -205,6 +207,57 @@ def test_probes_of_random_latents_are_at_chance(actions: tuple[Tensor, Tensor]) 
     fit, test = (torch.randn(len(part), 16) for part in actions)
     found = probe(fit, test, *actions, torch.ones(1000, dtype=torch.bool))
     assert all(0.1 < value < 0.24 for value in found.values()), found
+
+
+def box_probe(fit: Tensor, test: Tensor, fit_actions: Tensor, test_actions: Tensor) -> dict[str, float]:
+    """The second half of the tested transitions change nothing."""
+    effectful = torch.arange(len(test)) < len(test) // 2
+    return probes.probe_r_squared(Probed(fit, fit_actions), Probed(test, test_actions), effectful)
+
+
+def test_a_linear_probe_of_continuous_actions_is_the_least_squares_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two entries, of which noise is a tenth and half of the variance; the third never varies. A latent stands there twice, which makes the
+    solution one of many. Beside the closed form, on other transitions."""
+    monkeypatch.setattr(probes, "PROBE_TRAINING", probes.PROBE_TRAINING.model_copy(update={"steps": 2}))
+    latents = torch.randn(3000, 4) * torch.tensor([1.0, 10, 0.1, 1]) + 3
+    latents = torch.cat([latents, latents[:, :1]], dim=1)
+    noise = torch.randn(3000, 2) * torch.tensor([1 / 3, 1.0])
+    actions = torch.cat([(latents[:, [0, 3]] - 3) * torch.tensor([1.0, -1.0]) + noise, torch.ones(3000, 1)], dim=1)
+    found = box_probe(latents[:2000], latents[2000:], actions[:2000], actions[2000:])
+    assert found["probe/linear_r2_entry0"] == pytest.approx(0.9, abs=0.02)
+    assert found["probe/linear_r2_entry1"] == pytest.approx(0.5, abs=0.06)
+    assert math.isnan(found["probe/linear_r2_entry2"])
+    entries = [found[f"probe/linear_r2_entry{index}"] for index in (0, 1)]
+    assert found["probe/linear_r2"] == pytest.approx(sum(entries) / 2)
+    design, tested = (
+        np.pad(part.double().numpy(), ((0, 0), (0, 1)), constant_values=1) for part in (latents[:2000], latents[2000:])
+    )
+    predicted = tested @ (np.linalg.pinv(design) @ actions[:2000].double().numpy())
+    errors = ((predicted - actions[2000:].numpy()) ** 2).sum(0)[:2]
+    variances = ((actions[2000:] - actions[2000:].mean(0)) ** 2).sum(0)[:2].numpy()
+    np.testing.assert_allclose(entries, 1 - errors / variances, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_probes_of_continuous_actions_read_what_is_there_and_nothing_else() -> None:
+    """The MLP also a square, which is no line; of random latents nothing; and the units of actions make no difference."""
+    latents, noise = torch.randn(2500, 2), torch.randn(2500, 2)
+    actions = torch.stack([1000 * latents[:, 0] ** 2, 0.001 * latents[:, 1]], dim=1)
+    found = box_probe(latents[:1500], latents[1500:], actions[:1500], actions[1500:])
+    assert found["probe/mlp_r2_entry0"] > 0.95 and found["probe/mlp_r2_entry1"] > 0.95
+    assert found["probe/linear_r2_entry0"] < 0.1 and found["probe/linear_r2_entry1"] > 0.999
+    random = box_probe(noise[:1500], noise[1500:], actions[:1500], actions[1500:])
+    assert all(value < 0.05 for value in random.values()), random
+    latents[2000:] = noise[2000:]
+    half = box_probe(latents[:1500], latents[1500:], actions[:1500], actions[1500:])
+    assert half["probe/linear_r2_effectful"] > half["probe/linear_r2"] + 0.1
+
+
+def test_r_squared_is_its_definition() -> None:
+    true = torch.tensor([[0.0, 5], [1, 5], [2, 5], [3, 5]])
+    perfect, mean = r_squared(true, true), r_squared(torch.full((4, 2), 1.5), true)
+    assert perfect[0] == 1 and mean[0] == 0 and perfect.isnan().tolist() == [False, True]
+    assert r_squared(true.flip(0), true)[0] == pytest.approx(1 - 20 / 5)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ GRID_NETWORKS = {
 }
 PIXEL_NETWORKS = {
     "inverse_dynamics": {"kind": "impala", "stem": "patch", "channels": [16, 16], "blocks": 1, "hidden_width": 32},
-    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "predicts": "change"},
+    "forward_dynamics": {"kind": "unet", "stem": "patch", "base_width": 16, "target": "change"},
 }
 Measure = Callable[..., dict[str, float]]
 

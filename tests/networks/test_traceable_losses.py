@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from linear_world import SPEC as WORLD
 from torch import Tensor, nn
 
 from lamflow.data.windows import Window
@@ -62,12 +63,29 @@ def test_the_loss_of_a_latent_action_model_is_one_graph(stem: str, precision: to
     settings = OneStepSettings.model_validate(
         {
             "inverse_dynamics": encoder(stem),
-            "forward_dynamics": {"kind": "unet", "stem": stem, "base_width": 4, "predicts": "change"},
+            "forward_dynamics": {"kind": "unet", "stem": stem, "base_width": 4, "target": "change"},
             "quantizer": {"codebooks": 2, "tokens": 2, "code_dim": 4, "codes": 8, "revive_below": 0.9},
         }
     )
     model, window = OneStepLam(settings=settings, spec=SPEC), Window.of_frames(random_frames(3))
     assert_compiles_to_the_same(model, lambda: model.loss(window).total, precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["standardised", "change"])
+def test_the_loss_over_vectors_is_one_graph(target: str) -> None:
+    """In float32: with bfloat16 around them, a compiled graph takes the gradients of the products in float32 in bfloat16, too."""
+    torch.manual_seed(0)
+    settings = OneStepSettings.model_validate(
+        {
+            "inverse_dynamics": {"kind": "mlp", "hidden_width": 8},
+            "forward_dynamics": {"kind": "mlp", "hidden_width": 8, "target": target},
+            "quantizer": {"kind": "none", "codebooks": 1, "tokens": 1, "code_dim": 4},
+            "context": 2,
+        }
+    )
+    model, window = OneStepLam(settings=settings, spec=WORLD), Window.of_frames(torch.randn(4, 4, 6), present=2)
+    assert_compiles_to_the_same(model, lambda: model.loss(window).total, torch.float32)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from lamflow.networks.impala import ResidualBlock
 from lamflow.networks.pixels import LEVELS
 from lamflow.networks.unet import DownBlock, LatentConv2d, RevisitConv2d, UnetForwardDynamics, UpConv2d
 from lamflow.networks.unet_settings import UnetSettings
+from lamflow.networks.vectors import change_of, standardise_inputs
 
 SPEC = preset("procgen-bigfish")
 PATCHES = UnetSettings(stem="patch", base_width=16)
@@ -117,9 +118,9 @@ def plain_losses(network: UnetForwardDynamics, frames: Tensor, latents: Tensor, 
     return (predicted - target).square().mean(dim=(1, 2, 3))
 
 
-@pytest.mark.parametrize("predicts", ["frame", "change"])
-def test_losses_and_gradients_are_those_of_the_plain_form(predicts: str) -> None:
-    network = unet(FULL.model_copy(update={"predicts": predicts}))
+@pytest.mark.parametrize("target", ["frame", "change"])
+def test_losses_and_gradients_are_those_of_the_plain_form(target: str) -> None:
+    network = unet(FULL.model_copy(update={"target": target}))
     nn.init.normal_(network.last[-1].weight, std=0.1)
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
     frames, latents, following = random_frames(3, 2), torch.randn(3, 10, requires_grad=True), random_frames(3)
@@ -135,13 +136,13 @@ def test_losses_and_gradients_are_those_of_the_plain_form(predicts: str) -> None
 
 
 def test_the_gradient_of_a_loss_of_zero_is_zero() -> None:
-    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    network, frames = unet(PATCHES.model_copy(update={"target": "change"})), random_frames(2, 2)
     network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).mean().backward()
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in network.parameters() if p.grad is not None)
     assert network.last[-1].weight.grad is not None
 
 
-@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"target": "change"})])
 def test_predictions_have_the_shape_of_a_frame(settings: UnetSettings) -> None:
     network, frames, latents = unet(settings), random_frames(2, 2), torch.randn(2, 10)
     prediction = network(frames, latents)
@@ -160,7 +161,7 @@ def test_the_most_likely_frame_is_the_prediction_in_levels(settings: UnetSetting
     assert (network.most_likely(frames, latents) - levels).abs().max() <= 0.501
 
 
-@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"predicts": "change"})])
+@pytest.mark.parametrize("settings", [FULL, PATCHES, PATCHES.model_copy(update={"target": "change"})])
 def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) -> None:
     network, frames, latents = unet(settings).eval(), random_frames(3, 2), torch.randn(3, 10)
     following = random_frames(3)
@@ -171,9 +172,42 @@ def test_the_loss_is_the_mean_squared_error_over_pixels(settings: UnetSettings) 
 
 
 def test_a_model_of_changes_first_predicts_the_present_frame() -> None:
-    network, frames = unet(PATCHES.model_copy(update={"predicts": "change"})), random_frames(2, 2)
+    network, frames = unet(PATCHES.model_copy(update={"target": "change"})), random_frames(2, 2)
     assert torch.equal(network.most_likely(frames, torch.randn(2, 10)), frames[:, 1])
     assert network.prediction_losses(frames, torch.randn(2, 10), frames[:, 1]).max() == 0
+
+
+@pytest.mark.parametrize("settings", [FULL, PATCHES, UnetSettings(stem="patch", base_width=4)])
+def test_a_standardised_change_is_scaled_per_colour_and_reported_in_pixels(settings: UnetSettings) -> None:
+    """What is minimised is the error in deviations; the loss that is reported is that of the prediction. Odd sides have half patches."""
+    settings = settings.model_copy(update={"target": "standardised"})
+    side = 61 if settings.base_width == 4 else 64
+    network = UnetForwardDynamics(settings=settings, frame_shape=(side, side, 3), latent_dim=10)
+    deviations, mean = torch.tensor([5.0, 20.0, 80.0]), torch.tensor([1.0, -2.0, 0.5])
+    standardise_inputs(network, {change_of("frames"): (mean, deviations)})
+    nn.init.normal_(network.last[-1].weight, std=2)
+    frames, latents = torch.randint(256, (3, 3, side, side, 3), dtype=torch.uint8), torch.randn(3, 10)
+    minimised, reported = network.training_losses(frames[:, :2], latents, frames[:, 2])
+    levels = (network(frames[:, :2], latents) + 0.5).permute(0, 2, 3, 1) * LEVELS
+    errors = levels - frames[:, 2]
+    torch.testing.assert_close(reported, (errors / LEVELS).square().mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(minimised, (errors / deviations).square().mean(dim=(1, 2, 3)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.prediction_losses(frames[:, :2], latents, frames[:, 2]), reported)
+    standardised = ((levels - frames[:, 1] - mean) / deviations).abs().max()
+    assert standardised > 1, "it has no bounds"
+
+
+def test_a_model_of_standardised_changes_first_predicts_the_mean_change() -> None:
+    network, frames = unet(PATCHES.model_copy(update={"target": "standardised"})), random_frames(2, 2)
+    standardise_inputs(network, {change_of("frames"): (torch.tensor([0.0, 0.0, -300.0]), torch.ones(3))})
+    predicted = network.most_likely(frames, torch.randn(2, 10))
+    assert torch.equal(predicted[..., :2], frames[:, 1, ..., :2]) and predicted[..., 2].max() == 0
+
+
+def test_the_former_name_of_the_target_may_be_used() -> None:
+    assert UnetSettings.model_validate({"predicts": "change"}) == UnetSettings(target="change")
+    with pytest.raises(ValueError, match="found predicts, too, which is its former name"):
+        UnetSettings.model_validate({"predicts": "change", "target": "change"})
 
 
 @pytest.mark.parametrize("settings", [FULL, PATCHES])
@@ -224,7 +258,7 @@ def test_a_model_of_another_kind_of_frame_is_refused() -> None:
 SIDES = (32, 33, 50, 64, 65, 84, 99, 256)
 
 
-@pytest.mark.parametrize("settings", [PATCHES, FULL, UnetSettings(stem="patch", base_width=8, predicts="change")])
+@pytest.mark.parametrize("settings", [PATCHES, FULL, UnetSettings(stem="patch", base_width=8, target="change")])
 @pytest.mark.parametrize("side", SIDES)
 def test_square_frames_of_any_side_are_predicted_and_learnt_from(side: int, settings: UnetSettings) -> None:
     model = UnetForwardDynamics(settings=settings, frame_shape=(side, side, 3), latent_dim=6)

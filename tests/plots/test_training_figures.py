@@ -42,7 +42,7 @@ def test_lam_curves_over_pixels_name_their_unit_and_show_the_change_explained(
     names = (*LAM_METRICS[:4], ("validation", "probe/mlp_accuracy_classes"), ("validation", "fdm/change_explained"))
     texts = svg_texts(draw_lam_curves(metrics(names, 0, lam="lapo")))
     assert "loss (squared error)" in texts and "loss (nats a frame)" not in texts
-    assert {"MLP, classes", "pixels explained"} <= set(texts)
+    assert {"MLP, classes", "frames explained"} <= set(texts)
     assert "predicted" not in texts, "cells are of grids"
 
 

@@ -142,6 +142,34 @@ def test_only_transitions_with_a_frame_before_and_after_them_are_labelled() -> N
     assert window.inside.tolist() == [[False, True, True], [True, True, True]]
 
 
+@pytest.mark.parametrize(
+    ("context", "rows", "inside"),
+    [
+        (0, [[0, 1], [2, 3], [3, 4], [4, 5]], [[1, 1]] * 4),
+        (1, [[2, 2, 3], [2, 3, 4], [3, 4, 5]], [[0, 1, 1], [1, 1, 1], [1, 1, 1]]),
+        (2, [[2, 2, 2, 3], [2, 2, 3, 4], [2, 3, 4, 5]], [[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]]),
+        (3, [[2, 2, 2, 3, 4], [2, 2, 3, 4, 5]], [[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]]),
+    ],
+)
+def test_a_rollouts_windows_hold_the_context_of_the_lam(
+    context: int, rows: list[list[int]], inside: list[list[int]]
+) -> None:
+    """The first two steps are an episode; its last step, and those before which the rollout does not hold the context, are left out."""
+    lam = OneStepLam(settings=LAM.model_copy(update={"context": context}), spec=SPEC).eval()
+    frames = np.zeros((6, 1, *SPEC.frame_shape), np.uint8)
+    frames[:, 0, 0, 0, 0] = np.arange(6)
+    seen: list[Window] = []
+    label = lam.label
+    lam.label = lambda window: (seen.append(window), label(window))[1]  # type: ignore[method-assign,func-returns-value]
+    ends = np.array([[False], [True], [False], [False], [False]])
+    experience = Experience(frames, np.arange(5)[:, None], ends)
+    _, actions = label_experience(lam, experience, codes=False, precision="float32")
+    (window,) = seen
+    assert window.frames[:, :, 0, 0, 0].tolist() == rows
+    assert window.inside.int().tolist() == inside and window.present == context
+    assert actions.tolist() == [row[-1] - 1 for row in rows]
+
+
 def test_the_agent_begins_as_its_decoder_alone() -> None:
     _, agent, _ = parts("rl_sl")
     assert isinstance(agent, FinetunedPolicy) and agent.decoder is not None

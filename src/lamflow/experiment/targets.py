@@ -9,7 +9,7 @@ from lamflow.data.label_budgets import LabelCount
 from lamflow.experiment.artefacts import artefacts_of
 from lamflow.experiment.experiment import Experiment
 from lamflow.methods.settings import Stage
-from lamflow.spaces import Pixels
+from lamflow.spaces import Discrete, Pixels
 
 Run = Mapping[str, Any]
 """Values of wildcards by their names."""
@@ -126,8 +126,9 @@ class Targets:
             {"env": env, "lam": lam}
             for env in experiment.envs
             for lam in experiment.lams_of(env)
-            if experiment.lams[lam].quantizer.num_tokens
+            if experiment.lams[lam].quantizer.num_tokens and isinstance(experiment.environment(env).action, Discrete)
         ]
+        drawn = {run["env"] for run in envs if self._is_drawn(run["env"])}
         return [
             *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
             *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
@@ -149,11 +150,11 @@ class Targets:
             *self.paths("plots/{env}/online_curves.svg", online),
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
             *self.paths("plots/{env}/lam_curves.svg", with_lams),
-            *self.paths("plots/{env}/episode_film.gif", [run for run in envs if self._is_drawn(run["env"])]),
+            *self.paths("plots/{env}/episode_film.gif", [run for run in envs if run["env"] in drawn]),
             *self.paths("plots/{env}/latent_space.svg", with_lams),
             *self.paths("plots/{env}/latent_umap.svg", with_lams),
             *self.paths("plots/{env}/{lam}/code_actions.svg", coded),
-            *self.paths("plots/{env}/{lam}/film_strip.png", coded),
+            *self.paths("plots/{env}/{lam}/film_strip.png", [run for run in coded if run["env"] in drawn]),
         ]
 
     def _is_drawn(self, env: str) -> bool:

@@ -3,16 +3,21 @@
 A prediction is *nearer to the next frame* when it differs less from o_{t+1} than from o_t. That it is so is one of the two signs by which
 LAPA's authors tell a trained model (github.com/LatentActionPretraining/LAPA/issues/26). It is counted over the frames that change.
 
-Shapes: B batch, H and W frame sides, D latent width.
+Shapes: B batch, H and W frame sides, D latent width, E entries of a vector.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lamflow.data.windows import FRAMES, Window
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
+from lamflow.spaces import Categories, Pixels, Vector
+from lamflow.training.agreement import r_squared
 
 
 class NearerFrames:
@@ -29,6 +34,26 @@ class NearerFrames:
     def share(self) -> float:
         """0 .. 1; ``nan`` where no frame changes."""
         return self.nearer / self.changing if self.changing else float("nan")
+
+
+class FrameMetrics(Protocol):
+    """Counts over batches of windows, of one kind of frame."""
+
+    def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
+        """Count a batch of transitions and the model's predictions of them."""
+        ...
+
+    def values(self, loss: float) -> dict[str, float]:
+        """The metrics by name; ``loss`` is the mean of the model's ``prediction_loss``."""
+        ...
+
+
+def frame_metrics(spec: EnvironmentSpec) -> FrameMetrics:
+    """Those of the environment's kind of frame."""
+    part = spec.main_part
+    if isinstance(part, Categories):
+        return GridFrameMetrics(part.sizes)
+    return {Pixels: PixelFrameMetrics, Vector: VectorFrameMetrics}[type(part)]()
 
 
 class GridFrameMetrics:
@@ -89,6 +114,9 @@ class GridFrameMetrics:
 class PixelFrameMetrics:
     """Over pixels; losses are mean squared errors, black and white being 1 apart."""
 
+    unit = 255.0
+    """What 1 is in the numbers of frames."""
+
     def __init__(self) -> None:
         self.frames = 0
         self.squared_change = 0.0
@@ -97,17 +125,20 @@ class PixelFrameMetrics:
     def add(self, model: LatentActionModel, window: Window, latents_BD: Tensor) -> None:
         """Count a batch of transitions and the model's predictions of them."""
         self.add_windows(window)
+        self.add_predictions(window, model.predict(window, latents_BD).float())
+
+    def add_predictions(self, window: Window, predicted: Tensor) -> None:
+        """Count the most likely next frames, float32 [B, ...]."""
         present, following = window.at(FRAMES), window.at(FRAMES, 1)
-        predicted = model.predict(window, latents_BD).float()
         to_present, to_next = ((predicted - frame).square().flatten(1).sum(1) for frame in (present, following))
         changes = (present != following).flatten(1).any(1)
         self.nearer.add(changes, to_present, to_next)
 
     def add_windows(self, window: Window) -> None:
         """Count what changes."""
-        change = (window.at(FRAMES, 1).float() - window.at(FRAMES).float()) / 255
+        change = (window.at(FRAMES, 1).float() - window.at(FRAMES).float()) / self.unit
         self.frames += len(change)
-        self.squared_change += change.square().mean(dim=(1, 2, 3)).sum().item()
+        self.squared_change += change.square().mean(dim=tuple(range(1, change.dim()))).sum().item()
 
     def values(self, loss: float) -> dict[str, float]:
         """The metrics by name; ``loss`` is the model's mean squared error."""
@@ -117,3 +148,26 @@ class PixelFrameMetrics:
             "fdm/change_explained": 1 - loss / copied if copied else float("nan"),
             "fdm/nearer_next_frame": self.nearer.share(),
         }
+
+
+class VectorFrameMetrics(PixelFrameMetrics):
+    """Over vectors, likewise in their own units; and the share of the variance of each entry's change that is not predicted, 1 - R²."""
+
+    unit = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.predicted: list[Tensor] = []
+        self.changes: list[Tensor] = []
+
+    def add_predictions(self, window: Window, predicted: Tensor) -> None:
+        """Keep the changes, too, float64 [B, E]: those of a validation are few."""
+        super().add_predictions(window, predicted)
+        present = window.at(FRAMES).double()
+        self.predicted.append(predicted.double() - present)
+        self.changes.append(window.at(FRAMES, 1).double() - present)
+
+    def values(self, loss: float) -> dict[str, float]:
+        """Also ``fdm/unexplained_variance``, the mean over the entries that change; ``nan`` where none does."""
+        explained_E = r_squared(torch.cat(self.predicted), torch.cat(self.changes))
+        return {**super().values(loss), "fdm/unexplained_variance": 1 - explained_E.nanmean().item()}

@@ -13,6 +13,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.lam.settings import LamSettings, lam_settings
 from lamflow.lam.supervision import LabelledTransitions, SupervisedLam
 from lamflow.lam.validation import held_out_metrics
+from lamflow.networks.vectors import change_of, moments_read_by, standardise_inputs
 from lamflow.training.checkpoint import load_weights, read_model, seed_everything
 from lamflow.training.loop import Watched, train
 from lamflow.training.metrics import MetricsLog
@@ -45,6 +46,8 @@ def fit_latent_action_model(
     assert (labelled_rows is None) == (settings.supervision is None)
     seed_everything(seed)
     model: LatentActionModel = settings.build(spec=spec).to(default_device())
+    if names := moments_read_by(model):
+        standardise_inputs(model, data.moments(changes=change_of(spec.main) in names))
     fit = data.part(model.window, data.sample(PROBE_TRANSITIONS))
     test = held_out.part(model.window, held_out.sample(VALIDATION_TRANSITIONS))
     supervised, labelled = None, None
@@ -53,8 +56,7 @@ def fit_latent_action_model(
         labelled = LabelledTransitions(data, labelled_rows, model.window, settings.supervision, seed)
 
     def validate() -> dict[str, float]:
-        head = supervised.head if supervised else None
-        return held_out_metrics(model, fit=fit, test=test, action_head=head)
+        return held_out_metrics(model, fit=fit, test=test, supervised=supervised)
 
     with data.stream(model.training_window, data.rows, settings.training.batch_size, seed) as stream:
 

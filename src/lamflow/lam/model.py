@@ -54,12 +54,12 @@ class LatentActionModel(nn.Module):
         """What the prediction of o_{t+1} costs, float32 [B].
 
         Grids: the cross-entropy of the true frame, summed over cells and channels, in nats. Pixels: the mean squared error
-        over pixels and channels, black and white being 1 apart.
+        over pixels and channels, black and white being 1 apart. Vectors: the mean squared error over entries, in their own units.
         """
         raise NotImplementedError
 
     def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
-        """The most likely o_{t+1} after the frames up to the present one, uint8 [B, H, W, C]."""
+        """The most likely o_{t+1} after the frames up to the present one, uint8 [B, H, W, C], or of vectors float32 [B, entries]."""
         raise NotImplementedError
 
     @torch.no_grad()

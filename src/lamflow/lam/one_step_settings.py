@@ -31,6 +31,12 @@ class OneStepSettings(LamSettings):
         "all processes that share it, and moving averages that stay as they are when latents are computed for others.",
     )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
+    context: int = Field(
+        1,
+        ge=0,
+        le=32,
+        description="Frames before o_t that IDM and FDM see; 1: LAPO. Before an episode's begin its first frame is repeated.",
+    )
     idm_horizon: int = Field(
         1,
         ge=1,

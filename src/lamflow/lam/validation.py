@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lamflow.data.held_windows import HeldWindows, inference_batches
 from lamflow.data.windows import FRAMES
-from lamflow.lam.frame_metrics import GridFrameMetrics, PixelFrameMetrics
+from lamflow.lam.frame_metrics import frame_metrics
 from lamflow.lam.model import LatentActionModel, Latents
-from lamflow.lam.probe import probe_accuracy
-from lamflow.policies.actions import DiscreteActions
+from lamflow.lam.probe import Probed, probe_metrics
+from lamflow.lam.supervision import SupervisedLam
 
 
 def label_rows(model: LatentActionModel, held: HeldWindows) -> Latents:
@@ -86,7 +86,7 @@ def forward_metrics(model: LatentActionModel, held: HeldWindows, quantized_ND: T
     """
     generator = torch.Generator().manual_seed(0)
     shuffled_ND = quantized_ND[torch.randperm(len(quantized_ND), generator=generator).to(quantized_ND.device)]
-    frames = PixelFrameMetrics() if model.spec.view == "pixels" else GridFrameMetrics(model.spec.category_sizes)
+    frames = frame_metrics(model.spec)
     true_loss = shuffled_loss = 0.0
     differences: list[Tensor] = []
     parts = zip(held.windows(), inference_batches(quantized_ND), inference_batches(shuffled_ND), strict=True)
@@ -111,35 +111,31 @@ def held_out_metrics(
     *,
     fit: HeldWindows,
     test: HeldWindows,
-    action_head: nn.Module | None = None,
+    supervised: SupervisedLam | None = None,
 ) -> dict[str, float]:
     """All of the above for the transitions ``test`` of held-out episodes; the probes are fitted on those ``fit`` of training episodes.
 
-    ``action_head``: that of a supervised model, from continuous latents to logits of the actions.
+    ``supervised``: a model that also learns from labels, and whose head reads actions off latents.
     """
     fitted, tested, test_actions = label_rows(model, fit), label_rows(model, test), test.at("actions")
-    quantizer, space = model.settings.quantizer, DiscreteActions.of(model.spec)
+    quantizer = model.settings.quantizer
     return {
         **forward_metrics(model, test, tested.quantized),
         **latent_metrics(tested),
         **codebook_metrics(tested.codes, codes_each=quantizer.num_codes, codebooks=quantizer.num_codebooks),
         "probe/fitted_transitions": len(fit.rows),
         "probe/judged_transitions": len(test.rows),
-        **probe_accuracy(
-            fit_latents=fitted.continuous,
-            fit_actions=fit.at("actions"),
-            test_latents=tested.continuous,
-            test_actions=test_actions,
-            test_effectful=effectful_rows(test),
-            space=space,
+        **probe_metrics(
+            model.spec,
+            Probed(fitted.continuous, fit.at("actions")),
+            Probed(tested.continuous, test_actions),
+            effectful_rows(test),
         ),
-        **(_supervision_metrics(space, action_head, tested.continuous, test_actions) if action_head else {}),
+        **(_supervision_metrics(supervised, tested.continuous, test_actions) if supervised else {}),
     }
 
 
 @torch.no_grad()
-def _supervision_metrics(
-    space: DiscreteActions, action_head: nn.Module, latents_ND: Tensor, actions_N: Tensor
-) -> dict[str, float]:
-    agreement = space.agreement(action_head(latents_ND), actions_N)
+def _supervision_metrics(supervised: SupervisedLam, latents_ND: Tensor, actions_N: Tensor) -> dict[str, float]:
+    agreement = supervised.space.agreement(supervised.head(latents_ND), actions_N)
     return {f"supervision/{name}": value.item() for name, value in agreement.items()}

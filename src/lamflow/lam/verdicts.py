@@ -132,15 +132,20 @@ def _copies(metrics: Mapping[str, float]) -> str:
     return (
         f"The prediction costs {loss:.4g}, copying the present frame {copied:.4g}; {nearer:.0%} of the predictions are nearer to the "
         "next frame than to the present one. Try more `training.steps` or a higher `training.learning_rate`; over pixels also "
-        "`forward_dynamics.predicts: change`."
+        "`forward_dynamics.target: change`."
     )
 
 
 def _few_labels(metrics: Mapping[str, float]) -> str:
     fitted, judged = (metrics.get(f"probe/{name}_transitions", math.inf) for name in ("fitted", "judged"))
-    accuracy = metrics.get("probe/mlp_accuracy")
+    accuracy, r_squared = metrics.get("probe/mlp_accuracy"), metrics.get("probe/mlp_r2")
     if min(fitted, judged) >= FEWEST_LABELS:
         return ""
+    if r_squared is not None and judged > 0:
+        return (
+            f"The probe's R² of {r_squared:.2f} says little: it was fitted on {fitted:.0f} labelled transitions and judged on "
+            f"{judged:.0f}. {_MORE_LABELS}"
+        )
     if accuracy is None or judged == 0:
         return (
             f"No probe could be fitted and judged: there are {fitted:.0f} labelled transitions for the one and {judged:.0f} for the "
@@ -161,6 +166,10 @@ def _healthy(metrics: Mapping[str, float]) -> str:
         facts.append(f"effective number of codes {codes:.3g}")
     if (accuracy := metrics.get("probe/mlp_accuracy_effectful")) is not None:
         facts.append(f"the true action read off {accuracy:.0%} of latents of transitions that change the frame")
+    if (r_squared := metrics.get("probe/mlp_r2_effectful")) is not None:
+        facts.append(
+            f"the true action read off latents of transitions that change the frame with an R² of {r_squared:.2f}"
+        )
     text = "; ".join(facts)
     return f"{text[0].upper()}{text[1:]}."
 

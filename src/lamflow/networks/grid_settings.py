@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.settings import DynamicsSettings, EncoderSettings
@@ -21,7 +21,7 @@ class GridTrunkSettings(Settings):
     @classmethod
     def accepts(cls, spec: EnvironmentSpec) -> bool:
         """Grids whose cells have two categories."""
-        return len(spec.category_sizes) == 2
+        return len(spec.category_sizes) == 2 and len(spec.frame_shape) == 3
 
 
 class GridEncoderSettings(GridTrunkSettings, EncoderSettings):
@@ -52,3 +52,13 @@ class GridDynamicsSettings(GridTrunkSettings, DynamicsSettings):
         "max", description="Not read; may be given, so that one mapping describes both networks of a LAM."
     )
     hidden_width: int = Field(128, gt=0, le=WIDEST, description="Not read; may be given, as `pooling`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _predicts_classes(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "target" in given:
+            raise ValueError(
+                f"target: found {given['target']!r}, and the cells of grids are categories: their classes are predicted, which have "
+                "neither a change nor a unit; leave target out"
+            )
+        return given

@@ -18,6 +18,14 @@ SYMMETRY = (
 )
 
 
+Target = Literal["frame", "change", "standardised"]
+TARGET = (
+    "What the output is and the loss is taken of. frame: the next frame (LAPO); change: its change from the present frame, to which it is "
+    "added; standardised: the change less its mean, in standard deviations, both of the train split, per colour of pixels, per entry of a "
+    "vector. Errors are reported in the frame's own units all the same."
+)
+
+
 def symmetry_problems(symmetry: Symmetry, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
     """Why a symmetry, of a settings group's key of this name, cannot be used on an environment."""
     if symmetry == "rotation" and spec.view != "full":
@@ -72,12 +80,18 @@ class EncoderSettings(NetworkSettings):
 
 
 class DynamicsSettings(NetworkSettings):
-    """A forward dynamics model: the next frame from the last two and a latent.
+    """A forward dynamics model: the next frame from the last ones and a latent.
 
-    It builds an ``lamflow.networks.forward_dynamics.ForwardDynamics``, with ``spec`` and ``latent_dim``.
+    It builds an ``lamflow.networks.forward_dynamics.ForwardDynamics``, with ``spec``, ``latent_dim`` and, where the model sees other than
+    two frames, ``num_frames``.
     """
 
     role: ClassVar[str] = "forward dynamics model"
+
+    @property
+    def learns_standardised(self) -> bool:
+        """Whether its training minimises errors in other units than the frame's own: see ``ForwardDynamics.training_losses``."""
+        return False
 
 
 ENCODERS: Registry[EncoderSettings] = Registry("lamflow.networks", EncoderSettings)

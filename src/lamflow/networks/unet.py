@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.spec import FRAMES, EnvironmentSpec
 from lamflow.networks.impala import ResidualBlock
 from lamflow.networks.pixels import LEVELS, PATCH_SIDE, about_grey, network_dtype, patch_planes, pixel_planes
 from lamflow.networks.unet_settings import UnetSettings
+from lamflow.networks.vectors import StandardisedChange
+from lamflow.spaces import Pixels
 
 
 class LatentConv2d(nn.Conv2d):
@@ -110,15 +112,23 @@ class UnetForwardDynamics(nn.Module):
     Down blocks halve the side to 2, a convolution takes that to one cell, and as many up blocks and one more lead back,
     each of them reading the output of the down block of its side. The latent enters at the input, as if tiled over it, and at the
     one cell in place of a skip. The last block sees the input frames again. Frames whose side is no power of two are padded to the
-    next one, at the right and below, with what convolutions pad with (mid-grey); the prediction is cropped to the frame.
+    next one, at the right and below, with what convolutions pad with (mid-grey); the prediction is cropped to the frame. ``name``: of
+    the part that the frames are, by which a standardised target's moments are known.
     """
 
     def __init__(
-        self, *, settings: UnetSettings, frame_shape: tuple[int, ...], latent_dim: int, num_frames: int = 2
+        self,
+        *,
+        settings: UnetSettings,
+        frame_shape: tuple[int, ...],
+        latent_dim: int,
+        num_frames: int = 2,
+        name: str = FRAMES,
     ) -> None:
         super().__init__()
         self.patch = PATCH_SIDE if settings.stem == "patch" else 1
-        self.predicts_change = settings.predicts == "change"
+        self.predicts_change = settings.target != "frame"
+        self.units = StandardisedChange(name, Pixels(frame_shape)) if settings.learns_standardised else None
         base, self.frame_side = settings.base_width, frame_shape[0]
         self.shown = -(-self.frame_side // self.patch)
         if frame_shape[0] != frame_shape[1] or self.shown < 4:
@@ -152,19 +162,45 @@ class UnetForwardDynamics(nn.Module):
     def forward(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """Frames uint8 [B, K, H, W, 3] and latents [B, D] to the next frame float32 [B, 3, H, W]; black is -.5, white .5."""
         levels_BCHW = self._planes(frames_BKHWC)
-        output = self._output(levels_BCHW, latents_BD) + (self._origin(levels_BCHW) - LEVELS / 2) / LEVELS
-        return self._cropped(_out_of_channels(output, self.patch))
+        output = self._output(levels_BCHW, latents_BD)
+        if self.units is not None:
+            output = self._deviations(self.units) * output + self._mean_change(self.units)
+        return self._cropped(_out_of_channels(output + (self._origin(levels_BCHW) - LEVELS / 2) / LEVELS, self.patch))
 
     def prediction_losses(self, frames_BKHWC: Tensor, latents_BD: Tensor, next_BHWC: Tensor) -> Tensor:
         """Mean squared error to o_{t+1} uint8 [B, H, W, 3] over pixels and channels, in units of the range from black to white,
         squared: float32 [B]."""
+        if self.units is not None:
+            return self.training_losses(frames_BKHWC, latents_BD, next_BHWC)[1]
         levels_BCHW = self._planes(frames_BKHWC)
         target = self._planes(next_BHWC[:, None]).float().sub_(self._origin(levels_BCHW))
         errors = torch.sub(self._output(levels_BCHW, latents_BD), target, alpha=1 / LEVELS)
+        return self._mean_squares(errors)
+
+    def training_losses(self, frames_BKHWC: Tensor, latents_BD: Tensor, next_BHWC: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``StandardisedDynamics``: mean squared errors over pixels and channels, in standard deviations of each colour's change, and
+        in those of ``prediction_losses``, float32 [B] each."""
+        assert self.units is not None, "the target is not standardised"
+        levels_BCHW, deviations_C11 = self._planes(frames_BKHWC), self._deviations(self.units)
+        change = self._planes(next_BHWC[:, None]).float().sub_(self._origin(levels_BCHW)) / LEVELS
+        target = (change - self._mean_change(self.units)) / deviations_C11
+        errors = self._output(levels_BCHW, latents_BD) - target
+        return self._mean_squares(errors), self._mean_squares(errors * deviations_C11)
+
+    def _mean_squares(self, errors_BCHW: Tensor) -> Tensor:
+        """Over pixels and channels, [B]."""
         if self.frame_side % self.patch:  # pixels beyond the frame count for nothing
-            errors = self._cropped(_out_of_channels(errors, self.patch))
+            errors_BCHW = self._cropped(_out_of_channels(errors_BCHW, self.patch))
         # By the norm, whose gradient takes the fewest passes over the pixels.
-        return torch.linalg.vector_norm(errors, dim=(1, 2, 3)).square() / errors[0].numel()
+        return torch.linalg.vector_norm(errors_BCHW, dim=(1, 2, 3)).square() / errors_BCHW[0].numel()
+
+    def _deviations(self, units: StandardisedChange) -> Tensor:
+        """Of the change of each of the output's channels, [C, 1, 1]; between black and white lies 1."""
+        return (units.scale / LEVELS).repeat(self.patch**2)[:, None, None]
+
+    def _mean_change(self, units: StandardisedChange) -> Tensor:
+        """Of each of the output's channels, [C, 1, 1]."""
+        return (units.mean / LEVELS).repeat(self.patch**2)[:, None, None]
 
     def most_likely(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """The predicted next frame, uint8 [B, H, W, 3]."""
@@ -180,7 +216,8 @@ class UnetForwardDynamics(nn.Module):
         return levels_BCHW[:, -self.pixels :] if self.predicts_change else LEVELS / 2
 
     def _output(self, levels_BCHW: Tensor, latents_BD: Tensor) -> Tensor:
-        """The next frame less its origin, with its patches in channels: float32 [B, 3 * patch**2, H / patch, W / patch]."""
+        """The next frame less its origin, standardised where the target is, with its patches in channels: float32
+        [B, 3 * patch**2, H / patch, W / patch]."""
         planes = about_grey(levels_BCHW, network_dtype(levels_BCHW.device, latents_BD.dtype))
         beyond = self.side - self.shown
         if beyond:
@@ -192,7 +229,9 @@ class UnetForwardDynamics(nn.Module):
         for block, skip in zip(self.up, [latents_BD[:, :, None, None], *reversed(skips)], strict=True):
             features = block(torch.cat([features, skip.to(features.dtype)], dim=1))
         revisit, residual, activation, head = self.last
-        output = torch.tanh(head(activation(residual(revisit(features, planes)))).float())
+        output = head(activation(residual(revisit(features, planes)))).float()
+        if self.units is None:  # a standardised change has no bounds
+            output = torch.tanh(output)
         if beyond:
             output = output[:, :, : self.shown, : self.shown]
         return output if self.predicts_change else output / 2
@@ -208,7 +247,11 @@ def _out_of_channels(planes_BCHW: Tensor, patch: int) -> Tensor:
     return patches.permute(0, 3, 4, 1, 5, 2).flatten(4).flatten(2, 3)
 
 
-def build_unet(*, settings: UnetSettings, spec: EnvironmentSpec, latent_dim: int) -> UnetForwardDynamics:
+def build_unet(
+    *, settings: UnetSettings, spec: EnvironmentSpec, latent_dim: int, num_frames: int = 2
+) -> UnetForwardDynamics:
     """The model for the frames of ``spec``."""
-    network = UnetForwardDynamics(settings=settings, frame_shape=spec.frame_shape, latent_dim=latent_dim)
+    network = UnetForwardDynamics(
+        settings=settings, frame_shape=spec.frame_shape, latent_dim=latent_dim, num_frames=num_frames, name=spec.main
+    )
     return nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)

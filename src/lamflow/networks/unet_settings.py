@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.networks.settings import DynamicsSettings
+from lamflow.networks.settings import TARGET, DynamicsSettings, Target
 from lamflow.settings import DEEPEST
 
 
@@ -25,9 +25,22 @@ class UnetSettings(DynamicsSettings):
     base_width: int = Field(
         24, gt=0, le=DEEPEST, description="Channels of the first block; each deeper one has twice as many."
     )
-    predicts: Literal["frame", "change"] = Field(
-        "frame", description="frame: the output is the next frame (LAPO); change: it is added to the present frame."
-    )
+    target: Target = Field("frame", description=TARGET)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_called(cls, given: Any) -> Any:
+        """``predicts``, as older configurations and models have it, is ``target``."""
+        if not isinstance(given, dict) or "predicts" not in given:
+            return given
+        if "target" in given:
+            raise ValueError("target: found predicts, too, which is its former name: leave predicts out")
+        return {("target" if name == "predicts" else name): value for name, value in given.items()}
+
+    @property
+    def learns_standardised(self) -> bool:
+        """As ``target`` says."""
+        return self.target == "standardised"
 
     @classmethod
     def accepts(cls, spec: EnvironmentSpec) -> bool:

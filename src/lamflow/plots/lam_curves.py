@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -42,9 +43,11 @@ _LAM_ROWS = (
         (
             Series("probe/mlp_accuracy_effectful", "validation", "action probe,\nMLP", style.GREEN),
             Series("probe/linear_accuracy_effectful", "validation", "action probe,\nlinear", style.ORANGE),
+            Series("probe/mlp_r2_effectful", "validation", "action probe,\nMLP, R²", style.GREEN),
+            Series("probe/linear_r2_effectful", "validation", "action probe,\nlinear, R²", style.ORANGE),
             Series("probe/mlp_accuracy_classes", "validation", "action probe,\nMLP, classes", style.BLUE),
             Series("fdm/changed_cell_accuracy", "validation", "changed cells\npredicted", style.PURPLE, (4, 1.5)),
-            Series("fdm/change_explained", "validation", "change of\npixels explained", style.PURPLE, (4, 1.5)),
+            Series("fdm/change_explained", "validation", "change of\nframes explained", style.PURPLE, (4, 1.5)),
         ),
         limits=(0, 1.02),
     ),
@@ -65,7 +68,8 @@ def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
     if metrics[metrics["name"] == "loss/reconstruction"].empty:
         raise ValueError("the metrics have no loss/reconstruction: these are no metrics of a latent action model")
     lams = sorted(metrics["lam"].unique())
-    over_pixels = (metrics["name"] == "fdm/change_explained").any()
+    units = {"nats a frame": "squared error"} if (metrics["name"] == "fdm/change_explained").any() else {}
+    units |= {"accuracy": "R²"} if (metrics["name"] == "probe/mlp_r2").any() else {}
     with style.in_style():
         columns = min(len(lams), MOST_COLUMNS)
         blocks = [lams[start : start + columns] for start in range(0, len(lams), columns)]
@@ -81,7 +85,7 @@ def draw_lam_curves(metrics: pd.DataFrame) -> Figure:
                     style.set_title(panel, lam, columns)
             _finish_row(panels[: len(block)], row)
             style.hide_unused(panels, len(block))
-            panels[0].set_ylabel(row.ylabel if not over_pixels else row.ylabel.replace("nats a frame", "squared error"))
+            panels[0].set_ylabel(reduce(lambda label, unit: label.replace(*unit), units.items(), row.ylabel))
             handles = [legend_handle(series) for series in row.series if series.name in set(metrics["name"])]
             panels[len(block) - 1].legend(
                 handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.8, labelspacing=0.8

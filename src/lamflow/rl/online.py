@@ -149,22 +149,34 @@ def label_experience(
 ) -> tuple[Tensor, Tensor]:
     """Latents before quantisation float32 [M, D], or ``codes`` int64 [M, T], and the actions int64 [M] taken, of a rollout's transitions.
 
-    Left out are those without a frame before (a rollout's first step) or after them (an episode's last step). On the first step of
-    an episode the frame before is the present one.
+    Left out are those without the frames before that the LAM sees (a rollout's first steps, as many as these) or without one after them
+    (an episode's last step). Before an episode's begin its first frame is repeated.
     """
     frames, ends = torch.from_numpy(experience.frames), torch.from_numpy(experience.ends)
-    steps, columns = torch.nonzero(~ends[1:], as_tuple=True)
-    steps = steps + 1
-    before = torch.where(ends[steps - 1, columns], steps, steps - 1)
+    before = lam.window.before
+    steps, columns = torch.nonzero(~ends[before:], as_tuple=True)
+    steps = steps + before
+    begins = _begins(ends)[steps, columns]
+    wanted = steps[:, None] + torch.arange(-before, 2)
+    found = wanted.maximum(begins[:, None])
     device = next(lam.parameters()).device
     parts = []
-    for rows in inference_batches(torch.stack([before, steps, steps + 1, columns], dim=1)):
-        inside = rows[:, :3] == rows[:, 1:2] + torch.tensor([-1, 0, 1])
-        window = Window.of_frames(frames[rows[:, :3], rows[:, 3:]].to(device), inside=inside.to(device))
+    for rows in inference_batches(torch.cat([found, wanted, columns[:, None]], dim=1)):
+        seen, asked, column = rows.split([before + 2, before + 2, 1], dim=1)
+        inside = (seen == asked).to(device)
+        window = Window.of_frames(frames[seen, column].to(device), present=before, inside=inside)
         with autocast(precision, device):
             latents = lam.label(window)
         parts.append(latents.codes if codes else latents.continuous)
     return torch.cat(parts).cpu(), torch.from_numpy(experience.actions)[steps, columns]
+
+
+def _begins(ends: Tensor) -> Tensor:
+    """int64 [T, E]: for each step of a rollout the first one of its episode, or of the rollout; ``ends`` bool [T, E]: it is an episode's
+    last."""
+    steps = torch.arange(len(ends))[:, None]
+    begun = torch.cat([torch.zeros_like(ends[:1], dtype=torch.int64), torch.where(ends, steps + 1, 0)[:-1]])
+    return begun.cummax(0).values
 
 
 class _Companion:

@@ -13,6 +13,7 @@ from lamflow.evaluation.codes import count_codes, name_classes
 from lamflow.plots.code_actions import draw_code_actions
 from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
+from lamflow.spaces import Discrete
 
 
 def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
@@ -25,6 +26,10 @@ def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path
     if codes is None:
         raise ValueError(f"{latents}: LAM {lam!r} has no codebook, so there are no codes to draw")
     arrays, spec = store.load(), store.spec
+    if not isinstance(spec.action, Discrete):
+        raise ValueError(
+            f"{episodes}: actions of {spec.name} are continuous, so there are none to count under each code"
+        )
     rows = effectful(arrays).numpy()
     if not rows.any():
         raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")

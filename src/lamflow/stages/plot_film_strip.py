@@ -21,6 +21,7 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.plots.film_strip import MOST_PREDICTIONS, draw_film_strip
 from lamflow.plots.style import percent, save_figure
 from lamflow.provenance import note_sources, record_provenance
+from lamflow.spaces import Discrete, Vector
 from lamflow.stages.code import stage_code
 
 
@@ -30,6 +31,11 @@ def plot_film_strip(*, model: Path | str, episodes: Path | str, latents: Path | 
     started = time.monotonic()
     store = EpisodeStore.open(episodes)
     spec = store.spec
+    if isinstance(spec.main_part, Vector) or not isinstance(spec.action, Discrete):
+        raise ValueError(
+            f"{episodes}: found frames of kind {spec.main_part.kind} and actions of kind {spec.action.kind} in {spec.name}, expected "
+            "frames that can be drawn and actions that have names: this figure cannot be made of them"
+        )
     latent_store = LatentStore.open(latents, env=store.env, episodes=store)
     lam, seed = latent_store.attributes["lam"], int(latent_store.attributes["seed"])
     codes, arrays = latent_store.load().codes, store.load()
