@@ -183,6 +183,24 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _episodes_within_data(self) -> Experiment:
+        """Episodes that methods ask for, where their number is known; the stages count those of published data."""
+        held = self.collection.train_episodes
+        for name, method in self.methods.items():
+            envs = [env for env in self.envs if name in self.methods_of(env) and self._collects(env)]
+            for key, count in method.asked_episodes().items() if envs else ():
+                if count != "all" and count > held:
+                    raise ValueError(
+                        f"methods.{name}.{key}: found {count}, expected at most the {held} episodes of the train split of {envs[0]}; see "
+                        "collection.train_episodes"
+                    )
+        return self
+
+    def _collects(self, env: str) -> bool:
+        """Whether the episodes of ``env`` are the demonstrator's, and not published data."""
+        return self.collection.source == "expert" or self.environment(env).family != "procgen"
+
+    @model_validator(mode="after")
     def _supervision_within_labels(self) -> Experiment:
         for name, lam in self.lams.items():
             if lam.supervision is None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, model_validator
 
-from lamflow.components import Chosen, Component, Registry
+from lamflow.components import Chosen, Component, Registry, kind_of
 from lamflow.lam.settings import LamSettings
+from lamflow.policies.settings import PolicySettings
+from lamflow.settings import EpisodeCount
 
 Stage = Literal["decoders", "policy", "online", "agent"]
 """What a method may do in the workflow: fit action decoders, train its policy, learn with rewards, and play."""
@@ -39,6 +41,8 @@ class MethodSettings(Component):
     """Whether label budgets count for it: it has an agent per label count and draw."""
     policy_of_labels: ClassVar[bool] = False
     """Whether its policies are trained on the labels, one per label count and draw, and not one for all of them."""
+    policy_of_episodes: ClassVar[bool] = False
+    """Whether its policies are trained on all transitions of episodes, of which its ``policy.episodes`` may ask for fewer than all."""
     is_baseline: ClassVar[bool] = False
     """Whether methods with latent actions are compared with it, which gets the same labels and has none."""
 
@@ -51,6 +55,27 @@ class MethodSettings(Component):
     def tuned_name(self) -> str | None:
         """The method whose policy it takes further, None without one."""
         return None
+
+    @property
+    def policy_episodes(self) -> EpisodeCount | None:
+        """Episodes that its policies are trained on, None where they are trained on none, or on labels alone."""
+        policy = getattr(self, "policy", None)
+        return policy.episodes if self.policy_of_episodes and isinstance(policy, PolicySettings) else None
+
+    def asked_episodes(self) -> Mapping[str, EpisodeCount]:
+        """How many episodes of the train split it asks for, by the keys that say it."""
+        count = self.policy_episodes
+        return {} if count is None else {"policy.episodes": count}
+
+    @model_validator(mode="after")
+    def _policies_of_episodes(self) -> MethodSettings:
+        policy = getattr(self, "policy", None)
+        if isinstance(policy, PolicySettings) and policy.episodes != "all" and not self.policy_of_episodes:
+            raise ValueError(
+                f"policy.episodes: found {policy.episodes}, expected all: policies of kind {kind_of(type(self))!r} are trained on the "
+                "labels that they are given, and on no other transition"
+            )
+        return self
 
     @property
     def most_label_draws(self) -> int | None:
