@@ -47,3 +47,15 @@ def test_a_trial_cuts_the_episodes_of_policies_and_leaves_all_of_them_all() -> N
     cut = load_experiment(collecting(30, methods=both, trial={"episodes": 3, "labels": 16}))
     assert (cut.methods["oracle_bc"].policy_episodes, cut.methods["whole"].policy_episodes) == (3, "all")
     assert cut.methods["vpt"].asked_episodes() == {"policy.episodes": "all", "labeller_episodes": 3}
+
+
+@pytest.mark.parametrize("splits", [["train", "test"], ["test", "train"]])
+def test_splits_stand_in_one_order(splits: list[str]) -> None:
+    assert load_experiment(minimal(evaluation={"splits": splits})).evaluation.splits == ("test", "train")
+    assert load_experiment(minimal()).evaluation.splits == ("test",)
+
+
+@pytest.mark.parametrize("splits", [["train"], ["test", "test"], [], ["validation", "test"]])
+def test_test_levels_are_always_played_and_those_of_validation_never(splits: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"evaluation\.splits"):
+        load_experiment(minimal(evaluation={"splits": splits}))

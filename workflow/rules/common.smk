@@ -150,6 +150,12 @@ def inputs_of(part):
     )
 
 
+def demonstrated_levels(wildcards):
+    """The store whose levels are played beside those of the test split."""
+    played = "train" in EXPERIMENT.evaluation.splits
+    return {"train": "results/{experiment}/data/{env}/train.zarr".format(**wildcards)} if played else {}
+
+
 def shown_lam(wildcards):
     """The LAM of the first seed stands for all in what shows a single one."""
     return f"results/{{experiment}}/lam/{{env}}/{{lam}}/seed{EXPERIMENT.seeds[0]}/model.safetensors"

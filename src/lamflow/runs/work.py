@@ -312,12 +312,12 @@ def _agent(scope: Scope, spec: EnvironmentSpec, method: MethodSettings) -> Netwo
 
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    """Every agent of a method plays the test levels."""
+    """Every agent of a method plays the levels of each split."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     agents, size = scope.experiment.num_agents(wildcards["method"]), _agent(scope, spec, method)
     networks = agents if method.policy_of_labels else 1
     length = spec.max_steps * scope.facts_of(spec).agent_share
-    steps = agents * scope.experiment.evaluation.episodes * length
+    steps = agents * len(scope.experiment.evaluation.splits) * scope.experiment.evaluation.episodes * length
     return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 
 
