@@ -6,6 +6,7 @@ import pytest
 from test_config import minimal
 
 from lamflow.experiment.reading import load_experiment
+from lamflow.experiment.targets import Targets
 
 ORACLE = {"oracle_bc": {"kind": "oracle_bc", "policy": {"episodes": 30}}}
 
@@ -59,3 +60,23 @@ def test_splits_stand_in_one_order(splits: list[str]) -> None:
 def test_test_levels_are_always_played_and_those_of_validation_never(splits: list[str]) -> None:
     with pytest.raises(ValueError, match=r"evaluation\.splits"):
         load_experiment(minimal(evaluation={"splits": splits}))
+
+
+def test_methods_that_cannot_play_in_training_are_named() -> None:
+    seeing = {"seeing": {"kind": "latent", "lam": "plain", "decoder": {"observation": True}}}
+    methods = seeing | {"lapo": {"kind": "latent", "lam": "plain"}, "random": {"kind": "random"}}
+    (warning,) = load_experiment(minimal(methods=methods, evaluation={"during_training": 2})).warnings()
+    assert warning.startswith("methods.seeing: is not evaluated in training")
+    quiet = load_experiment(minimal(methods=methods))
+    assert quiet.warnings() == [] and Targets(quiet).policy_returns() == []
+
+
+def test_what_is_watched_in_training_has_a_table_and_a_figure() -> None:
+    watched = Targets(load_experiment(minimal(evaluation={"during_training": 2})))
+    assert watched.played_in_training() == ["lapo"] and watched.methods_trained_unseen() == []
+    assert watched.policy_returns() == [
+        f"results/test/policies/xland-doorkey-5x5/lapo/seed{seed}/curve.csv" for seed in (0, 1)
+    ]
+    made = {"results/test/summary/policy_returns.csv", "results/test/plots/policy_returns.svg"}
+    assert made <= set(watched.final_results())
+    assert not made & set(Targets(load_experiment(minimal())).final_results())

@@ -120,10 +120,6 @@ def agent_label_draws(wildcards):
     return EXPERIMENT.label_draws_of(wildcards.method)
 
 
-def rollout_settings(wildcards):
-    return settings_of(EXPERIMENT.evaluation, without={"bootstrap_samples"})
-
-
 def film_methods(wildcards):
     return TARGETS.film_methods(wildcards.env)
 
@@ -148,12 +144,6 @@ def inputs_of(part):
     return lambda wildcards: artefacts_of(
         EXPERIMENT, part, env=wildcards.env, method=wildcards.method, seed=wildcards.seed
     )
-
-
-def demonstrated_levels(wildcards):
-    """The store whose levels are played beside those of the test split."""
-    played = "train" in EXPERIMENT.evaluation.splits
-    return {"train": "results/{experiment}/data/{env}/train.zarr".format(**wildcards)} if played else {}
 
 
 def shown_lam(wildcards):

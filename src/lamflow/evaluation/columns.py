@@ -28,6 +28,16 @@ OLDER_TABLES = {"policy_episodes": "", "split": "test"}
 CURVE_COLUMNS = ("env", "method", "seed", "env_steps", "episodes", "return_mean", "return_random", "return_expert")
 """Columns of the ``curve.csv`` of a training online: one row a rollout, which began after ``env_steps`` steps; ``return_mean``
 is of the ``episodes`` that began in it, empty where none did."""
+POLICY_CURVE_COLUMNS = (
+    "env", "method", "seed", "labels", "label_draw", "policy_episodes", "split", "step", "episodes", "return_mean", "success_rate",
+    "return_random", "return_expert",
+)  # fmt: skip
+"""Columns of the ``curve.csv`` of a policy's training: one row an agent and evaluation."""
+POLICY_RETURNS_COLUMNS = (
+    "env", "method", "labels", "policy_episodes", "split", "step", "num_seeds", "num_draws", "episodes", "return_mean", "mean", "low",
+    "high",
+)  # fmt: skip
+"""Columns of ``summary/policy_returns.csv``: one row an environment, method, label budget and training step."""
 ONLINE_COLUMNS = ("env", "method", "env_steps", "mean", "low", "high")
 """Columns of ``summary/online.csv``: normalised training returns, mean over seeds with 95% intervals."""
 EFFICIENCY_COLUMNS = (

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from lamflow.policies.settings import ActionSelection
-from lamflow.settings import MOST, Settings
+from lamflow.settings import DEEPEST, MOST, Settings
 
 SplitPlayed = Literal["test", "train"]
 SPLITS_PLAYED: tuple[SplitPlayed, ...] = get_args(SplitPlayed)
@@ -27,6 +27,13 @@ class EvaluationSettings(Settings):
     episodes: int = Field(100, gt=0, le=MOST, description="Episodes an agent (label count and draw), per split.")
     action_selection: ActionSelection = Field(
         "sample", description="How an action is taken from its distribution, by methods that do not say it themselves."
+    )
+    during_training: int = Field(
+        0,
+        ge=0,
+        le=DEEPEST,
+        description="Evaluations of each policy while it trains, evenly over its steps and the last at their end, on levels of the "
+        "validation split; 0: none. Test levels are played once, by what is trained.",
     )
     bootstrap_samples: int = Field(
         2000, gt=0, le=1_000_000, description="Resamples of the stratified bootstrap intervals."

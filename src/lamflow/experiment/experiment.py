@@ -246,7 +246,19 @@ class Experiment(Settings):
         return self.lams[method.lam_name].supervision if method.lam_name else None
 
     def warnings(self) -> list[str]:
-        """What its results will suffer from, a line each."""
+        """What its results will suffer from, and what it asks for in vain, a line each."""
+        unseen = [name for name, method in self.methods.items() if method.needs("policy") is not None]
+        unseen = [name for name in unseen if not self.methods[name].plays_in_training]
+        return [
+            *(
+                f"methods.{name}: is not evaluated in training (evaluation.during_training), as its agents need what is made of the "
+                "trained policy"
+                for name in (unseen if self.evaluation.during_training else ())
+            ),
+            *self._warnings_of_environments(),
+        ]
+
+    def _warnings_of_environments(self) -> list[str]:
         return [
             f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is made "
             "again will differ: draw all that is random from the seed of reset()"

@@ -53,7 +53,7 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
         CollectionSettings: dict.fromkeys(
             ("train_episodes", "validation_episodes", "test_episodes", "reference_episodes"), trial.episodes
         ),
-        EvaluationSettings: {"episodes": trial.episodes},
+        EvaluationSettings: {"episodes": trial.episodes, "during_training": 2},
         PolicySettings: {"episodes": trial.episodes},
         VptMethodSettings: {"labeller_episodes": trial.episodes},
         SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},

@@ -53,6 +53,7 @@ class Cloning(NamedTuple):
             identity=course.identity,
             title=course.title,
             head=self.target.head,
+            evaluations=course.evaluations,
         )
 
 

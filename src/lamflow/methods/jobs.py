@@ -20,6 +20,7 @@ from lamflow.policies.actions import DiscreteActions
 from lamflow.policies.members import LabelDraws, Member, label_members, labelled_rows
 from lamflow.policies.network import PolicyNetwork
 from lamflow.settings import EpisodeCount
+from lamflow.training.loop import Evaluations
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Precision
 
@@ -100,12 +101,13 @@ class FitsDecoders(Protocol):
 
 @dataclass(frozen=True)
 class Course:
-    """Where a training logs, keeps its state for resumption, and what it is called."""
+    """Where a training logs, keeps its state for resumption, what it is called, and what is measured of its network meanwhile."""
 
     metrics: MetricsLog
     state_dir: Path
     identity: str
     title: str
+    evaluations: Evaluations | None = None
 
 
 @dataclass(frozen=True)

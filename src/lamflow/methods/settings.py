@@ -90,6 +90,16 @@ class MethodSettings(Component):
         """Its keys that change nothing of what a stage makes."""
         return frozenset({"label_draws"} if stage == "agent" else {"label_draws", "action_selection"})
 
+    @property
+    def plays_in_training(self) -> bool:
+        """Whether its policies can play while they train: whether all else that its agents are made of is made without them."""
+        acting, decoding = self.needs("agent") or (), self.needs("decoders") or ()
+        return (
+            self.needs("policy") is not None
+            and "policy" in acting
+            and not ("decoders" in acting and "policy" in decoding)
+        )
+
     def parts(self, stage: Stage) -> Mapping[str, Any]:
         """The settings whose components' code a stage runs, by key."""
         return {name: getattr(self, name) for name in type(self).model_fields if name not in self.unread(stage)}

@@ -275,6 +275,15 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     )
 
 
+def _evaluated_policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """The same with the rollouts of every agent, so many times."""
+    trained, played = _policy(scope, wildcards), _evaluation(scope, wildcards)
+    evaluation = scope.experiment.evaluation
+    share = evaluation.during_training / len(evaluation.splits)
+    rollouts = tuple(task._replace(samples=task.samples * share) for task in played.tasks)
+    return replace(trained, tasks=(*trained.tasks, *rollouts))
+
+
 def _policy_of(
     scope: Scope, spec: EnvironmentSpec, method: MethodSettings
 ) -> tuple[PolicySettings, int, HeadSettings | None] | None:
@@ -341,6 +350,7 @@ STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
     "relabel_episodes": _relabelling,
     "train_action_decoders": _decoders,
     "train_policy": _policy,
+    "train_evaluated_policy": _evaluated_policy,
     "finetune_online": _online,
     "evaluate_agents": _evaluation,
     "plot_episode_film": _film,
