@@ -50,8 +50,20 @@ def test_every_metric_is_explained(name: str) -> None:
         columns.DIFFERENCE_COLUMNS,
         columns.PROFILE_COLUMNS,
         columns.CURVE_COLUMNS,
+        columns.POLICY_CURVE_COLUMNS,
+        columns.POLICY_RETURNS_COLUMNS,
     ],
-    ids=["returns", "agents", "aggregate", "improvement", "differences", "profile", "curve"],
+    ids=[
+        "returns",
+        "agents",
+        "aggregate",
+        "improvement",
+        "differences",
+        "profile",
+        "curve",
+        "policy_curve",
+        "policy_returns",
+    ],
 )
 def test_every_table_is_listed_with_its_columns_in_their_order(table: tuple[str, ...]) -> None:
     assert ", ".join(f"`{column}`" for column in table) in page("data-formats.md")

@@ -28,6 +28,8 @@ SMALLEST = 1e-30
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 """A name that may stand in a path: lower-case letters, digits, '-' and '_'."""
+EpisodeCount = Literal["all"] | Annotated[int, Field(gt=0, le=MOST)]
+"""So many episodes of a split, or all of them."""
 Width = Annotated[int, Field(gt=0, le=WIDEST)]
 """Of a layer."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from test_windows import arrays_of
 
 from lamflow.data.label_budgets import LabelBudget
-from lamflow.data.labels import draw_labels
+from lamflow.data.labels import draw_episodes, draw_labels
 from lamflow.data.windows import transition_rows
 
 ARRAYS = arrays_of([5, 1, 7, 3, 4, 9])
@@ -76,3 +77,35 @@ def test_asking_for_more_than_the_data_holds_is_refused(count: int, unit: str, h
         ValueError, match=f"label count {count} {unit}: the episodes hold {held} {unit}, expected 1 to {held}"
     ):
         draw_labels(ARRAYS, LabelBudget(count, unit), draw=0, seed=0)  # type: ignore[arg-type]
+
+
+def test_a_smaller_draw_of_episodes_is_a_part_of_a_larger_one() -> None:
+    drawn = [draw_episodes(50, count, seed=3) for count in range(1, 51)]
+    for small, large in pairwise(drawn):
+        assert small is not None and large is not None
+        assert set(small) < set(large) and large.tolist() == sorted(large.tolist())
+    assert drawn[-1] is not None and drawn[-1].tolist() == list(range(50))
+    assert draw_episodes(50, "all", seed=3) is None
+
+
+def test_episodes_are_drawn_by_the_seed() -> None:
+    drawn = [draw_episodes(50, 20, seed=seed) for seed in (0, 0, 1)]
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+
+
+def test_more_episodes_than_there_are_are_refused_with_both_numbers() -> None:
+    with pytest.raises(
+        ValueError, match=r"train\.zarr: found 50 episodes, expected at least the 51 that are asked for"
+    ):
+        draw_episodes(50, 51, seed=0, store=Path("data/train.zarr"))
+
+
+@pytest.mark.parametrize(("unit", "most"), [("transitions", 16), ("trajectories", 2)])
+def test_labels_of_some_episodes_lie_in_these(unit: str, most: int) -> None:
+    within = np.array([2, 5])
+    rows = draw_labels(ARRAYS, LabelBudget(most, unit), draw=0, seed=0, within=within)  # type: ignore[arg-type]
+    starts = ARRAYS.episode_starts
+    expected = [row for e, length in ((2, 7), (5, 9)) for row in range(starts[e], starts[e] + length)]
+    assert sorted(rows.tolist()) == expected
+    with pytest.raises(ValueError, match=rf"the 2 episodes that they are drawn from hold {most} {unit}"):
+        draw_labels(ARRAYS, LabelBudget(most + 1, unit), draw=0, seed=0, within=within)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ def write_returns(tmp_path: Path) -> WriteReturns:
     """A function that writes the ``returns.csv`` of one agent job and returns its path.
 
     Each episode of ``skills`` (labels -> probability of success) returns 0.9 (success) or 0.1; random returns 0.1 and the
-    demonstrator 0.9, so that the normalised return is the success rate.
+    demonstrator 0.9, so that the normalised return is the success rate. ``train_skills``: those on levels of the train split.
     """
 
     def write(
@@ -26,21 +26,26 @@ def write_returns(tmp_path: Path) -> WriteReturns:
         skills: dict[str, float] | None = None,
         draws: int = 2,
         episodes: int = 10,
+        train_skills: dict[str, float] | None = None,
+        policy_episodes: str = "all",
     ) -> Path:
         rows = []
-        for labels, skill in (skills or {"16": 0.3, "64": 0.8}).items():
+        skilled = [("test", *pair) for pair in (skills or {"16": 0.3, "64": 0.8}).items()]
+        skilled += [("train", *pair) for pair in (train_skills or {}).items()]
+        for split, labels, skill in skilled:
             for draw in range(draws):
                 for episode in range(episodes):
                     success = (episode + draw + seed) % episodes < round(skill * episodes)
-                    rows.append(
-                        (env, method, seed, labels, draw, episode, 100 + episode, 0.1 + 0.8 * success, 12, success)
-                    )
+                    agent = (env, method, seed, labels, draw, policy_episodes, split)
+                    rows.append((*agent, episode, 100 + episode, 0.1 + 0.8 * success, 12, success))
         columns = [
             "env",
             "method",
             "seed",
             "labels",
             "label_draw",
+            "policy_episodes",
+            "split",
             "episode",
             "level_seed",
             "return",

@@ -24,7 +24,7 @@ def episodes(skills: dict[tuple[str, str, str], float]) -> pd.DataFrame:
         for episode in range(2)
     ]
     table = pd.DataFrame(rows, columns=["env", "method", "labels", "seed", "label_draw", "episode", "normalized"])
-    return table.assign(success=True)
+    return table.assign(success=True, policy_episodes="all")
 
 
 def table_of(skills: dict[tuple[str, str, str], float]) -> ReturnsTable:
@@ -101,9 +101,9 @@ def small() -> ReturnsTable:
 
 def test_csv_has_three_columns_a_method(small: ReturnsTable) -> None:
     assert to_csv(small).splitlines() == [
-        "quantity,row,la_po,la_po_low,la_po_high,rl,rl_low,rl_high,none,none_low,none_high",
-        "return,b,0.5,0.25,0.751,-0.001,-0.5,1,,,",
-        "normalized_return,mean,0.5,0.25,0.751,-0.001,-0.5,1,,,",
+        "quantity,row,split,la_po,la_po_low,la_po_high,rl,rl_low,rl_high,none,none_low,none_high",
+        "return,b,test,0.5,0.25,0.751,-0.001,-0.5,1,,,",
+        "normalized_return,mean,test,0.5,0.25,0.751,-0.001,-0.5,1,,,",
     ]
 
 

@@ -45,7 +45,7 @@ def aggregate() -> pd.DataFrame:
         for method, labels, value in [*values, ("oracle_bc", "all", 0.95), ("random", "0", 0.0)]:
             interval = (value, value - 0.05, value + 0.04)
             success = tuple(max(0.0, share) for share in interval)
-            rows.append((env, method, labels, 3, 2, 600, *interval, *interval, *success))
+            rows.append((env, method, labels, "all", "test", 3, 2, 600, *interval, *interval, *success))
     return pd.DataFrame(rows, columns=list(AGGREGATE_COLUMNS))
 
 
@@ -55,14 +55,14 @@ def improvement() -> pd.DataFrame:
     chances = {("lapo", "bc"): 0.9, ("lapo_codes", "bc"): 0.95, ("lapo_codes", "lapo"): 0.6}
     chances |= {(baseline, method): 1 - value for (method, baseline), value in chances.items()}
     rows = [
-        (env, labels, method, baseline, value, value - 0.05, value + 0.05)
+        (env, labels, "test", method, baseline, value, value - 0.05, value + 0.05)
         for env in ("xland-doorkey-6x6", "all")
         for labels in ("16", "64")
         for (method, baseline), value in chances.items()
     ]
     rows += [
-        ("xland-doorkey-6x6", "64", "vpt", "bc", 0.7, 0.6, 0.8),
-        ("xland-doorkey-6x6", "64", "bc", "vpt", 0.3, 0.2, 0.4),
+        ("xland-doorkey-6x6", "64", "test", "vpt", "bc", 0.7, 0.6, 0.8),
+        ("xland-doorkey-6x6", "64", "test", "bc", "vpt", 0.3, 0.2, 0.4),
     ]
     return pd.DataFrame(rows, columns=list(IMPROVEMENT_COLUMNS))
 
@@ -81,7 +81,7 @@ def profile() -> pd.DataFrame:
         ):
             fraction = 1 / (1 + np.exp(10 * (thresholds - middle)))
             numbers = {"threshold": thresholds, "fraction": fraction, "low": 0.9 * fraction, "high": fraction}
-            parts.append(pd.DataFrame(numbers).assign(env=env, method=method, labels=labels))
+            parts.append(pd.DataFrame(numbers).assign(env=env, method=method, labels=labels, split="test"))
     return pd.concat(parts)[list(PROFILE_COLUMNS)]
 
 

@@ -156,6 +156,19 @@ def test_methods_with_few_labels_cost_one_training_a_label_count_and_draw() -> N
         assert vpt.output_bytes > 0.8 * agents * lapo.output_bytes
 
 
+def test_policies_that_play_in_training_cost_their_rollouts_each_time() -> None:
+    def watched(raw: dict) -> None:
+        raw["evaluation"] = raw.get("evaluation", {}) | {"during_training": 5, "splits": ["train", "test"]}
+
+    given = scope("tiny", watched)
+    job = wildcards(given) | {"method": "lapo"}
+    plain, seen, rollouts = (
+        work_of(given, rule, job) for rule in ("train_policy", "train_evaluated_policy", "evaluate_agents")
+    )
+    assert seen.tasks[:-1] == plain.tasks and seen.tasks[-1].kind == "rollouts"
+    assert seen.tasks[-1].samples == 5 * rollouts.tasks[0].samples / 2, "of one split, five times"
+
+
 def test_labels_of_a_lam_cost_their_passes_and_leave_fewer_agents() -> None:
     def taught(raw: dict) -> None:
         raw["lams"]["lapo"]["supervision"] = {"labels": 256, "batch_size": 64}

@@ -17,6 +17,7 @@ GPU_RULES = {
     "relabel_episodes",
     "train_action_decoders",
     "train_policy",
+    "train_evaluated_policy",
     "finetune_online",
     "evaluate_agents",
 }

@@ -120,10 +120,6 @@ def agent_label_draws(wildcards):
     return EXPERIMENT.label_draws_of(wildcards.method)
 
 
-def rollout_settings(wildcards):
-    return settings_of(EXPERIMENT.evaluation, without={"bootstrap_samples"})
-
-
 def film_methods(wildcards):
     return TARGETS.film_methods(wildcards.env)
 

@@ -4,6 +4,7 @@
 rule evaluate_agents:
     input:
         unpack(inputs_of("agent")),
+        unpack(demonstrated_levels),
     output:
         returns="results/{experiment}/evaluation/{env}/{method}/seed{seed}/returns.csv",
     log:

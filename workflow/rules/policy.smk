@@ -42,7 +42,7 @@ rule train_policy:
     benchmark:
         "results/{experiment}/benchmarks/train_policy/{env}/{method}/seed{seed}.jsonl"
     wildcard_constraints:
-        method=any_of(TARGETS.methods_with("policy")),
+        method=any_of(TARGETS.methods_trained_unseen()),
     conda:
         "../../envs/learning.yaml"
     threads: 1
@@ -62,6 +62,46 @@ rule train_policy:
         "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
     script:
         "../scripts/train_policy.py"
+
+
+rule train_evaluated_policy:
+    input:
+        unpack(inputs_of_evaluated),
+    output:
+        policy="results/{experiment}/policies/{env}/{method}/seed{seed}/policy.safetensors",
+        metrics="results/{experiment}/policies/{env}/{method}/seed{seed}/metrics.csv",
+        curve="results/{experiment}/policies/{env}/{method}/seed{seed}/curve.csv",
+    log:
+        "results/{experiment}/logs/train_evaluated_policy/{env}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/train_evaluated_policy/{env}/{method}/seed{seed}.jsonl"
+    wildcard_constraints:
+        method=any_of(TARGETS.played_in_training()),
+    conda:
+        "../../envs/simulation.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+        gpu=method_gpus("policy"),
+    params:
+        settings=method_settings_in("policy"),
+        labels=policy_labels,
+        label_draws=policy_label_draws,
+        agent=method_settings_in("agent"),
+        agent_labels=agent_labels,
+        agent_label_draws=agent_label_draws,
+        evaluation=training_rollouts,
+        collection=level_settings,
+        devices=method_gpus("policy"),
+        state_dir="results/{experiment}/state/policies/{env}/{method}/seed{seed}",
+        environment=environment_facts,
+        code=method_code_of("lamflow.stages.train_evaluated_policy", "policy"),
+        agent_code=method_code_of("lamflow.stages.evaluate_agents", "agent"),
+    message:
+        "Policy of {wildcards.method} on {wildcards.env}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_evaluated_policy.py"
 
 
 rule finetune_online:

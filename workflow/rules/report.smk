@@ -154,6 +154,33 @@ rule summarise_online:
         "../scripts/summarise_online.py"
 
 
+rule summarise_policy_returns:
+    input:
+        curves=TARGETS.policy_returns(),
+        episodes=stores_of("test"),
+    output:
+        table="results/{experiment}/summary/policy_returns.csv",
+    log:
+        "results/{experiment}/logs/summarise_policy_returns.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_policy_returns.jsonl"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_of("lamflow.stages.summarise_policy_returns"),
+        normalisers=code_of("lamflow.evaluation.normalisers"),
+    message:
+        "Summary of the returns of policies in training"
+    script:
+        "../scripts/summarise_policy_returns.py"
+
+
 rule plot_label_curve:
     input:
         aggregate="results/{experiment}/summary/aggregate.csv",
@@ -276,6 +303,36 @@ rule plot_probability_of_improvement:
         "Plot of methods: probability of improvement at {params.labels} labels"
     script:
         "../scripts/plot_probability_of_improvement.py"
+
+
+rule plot_policy_returns:
+    input:
+        returns="results/{experiment}/summary/policy_returns.csv",
+    output:
+        plot=report(
+            "results/{experiment}/plots/policy_returns.svg",
+            caption="../report/policy_returns.rst",
+            category="Learning curves",
+            labels={"plot": "return of policies against steps", "environment": "all"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_policy_returns.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_policy_returns.jsonl"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        labels=TARGETS.compared_labels(),
+        code=code_of("lamflow.stages.plot_policy_returns"),
+    message:
+        "Plot of the returns of policies in training"
+    script:
+        "../scripts/plot_policy_returns.py"
 
 
 rule plot_online_curves:

@@ -1,4 +1,4 @@
-"""Roll one method's agents out on test levels."""
+"""Roll one method's agents out."""
 
 from lamflow.stages.entry import stage_process
 
@@ -14,7 +14,7 @@ if __name__ == "__main__":
                 name: snakemake.params[name]
                 for name in ("settings", "evaluation", "collection", "labels", "label_draws")
             },
-            **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders", "online_agent")},
+            **{name: snakemake.input.get(name) for name in ("episodes", "policy", "decoders", "online_agent", "train")},
             seed=int(snakemake.wildcards.seed),
             output=snakemake.output.returns,
         )

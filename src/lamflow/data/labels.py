@@ -1,4 +1,4 @@
-"""Which transitions get their action labels: one random draw for all methods, so that their budgets are equal."""
+"""Which transitions get their action labels, and which episodes a learner gets: one random draw for all methods, so that they are equal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,29 @@ from torch import Tensor
 from lamflow.data.label_budgets import LabelBudget
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.windows import transition_rows
+from lamflow.settings import EpisodeCount
+
+_EPISODE_STREAM = 11_000_003
+"""Of the seeds that draw episodes, which have nothing to do with the draws of labels."""
+
+
+def draw_episodes(
+    num_episodes: int, count: EpisodeCount, *, seed: int, store: Path | None = None
+) -> NDArray[np.int64] | None:
+    """int64 [E], ascending: so many of the episodes 0 .. ``num_episodes`` - 1, None for all of them.
+
+    Drawn without replacement. Of the same ``seed`` a smaller count is a part of a larger one. ValueError, which names ``store``, when there
+    are fewer.
+    """
+    if count == "all":
+        return None
+    if count > num_episodes:
+        raise ValueError(
+            f"{f'{store}: ' if store else ''}found {num_episodes} episodes, expected at least the {count} that are asked for: lower the "
+            "method's number of episodes, or raise `collection.train_episodes`"
+        )
+    order = np.random.default_rng((seed, _EPISODE_STREAM)).permutation(num_episodes)
+    return np.sort(order[:count])
 
 
 def episodes_with_transitions(episode_starts: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
@@ -26,24 +49,31 @@ def draw_labels(
     draw: int,
     seed: int,
     store: Path | None = None,
+    within: NDArray[np.int64] | None = None,
 ) -> Tensor:
     """int64 rows of the labelled transitions: so many of them, or all those of so many episodes that have some.
 
-    Drawn without replacement from the rows with an action and a next frame. Of the same ``seed`` and ``draw`` a smaller
-    count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer.
+    Drawn without replacement from the rows with an action and a next frame, of the episodes ``within`` int64 [E] or of all. Of the same
+    ``seed`` and ``draw`` a smaller count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer.
     """
     count, unit = budget.count, budget.unit
     usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
-    held = arrays.num_transitions if unit == "transitions" else len(usable)
+    stops = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
+    rows = transition_rows(arrays)
+    if within is not None:
+        usable = np.intersect1d(usable, within)
+        rows = rows[torch.from_numpy(np.isin(np.searchsorted(stops, rows.numpy()), within))]
+    held = len(rows) if unit == "transitions" else len(usable)
     if not 0 < count <= held:
-        unusable = arrays.num_episodes - len(usable)
+        num_episodes = arrays.num_episodes if within is None else len(within)
+        unusable = num_episodes - len(usable)
+        those = "the episodes" if within is None else f"the {num_episodes} episodes that they are drawn from"
         without = f" ({unusable} episodes without a transition do not count)" if unusable else ""
         raise ValueError(
-            f"{f'{store}: ' if store else ''}label count {count} {unit}: the episodes hold {held} {unit}, expected 1 to {held}{without}, "
+            f"{f'{store}: ' if store else ''}label count {count} {unit}: {those} hold {held} {unit}, expected 1 to {held}{without}, "
             f"in label draw {draw}: lower the count under `labels`, or raise `collection.train_episodes`"
         )
     order = np.random.default_rng((seed, draw, unit == "trajectories")).permutation(held)[:count]
     if unit == "transitions":
-        return transition_rows(arrays)[torch.from_numpy(order)]
-    stops = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
+        return rows[torch.from_numpy(order)]
     return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in usable[order]]))

@@ -197,9 +197,11 @@ class LatentStore:
         """A reader of parts of the array ``name``, much quicker for those of a large store: it verifies what it reads, no more."""
         return self._group.rows(name)
 
-    def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of the latents of transitions, float32 [D] each."""
+    def moments(self, rows: NDArray[np.int64] | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of the latents of transitions, float32 [D] each; ``rows`` int64 [M]: of those among them."""
         reader, valid = self.rows("latents"), self.array("valid")[...]
+        if rows is not None:
+            valid = valid & np.isin(np.arange(self.num_rows), rows)
         total, squares = np.zeros(self.latent_dim), np.zeros(self.latent_dim)
         for start in range(0, self.num_rows, MOMENT_ROWS):
             stop = min(start + MOMENT_ROWS, self.num_rows)

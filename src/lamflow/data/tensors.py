@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.data.chunk_reader import RowReader
@@ -77,9 +78,9 @@ def _change(window: Window) -> Tensor:
 class EpisodeTensors:
     """A split: small columns as tensors on ``device``, wide ones (frames, latents) in memory or in their files.
 
-    ``rows`` int64 [M]: those with an action and a next frame. ``actions`` int64 [N], ``acted`` bool [N]. ``parts``: names of the parts of
-    observations beside the main one, whose column is ``FRAMES``. Windows are asked of what ``part``, ``stream`` and
-    ``sections`` answer, for their rows: whether the wide columns fit into memory makes no difference to who asks.
+    ``rows`` int64 [M]: those with an action and a next frame, of the episodes that count. ``actions`` int64 [N], ``acted`` bool [N].
+    ``parts``: names of the parts of observations beside the main one, whose column is ``FRAMES``. Windows are asked of what
+    ``part``, ``stream`` and ``sections`` answer, for their rows: whether the wide columns fit into memory makes no difference to who asks.
     """
 
     def __init__(self, arrays: EpisodeArrays, device: torch.device | None = None) -> None:
@@ -87,6 +88,7 @@ class EpisodeTensors:
         self.device = device or default_device()
         self.bounds = EpisodeBounds.of(arrays, self.device)
         self.rows = transition_rows(arrays).to(self.device)
+        self._counts: Tensor | None = None  # bool [N], of the rows that count where not all do
         self.actions = torch.from_numpy(arrays.actions).to(self.device)
         self.acted = torch.from_numpy(arrays.acted).to(self.device)
         parts = {name: torch.from_numpy(part).to(self.device) for name, part in arrays.observations.items()}
@@ -118,18 +120,30 @@ class EpisodeTensors:
         data._wide = data._whole(source) if source.holds(store.num_rows) else source
         return data
 
+    def of_episodes(self, episodes: NDArray[np.int64] | None) -> EpisodeTensors:
+        """The same data, of which the rows of ``episodes`` int64 [E] alone count; all for None."""
+        if episodes is None:
+            return self
+        data = copy.copy(self)
+        drawn = self.bounds.starts.unique()[torch.from_numpy(episodes).to(self.device)]
+        data._counts = torch.isin(self.bounds.starts, drawn)
+        data.rows = self.rows[data._counts[self.rows]]
+        return data
+
     @property
     def action_rows(self) -> Tensor:
         """int64: rows with an action, ascending; with or without a next frame."""
-        return torch.nonzero(self.acted)[:, 0]
+        return torch.nonzero(self.acted if self._counts is None else self.acted & self._counts)[:, 0]
 
     def moments(self, *, changes: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
-        """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows.
+        """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows that count.
 
         Of a main part that is one, and with ``changes`` of any main part of numbers, also those of its change to the next frame, over
         ``rows``, by the name ``change_of(main)``; of pixels per colour.
         """
         vectors = {name: self._narrow[array_of(name)] for name in self.parts}
+        if self._counts is not None:
+            vectors = {name: part[self._counts] for name, part in vectors.items()}
         found = {
             name: (part.double().mean(0).float(), part.double().std(0, correction=0).float())
             for name, part in vectors.items()
@@ -137,7 +151,8 @@ class EpisodeTensors:
         }
         if self.main_is_vector:
             every = torch.arange(len(self.actions), device=self.device)
-            found[self.main] = self._moments_of(WindowSpec(), every, lambda window: window.at(FRAMES).double())
+            counting = every if self._counts is None else every[self._counts]
+            found[self.main] = self._moments_of(WindowSpec(), counting, lambda window: window.at(FRAMES).double())
         if self.main_is_vector or changes:
             found[change_of(self.main)] = self._moments_of(WindowSpec(after=1), self.rows, _change)
         return found

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,13 @@ _INT64 = np.iinfo(np.int64)
 _INTEGER = re.compile(r"\s*([+-]?\d{1,19})(\.0*)?\s*", re.ASCII)
 
 
-def read_table(path: Path, columns: Sequence[str], *, least: int = 1) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Sequence[str], *, least: int = 1, older: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """A CSV file as text with exactly ``columns``, ``least`` rows or more and no empty line between rows; row i stands in line i + 2.
 
-    ValueError names the file and, where there is one, the line.
+    ``older``: columns that tables of older versions lack, and what stands in them there. ValueError names the file and,
+    where there is one, the line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; expected a table with the columns {', '.join(columns)}")
@@ -32,7 +35,8 @@ def read_table(path: Path, columns: Sequence[str], *, least: int = 1) -> pd.Data
     while rows and not rows[-1]:
         rows.pop()
     found = rows[0] if rows else []
-    missing = [column for column in columns if column not in found]
+    lacking = {column: cell for column, cell in (older or {}).items() if found and column not in found}
+    missing = [column for column in columns if column not in found and column not in lacking]
     unknown = [column for place, column in enumerate(found) if column not in columns or column in found[:place]]
     if missing or unknown:
         raise ValueError(
@@ -46,7 +50,7 @@ def read_table(path: Path, columns: Sequence[str], *, least: int = 1) -> pd.Data
             raise ValueError(f"{path}: line {line}: found a cell with a line break, expected none")
     if len(rows) - 1 < least:
         raise ValueError(f"{path}: no rows; delete it so that it is made again")
-    return pd.DataFrame(rows[1:], columns=found, dtype=str)[list(columns)]
+    return pd.DataFrame(rows[1:], columns=found, dtype=str).assign(**lacking)[list(columns)]
 
 
 def to_numbers(

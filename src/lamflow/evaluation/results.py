@@ -11,12 +11,20 @@ import pandas as pd
 
 from lamflow.data.label_budgets import LabelBudget
 from lamflow.evaluation.cells import bad_cell, read_table, to_numbers
-from lamflow.evaluation.columns import AGGREGATE_COLUMNS, IMPROVEMENT_COLUMNS, PROFILE_COLUMNS, RETURNS_COLUMNS
+from lamflow.evaluation.columns import (
+    AGGREGATE_COLUMNS,
+    IMPROVEMENT_COLUMNS,
+    OLDER_TABLES,
+    PROFILE_COLUMNS,
+    RETURNS_COLUMNS,
+)
+from lamflow.evaluation.settings import HEADLINE, SPLITS_PLAYED
 from lamflow.settings import NAME_PATTERN
 
 EVERY_ENV = "all"
 """Stands in the column ``env`` for the aggregate over all environments."""
-_TEXT = ("env", "method", "labels", "baseline")
+_TEXT = ("env", "method", "labels", "baseline", "policy_episodes", "split")
+_EPISODE_COUNT = re.compile(r"(all|[1-9]\d{0,9})?", re.ASCII)
 _LEAST = {"seed": 0, "label_draw": 0, "episode": 0, "level_seed": -1, "length": 1}
 """The integer columns, and the lowest number that each may hold."""
 _FLOATS = ("return", "return_random", "return_expert")
@@ -26,9 +34,10 @@ _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 
 
 def read_agent_returns(path: Path) -> pd.DataFrame:
-    """One ``returns.csv``, typed and checked: a single environment, method and seed, budgets that parse, no episode twice."""
-    table = read_table(path, RETURNS_COLUMNS)
-    for column in ("env", "method", "seed"):
+    """One ``returns.csv``, typed and checked: a single environment, method and seed, budgets that parse, no episode twice, all agents of
+    all splits."""
+    table = read_table(path, RETURNS_COLUMNS, older=OLDER_TABLES)
+    for column in ("env", "method", "seed", "policy_episodes"):
         if table[column].nunique() > 1:
             raise ValueError(
                 f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds the episodes of one "
@@ -43,12 +52,13 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
         raise bad_cell(path, table, "success", success.isna(), "True or False")
     table["success"] = success.astype(bool)
     _check_labels(table, path)
-    repeated = table.duplicated(["labels", "label_draw", "episode"])
+    _check_splits(table, path)
+    repeated = table.duplicated(["labels", "label_draw", "split", "episode"])
     if repeated.any():
         row = table[repeated].iloc[0]
         raise ValueError(
             f"{path}: line {row.name + 2}: labels {row['labels']}, label draw {row['label_draw']}: episode {row['episode']} is "
-            "there twice"
+            f"there twice in the split {row['split']}"
         )
     return table
 
@@ -67,6 +77,16 @@ def _check_labels(table: pd.DataFrame, path: Path) -> None:
             raise ValueError(f"{path}: line {line + 2}, column labels: {error}") from None
 
 
+def _check_splits(table: pd.DataFrame, path: Path) -> None:
+    """ValueError unless the splits, and how many episodes policies were trained on, are what agents write."""
+    unknown = ~table["split"].isin(SPLITS_PLAYED)
+    if unknown.any():
+        raise bad_cell(path, table, "split", unknown, " or ".join(SPLITS_PLAYED))
+    counts = ~table["policy_episodes"].str.fullmatch(_EPISODE_COUNT)
+    if counts.any():
+        raise bad_cell(path, table, "policy_episodes", counts, "a number of episodes, all, or nothing")
+
+
 def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
     """All agents' episodes: columns ``RETURNS_COLUMNS``, one row an episode.
 
@@ -77,6 +97,7 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
         raise ValueError("no returns.csv files were given; at least one is needed")
     tables: list[pd.DataFrame] = []
     origins: dict[tuple[str, str, int], Path] = {}
+    splits: set[str] = set()
     references: dict[tuple[str, str], tuple[float, Path]] = {}
     for path in paths:
         table = read_agent_returns(path)
@@ -84,6 +105,13 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
         if (first := origins.setdefault((env, method, seed), path)) is not path:
             raise ValueError(
                 f"{path}: holds {env}, {method}, seed {seed}, which {first} holds as well; give each result once"
+            )
+        played = set(table["split"])
+        splits = splits or played
+        if splits != played or HEADLINE not in played:
+            raise ValueError(
+                f"{path}: holds episodes of the split(s) {', '.join(sorted(played))}, {paths[0]} of {', '.join(sorted(splits))}, expected "
+                f"{HEADLINE} in each, and the same in all: evaluate all agents alike"
             )
         for column in ("return_random", "return_expert"):
             for value in table[column].unique():
@@ -97,28 +125,29 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def read_aggregate(path: Path) -> pd.DataFrame:
-    """``summary/aggregate.csv`` with env, method and labels as text and numbers elsewhere, without a row where no environment
-    could be normalised; ValueError when it is malformed."""
-    return _read_summary(path, AGGREGATE_COLUMNS)
+def read_aggregate(path: Path, split: str | None = HEADLINE) -> pd.DataFrame:
+    """``summary/aggregate.csv`` with env, method, labels, policy_episodes and split as text and numbers elsewhere, without a row where no
+    environment could be normalised; the rows of one split, or of all for None. ValueError when it is malformed."""
+    return _read_summary(path, AGGREGATE_COLUMNS, split)
 
 
 def read_improvement(path: Path) -> pd.DataFrame:
-    """``summary/improvement.csv``, typed like ``read_aggregate``."""
-    return _read_summary(path, IMPROVEMENT_COLUMNS)
+    """``summary/improvement.csv``, typed like ``read_aggregate``, of test levels."""
+    return _read_summary(path, IMPROVEMENT_COLUMNS, HEADLINE)
 
 
 def read_profile(path: Path) -> pd.DataFrame:
-    """``summary/profile.csv``, typed like ``read_aggregate``."""
-    return _read_summary(path, PROFILE_COLUMNS)
+    """``summary/profile.csv``, typed like ``read_aggregate``, of test levels."""
+    return _read_summary(path, PROFILE_COLUMNS, HEADLINE)
 
 
-def _read_summary(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    table = read_table(path, columns, least=0)
+def _read_summary(path: Path, columns: Sequence[str], split: str | None) -> pd.DataFrame:
+    older = {column: cell for column, cell in OLDER_TABLES.items() if column in columns}
+    table = read_table(path, columns, least=0, older=older)
     to_numbers(table, [column for column in columns if column not in _TEXT], float, path)
     for column in (name for name in columns if name in _SHARES):
         outside = ~table[column].between(0, 1)
         if outside.any():
             raise bad_cell(path, table, column, outside, "a number from 0 to 1")
     _check_labels(table, path)
-    return table
+    return table if split is None else table[table["split"] == split].reset_index(drop=True)

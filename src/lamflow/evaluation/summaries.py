@@ -16,11 +16,10 @@ from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation import statistics
 from lamflow.evaluation.normalisers import Normaliser
 from lamflow.evaluation.results import EVERY_ENV
+from lamflow.evaluation.settings import SPLITS_PLAYED
 
 log = logging.getLogger(__name__)
 
-SPLIT = "test"
-"""Agents are evaluated on levels of the test split only."""
 _BOOTSTRAP_SEED = 0
 
 Row = dict[str, Any]
@@ -82,11 +81,10 @@ def agent_rows(episodes: pd.DataFrame, bounds: Mapping[str, tuple[float, float]]
     ``normalized_return_cobbe`` is normalised by published ``bounds`` (min, max) of each environment, for Procgen the constants of Cobbe et
     al., None where there are none; ``normalized_return`` is None where the environment was left out of normalisation.
     """
-    keys = ["env", "method", "labels", "label_draw", "seed"]
+    keys = ["env", "method", "labels", "label_draw", "seed", "policy_episodes", "split"]
     rows = []
     for values, agent in episodes.groupby(keys, sort=False):
         measured = {
-            "split": SPLIT,
             "episodes": len(agent),
             "return_mean": agent["return"].mean(),
             "return_std": agent["return"].std(ddof=0),
@@ -99,7 +97,10 @@ def agent_rows(episodes: pd.DataFrame, bounds: Mapping[str, tuple[float, float]]
         rows.append(dict(zip(keys, values, strict=True)) | measured)
     return sorted(
         rows,
-        key=lambda row: (row["env"], row["method"], LabelBudget.parse(row["labels"]), row["label_draw"], row["seed"]),
+        key=lambda row: (
+            *(row["env"], row["method"], LabelBudget.parse(row["labels"]), row["label_draw"], row["seed"]),
+            SPLITS_PLAYED.index(row["split"]),
+        ),
     )
 
 
@@ -126,6 +127,7 @@ class Group:
                 f"for {found}; evaluate the missing agents, or leave out results of another experiment"
             )
         self.num_episodes = len(rows)
+        self.policy_episodes = str(rows["policy_episodes"].iloc[0])
         self.seeds, self.draws = (tuple(counts.index.unique(level).tolist()) for level in range(2))
         ordered = rows.sort_values(["seed", "label_draw", "episode"])
         self.episodes = self._stratum(ordered["normalized"])
@@ -179,7 +181,7 @@ def _order(method: str, labels: str) -> tuple[str, LabelBudget]:
 
 
 def aggregate_rows(strata: Strata) -> list[Row]:
-    """Columns ``columns.AGGREGATE_COLUMNS``; ``episodes`` is the number of all episodes behind the row."""
+    """Columns ``columns.AGGREGATE_COLUMNS`` but the split; ``episodes`` is the number of all episodes behind the row."""
     rows = []
     for env, budgets in strata.items():
         for (method, labels), groups in budgets.items():
@@ -188,7 +190,8 @@ def aggregate_rows(strata: Strata) -> list[Row]:
                 "num_draws": min(group.num_draws for group in groups),
                 "episodes": sum(group.num_episodes for group in groups),
             }
-            rows.append({"env": env, "method": method, "labels": labels} | counts | _estimates(groups))
+            names = {"env": env, "method": method, "labels": labels, "policy_episodes": groups[0].policy_episodes}
+            rows.append(names | counts | _estimates(groups))
     return rows
 
 
@@ -205,7 +208,7 @@ def _estimates(groups: list[Group]) -> dict[str, float]:
 
 
 def improvement_rows(strata: Strata) -> list[Row]:
-    """Columns ``columns.IMPROVEMENT_COLUMNS``: each ordered pair of methods that were given the same number of labels."""
+    """Columns ``columns.IMPROVEMENT_COLUMNS`` but the split: each ordered pair of methods that were given the same number of labels."""
     rows = []
     for names, ours, theirs in _pairs(strata):
         found = statistics.estimate_improvement(
@@ -216,7 +219,7 @@ def improvement_rows(strata: Strata) -> list[Row]:
 
 
 def difference_rows(strata: Strata) -> list[Row]:
-    """Columns ``columns.DIFFERENCE_COLUMNS``: each ordered pair of methods that were given the same number of labels.
+    """Columns ``columns.DIFFERENCE_COLUMNS`` but the split: each ordered pair of methods that were given the same number of labels.
 
     Agents of the same environment, seed and label draw are compared, where both methods have them, on the episodes that both have: those
     of a seed play the same levels with the same labels. Pairs that share no agent in some environment have no row.
@@ -255,7 +258,7 @@ def _shared(ours: Group, theirs: Group) -> Shared:
 
 
 def profile_rows(strata: Strata, *, labels: str) -> list[Row]:
-    """Columns ``columns.PROFILE_COLUMNS`` for the methods with ``labels`` labels and those with no number of labels."""
+    """Columns ``columns.PROFILE_COLUMNS`` but the split for the methods with ``labels`` labels and those with no number of labels."""
     shown = {
         (env, method, given): [group.normalized for group in groups]
         for env, budgets in strata.items()

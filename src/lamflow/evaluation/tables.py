@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation import statistics
 from lamflow.evaluation.results import EVERY_ENV
+from lamflow.evaluation.settings import HEADLINE
 from lamflow.evaluation.statistics import Estimate
-from lamflow.evaluation.summaries import Strata
+from lamflow.evaluation.summaries import Group, Strata
 
 RETURN, NORMALIZED = "return", "normalized_return"
 MEAN_ROW, IQM_ROW = "mean", "IQM"
@@ -28,24 +29,31 @@ _BUDGETS = {"0": "no labels", "all": "all labels", "online": "online"}
 class TableRow:
     """One line: ``quantity`` is RETURN or NORMALIZED, ``name`` an environment, MEAN_ROW or IQM_ROW.
 
-    ``cells``: the estimate of each method that has one; ``best``: the methods in bold.
+    ``cells``: the estimate of each method that has one; ``best``: the methods in bold; ``split``: whose levels were played.
     """
 
     quantity: str
     name: str
     cells: Mapping[str, Estimate]
     best: frozenset[str]
+    split: str = HEADLINE
 
 
 @dataclass(frozen=True)
 class ReturnsTable:
     """``methods``: columns in order, and the label budget of each; ``labels``: the budget at which methods are compared;
-    ``left_out``: environments whose returns could not be normalised, with the reasons."""
+    ``left_out``: environments whose returns could not be normalised, with the reasons; ``policy_episodes``: how many episodes the policies
+    of methods were trained on where that were not all."""
 
     labels: str
     methods: Mapping[str, str]
     rows: Sequence[TableRow]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    policy_episodes: Mapping[str, str] = field(default_factory=dict)
+
+    def beside(self, other: ReturnsTable, split: str) -> ReturnsTable:
+        """With the rows of another table of the same methods below, those of ``split``."""
+        return replace(self, rows=[*self.rows, *(replace(row, split=split) for row in other.rows)])
 
 
 def returns_table(
@@ -86,7 +94,26 @@ def returns_table(
         lines.append((NORMALIZED, MEAN_ROW, _estimates(strata, env, methods, statistics.stratified_mean)))
         lines.append((NORMALIZED, IQM_ROW, _estimates(strata, env, methods, statistics.stratified_iqm)))
     rows = [TableRow(*line, best=_best(line[2], compared)) for line in lines]
-    return ReturnsTable(labels, methods, sorted(rows, key=lambda row: row.quantity == NORMALIZED), left_out or {})
+    return ReturnsTable(
+        labels,
+        methods,
+        sorted(rows, key=lambda row: row.quantity == NORMALIZED),
+        left_out or {},
+        _policy_episodes(measured, methods),
+    )
+
+
+def _policy_episodes(
+    measured: Iterable[Mapping[tuple[str, str], list[Group]]], methods: Iterable[str]
+) -> dict[str, str]:
+    """How many episodes the policies of each of the ``methods`` were trained on, of those that had not all."""
+    found = {
+        method: groups[0].policy_episodes
+        for budgets in measured
+        for (method, _), groups in budgets.items()
+        if groups[0].policy_episodes not in ("", "all")
+    }
+    return {method: found[method] for method in methods if method in found}
 
 
 def _estimates(
@@ -113,23 +140,25 @@ def _best(cells: Mapping[str, Estimate], compared: Sequence[str]) -> frozenset[s
 
 
 def to_csv(table: ReturnsTable) -> str:
-    """Columns quantity, row, and for each method its value, ``<method>_low`` and ``<method>_high``; empty where it has none."""
+    """Columns quantity, row, split, and for each method its value, ``<method>_low`` and ``<method>_high``; empty where it has none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["quantity", "row", *(f"{name}{end}" for name in table.methods for end in ("", "_low", "_high"))])
+    writer.writerow(
+        ["quantity", "row", "split", *(f"{name}{end}" for name in table.methods for end in ("", "_low", "_high"))]
+    )
     for row in table.rows:
         cells = [row.cells.get(name) for name in table.methods]
         numbers = [[cell.value, cell.low, cell.high] if cell else ["", "", ""] for cell in cells]
         flat = [f"{number:.6g}" if isinstance(number, float) else number for cell in numbers for number in cell]
-        writer.writerow([row.quantity, row.name, *flat])
+        writer.writerow([row.quantity, row.name, row.split, *flat])
     return buffer.getvalue()
 
 
 def to_markdown(table: ReturnsTable) -> str:
-    """A Markdown table a quantity, with a caption above."""
-    parts = [_caption(table.labels), *_left_out(table)]
-    for quantity, title in _TITLES.items():
-        heads, lines = _grid(table, quantity, bold="**{}**".format, interval="[{}, {}]".format, missing="")
+    """A Markdown table a quantity and split, with a caption above."""
+    parts = [_caption(table.labels), *_notes(table)]
+    for title, rows in _parts(table).items():
+        heads, lines = _grid(table, rows, bold="**{}**".format, interval="[{}, {}]".format, missing="")
         parts.append(
             "\n".join(
                 [
@@ -147,20 +176,20 @@ def to_latex(table: ReturnsTable) -> str:
     grids = {
         title: _grid(
             table,
-            quantity,
+            rows,
             bold=r"\textbf{{{}}}".format,
             interval=r"{{\scriptsize [{}, {}]}}".format,
             missing="--",
             latex=True,
         )
-        for quantity, title in _TITLES.items()
+        for title, rows in _parts(table).items()
     }
     widest = max(len(heads) for heads, _ in grids.values())
     lines = [
         r"% \usepackage{booktabs, graphicx}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_escaped(' '.join([_caption(table.labels), *_left_out(table)]))}}}",
+        rf"\caption{{{_escaped(' '.join([_caption(table.labels), *_notes(table)]))}}}",
         r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * widest}}}",
         r"\toprule",
@@ -176,16 +205,26 @@ def to_latex(table: ReturnsTable) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
 
 
+def _parts(table: ReturnsTable) -> dict[str, list[TableRow]]:
+    """The rows of each quantity and split, by their title."""
+    parts = {}
+    for split in dict.fromkeys(row.split for row in table.rows):
+        levels = "" if split == HEADLINE else f", {split} levels"
+        for quantity, title in _TITLES.items():
+            parts[f"{title}{levels}"] = [row for row in table.rows if (row.quantity, row.split) == (quantity, split)]
+    return parts
+
+
 def _grid(
     table: ReturnsTable,
-    quantity: str,
+    rows: Sequence[TableRow],
     *,
     bold: Callable[[str], str],
     interval: Callable[[str, str], str],
     missing: str,
     latex: bool = False,
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Heads of the columns, and names and cells of the rows, of one quantity."""
+    """Heads of the columns, and names and cells of the rows, of one quantity and split."""
 
     def printed(number: float) -> str:
         text = f"{number:z.{DECIMALS}f}"
@@ -199,8 +238,7 @@ def _grid(
         return f"{bold(value) if method in row.best else value} {interval(printed(cell.low), printed(cell.high))}"
 
     names = {method: _heading(method, given, table.labels) for method, given in table.methods.items()}
-    rows = [row for row in table.rows if row.quantity == quantity]
-    if len(table.methods) > sum(row.quantity == RETURN for row in table.rows):
+    if len(table.methods) > sum((row.quantity, row.split) == (RETURN, HEADLINE) for row in table.rows):
         down = [(name, [text(row, method) for row in rows]) for method, name in names.items()]
         return [row.name for row in rows], down
     return list(names.values()), [(row.name, [text(row, method) for method in names]) for row in rows]
@@ -214,9 +252,13 @@ def _caption(labels: str) -> str:
     return _CAPTION.format(budget=labels[:1].upper() + labels[1:] + ("" if " " in labels else " labels"))
 
 
-def _left_out(table: ReturnsTable) -> list[str]:
-    """A sentence for each environment that could not be normalised; the report looks for how it begins."""
-    return [f"Not normalised: {env}, as {problem}." for env, problem in table.left_out.items()]
+def _notes(table: ReturnsTable) -> list[str]:
+    """A sentence for each environment that could not be normalised, for whose beginning the report looks, and for each method whose
+    policies were trained on a part of the episodes."""
+    return [
+        *(f"Not normalised: {env}, as {problem}." for env, problem in table.left_out.items()),
+        *(f"Policies of {method}: trained on {count} episodes." for method, count in table.policy_episodes.items()),
+    ]
 
 
 def _escaped(text: str) -> str:

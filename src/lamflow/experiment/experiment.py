@@ -193,6 +193,24 @@ class Experiment(Settings):
         return self
 
     @model_validator(mode="after")
+    def _episodes_within_data(self) -> Experiment:
+        """Episodes that methods ask for, where their number is known; the stages count those of published data."""
+        held = self.collection.train_episodes
+        for name, method in self.methods.items():
+            envs = [env for env in self.envs if name in self.methods_of(env) and self._collects(env)]
+            for key, count in method.asked_episodes().items() if envs else ():
+                if count != "all" and count > held:
+                    raise ValueError(
+                        f"methods.{name}.{key}: found {count}, expected at most the {held} episodes of the train split of {envs[0]}; see "
+                        "collection.train_episodes"
+                    )
+        return self
+
+    def _collects(self, env: str) -> bool:
+        """Whether the episodes of ``env`` are the demonstrator's, and not published data."""
+        return self.collection.source == "expert" or self.environment(env).family != "procgen"
+
+    @model_validator(mode="after")
     def _supervision_within_labels(self) -> Experiment:
         for name, lam in self.lams.items():
             if lam.supervision is None:
@@ -238,7 +256,19 @@ class Experiment(Settings):
         return self.lams[method.lam_name].supervision if method.lam_name else None
 
     def warnings(self) -> list[str]:
-        """What its results will suffer from, a line each."""
+        """What its results will suffer from, and what it asks for in vain, a line each."""
+        unseen = [name for name, method in self.methods.items() if method.needs("policy") is not None]
+        unseen = [name for name in unseen if not self.methods[name].plays_in_training]
+        return [
+            *(
+                f"methods.{name}: is not evaluated in training (evaluation.during_training), as its agents need what is made of the "
+                "trained policy"
+                for name in (unseen if self.evaluation.during_training else ())
+            ),
+            *self._warnings_of_environments(),
+        ]
+
+    def _warnings_of_environments(self) -> list[str]:
         return [
             f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is made "
             "again will differ: draw all that is random from the seed of reset()"

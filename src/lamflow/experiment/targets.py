@@ -54,6 +54,39 @@ class Targets:
             for seed in (self.experiment.seeds if seeds is None else seeds)
         ]
 
+    def played_in_training(self) -> list[str]:
+        """The methods whose policies play while they train."""
+        if not self.experiment.evaluation.during_training:
+            return []
+        return [name for name, method in self.experiment.methods.items() if method.plays_in_training]
+
+    def methods_trained_unseen(self) -> list[str]:
+        """The methods whose policies train without playing."""
+        return [name for name in self.methods_with("policy") if name not in self.played_in_training()]
+
+    def policy_returns(self) -> list[str]:
+        """The returns in training of all policies that play meanwhile."""
+        played = self.played_in_training()
+        runs = [run for run in self.method_runs(self.experiment.envs, "policy") if run["method"] in played]
+        return self.paths("policies/{env}/{method}/seed{seed}/curve.csv", runs)
+
+    def agents(self) -> list[str]:
+        """What all agents are made of: everything that is trained, but nothing that is played."""
+        found = [
+            artefacts_of(self.experiment, "agent", **run) for run in self.method_runs(self.experiment.envs, "agent")
+        ]
+        return list(
+            dict.fromkeys(path for artefacts in found for name, path in artefacts.items() if name != "episodes")
+        )
+
+    def tables(self) -> list[str]:
+        """The rollouts of all agents, and the tables of them all."""
+        return [
+            *self.returns(self.experiment.envs),
+            *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
+            *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
+        ]
+
     def policy_runs(self, env: str) -> list[Run]:
         """Method and seed of each cloned policy on ``env``."""
         return self.method_runs([env], "policy")
@@ -120,6 +153,7 @@ class Targets:
     def final_results(self) -> list[str]:
         """Everything that people look at."""
         envs, experiment = self.env_runs(), self.experiment
+        watched: list[Run] = [{}] if self.policy_returns() else []
         online = [run for run in envs if self.method_runs([run["env"]], "online")]
         with_lams = [run for run in envs if experiment.lams_of(run["env"])]
         coded = [
@@ -138,6 +172,7 @@ class Targets:
                 [{"env": env, "seed": seed} for env in experiment.envs for seed in experiment.seeds],
             ),
             *self.paths("summary/lams.csv", with_lams[:1]),
+            *self.paths("summary/policy_returns.csv", watched),
             *self.paths("summary/online.csv", online[:1]),
             *self.paths("summary/sample_efficiency.csv", online[:1]),
             *self.paths(
@@ -146,6 +181,7 @@ class Targets:
             *self.paths("plots/method_comparison.svg", [{}]),
             *self.paths("plots/performance_profile.svg", [{}]),
             *self.paths("plots/probability_of_improvement.svg", [{}] if self.are_compared() else []),
+            *self.paths("plots/policy_returns.svg", watched),
             *self.paths("plots/online_curves.svg", online[:1]),
             *self.paths("plots/{env}/online_curves.svg", online),
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field
 from lamflow.data.label_budgets import LabelBudget
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.lam.settings import SupervisionSettings
+from lamflow.methods.vpt_settings import VptMethodSettings
+from lamflow.policies.settings import PolicySettings
 from lamflow.rl.demonstrator_settings import CollectionSettings, PixelExpertSettings
 from lamflow.rl.online_settings import DelayedRateSettings, OnlineDecoderSettings, OnlinePpoSettings
 from lamflow.settings import LARGEST_BATCH, LONGEST_NAME, MOST, Settings
@@ -51,7 +53,9 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
         CollectionSettings: dict.fromkeys(
             ("train_episodes", "validation_episodes", "test_episodes", "reference_episodes"), trial.episodes
         ),
-        EvaluationSettings: {"episodes": trial.episodes},
+        EvaluationSettings: {"episodes": trial.episodes, "during_training": 2},
+        PolicySettings: {"episodes": trial.episodes},
+        VptMethodSettings: {"labeller_episodes": trial.episodes},
         SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
         PixelExpertSettings: {**rollout, "total_steps": 2 * 256, "validation_episodes": 2},
         OnlinePpoSettings: {**rollout, "total_steps": 4 * 128},
@@ -72,7 +76,8 @@ def _limited(dumped: Any, settings: Any, limits: Mapping[type, Mapping[str, int]
     if not isinstance(settings, BaseModel):
         return dumped
     cut = {name: _limited(dumped[name], getattr(settings, name), limits) for name in type(settings).model_fields}
-    cut |= {name: min(cut[name], most) for name, most in limits.get(type(settings), {}).items()}
+    numbers = {name: most for name, most in limits.get(type(settings), {}).items() if cut[name] != "all"}
+    cut |= {name: min(cut[name], most) for name, most in numbers.items()}
     if isinstance(settings, TrainingSettings):
         # Each device has an equal part of the batch; a batch norm takes two of what had so many.
         each = max(-(-cut["batch_size"] // settings.devices), min(2, settings.batch_size // settings.devices))

@@ -53,18 +53,20 @@ class Cloning(NamedTuple):
             identity=course.identity,
             title=course.title,
             head=self.target.head,
+            evaluations=course.evaluations,
         )
 
 
 class ActionCloning:
-    """The episodes of a job, as policies in true actions are trained and validated on them; ``target``: another one than the actions'
-    own loss."""
+    """The episodes of a job, as policies in true actions are trained and validated on them: ``data``, of the train split, counts those
+    alone that the settings ask for. ``target``: another one than the actions' own loss."""
 
     def __init__(self, job: Job, settings: PolicySettings, target: Target | None = None) -> None:
         self.job, self.settings = job, settings
         space = job.space.learnt_by(settings.box_loss)
         self.target = target or Target(space.num_outputs, space.loss)
-        self.data = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
+        split = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
+        self.data = split.of_episodes(job.train_episodes(settings.episodes))
         held_out = EpisodeTensors.open(job.store("validation"), window_gib=0)
         self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")
 

@@ -8,14 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.data.label_budgets import LabelCount
+from lamflow.data.labels import draw_episodes
 from lamflow.data.store import EpisodeArrays, EpisodeStore
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.actions import Actions, actions_of
 from lamflow.policies.members import LabelDraws, Member, label_members, labelled_rows
 from lamflow.policies.network import PolicyNetwork
+from lamflow.settings import EpisodeCount
+from lamflow.training.loop import Evaluations
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import Precision
 
@@ -62,13 +67,19 @@ class Job:
         """The episodes of a split; ValueError when they are of another environment."""
         return EpisodeStore.open(self.file(split), env=self.spec.name)
 
-    def labels_of_members(self) -> tuple[EpisodeArrays, list[Tensor]]:
-        """The train split without its frames, and the rows whose action each of the ``members`` may see, int64 [N]; ValueError when it
-        holds too few."""
+    def train_episodes(self, count: EpisodeCount) -> NDArray[np.int64] | None:
+        """So many episodes of the train split, int64 [E], the same for all methods of a seed; None for all. ValueError when it holds
+        fewer."""
         store = self.store("train")
+        return draw_episodes(store.num_episodes, count, seed=self.seed, store=store.path)
+
+    def labels_of_members(self, episodes: EpisodeCount = "all") -> tuple[EpisodeArrays, list[Tensor]]:
+        """The train split without its frames, and the rows whose action each of the ``members`` may see, int64 [N], in so many of its
+        episodes; ValueError when they hold too few."""
+        store, within = self.store("train"), self.train_episodes(episodes)
         store.check_transitions()
         arrays = store.load(frames=False)
-        return arrays, [labelled_rows(arrays, member, self.seed, store.path) for member in self.members]
+        return arrays, [labelled_rows(arrays, member, self.seed, store.path, within) for member in self.members]
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,13 @@ class FitsDecoders(Protocol):
 
 @dataclass(frozen=True)
 class Course:
-    """Where a training logs, keeps its state for resumption, and what it is called."""
+    """Where a training logs, keeps its state for resumption, what it is called, and what is measured of its network meanwhile."""
 
     metrics: MetricsLog
     state_dir: Path
     identity: str
     title: str
+    evaluations: Evaluations | None = None
 
 
 @dataclass(frozen=True)

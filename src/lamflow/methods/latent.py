@@ -69,7 +69,7 @@ class Latent:
         column = "codes" if self.settings.target == "codes" else "latents"
         train, latents = _examples(job, self.settings, "train", "latents", column)
         validation, _ = _examples(job, self.settings, "validation", "validation_latents", column)
-        target = _target(self.settings, latents, job.seed)
+        target = _target(self.settings, latents, train.rows, job.seed)
         member, settings = Member(ALL_LABELS, 0), self.settings.policy
         task = Cloning(job, member, settings, target, lambda: train, validation).task()
         return Policies([task], {"latents_digest": latents.attributes["digest"]})
@@ -116,10 +116,13 @@ def _examples(
         window_gib=settings.policy.training.window_gib if split == "train" else 0,
         columns={column: opened.rows(column)},
     )
+    if split == "train":
+        data = data.of_episodes(job.train_episodes(settings.policy.episodes))
     return Examples(data, data.rows, column), opened
 
 
-def _target(settings: LatentMethodSettings, latents: LatentStore, seed: int) -> Target:
+def _target(settings: LatentMethodSettings, latents: LatentStore, rows: Tensor, seed: int) -> Target:
+    """What the policy learns of the latents; a head is standardised by those of the ``rows`` that it is trained on."""
     if settings.target == "codes":
         return Target(latents.num_tokens * (latents.codebook_size or 0), code_objective)
     if settings.latent_head is None:
@@ -127,5 +130,5 @@ def _target(settings: LatentMethodSettings, latents: LatentStore, seed: int) -> 
     seed_everything(seed)
     feature_dim = settings.policy.network.hidden_width
     head: LatentHead = settings.latent_head.build(latent_dim=latents.latent_dim, feature_dim=feature_dim)
-    head.standardise(*map(torch.from_numpy, latents.moments()))
+    head.standardise(*map(torch.from_numpy, latents.moments(rows.cpu().numpy())))
     return Target(head.num_outputs, head.loss, head)

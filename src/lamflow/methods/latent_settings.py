@@ -28,6 +28,7 @@ class LatentMethodSettings(MethodSettings):
 
     builds: ClassVar[str] = "lamflow.methods.latent:Latent"
     takes_labels: ClassVar[bool] = True
+    policy_of_episodes: ClassVar[bool] = True
 
     kind: Literal["latent"] = "latent"
     lam: Name = Field(description="The LAM, by its name under `lams`.")

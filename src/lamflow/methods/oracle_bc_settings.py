@@ -14,6 +14,7 @@ class OracleMethodSettings(MethodSettings):
     """Behaviour cloning on the true action of every transition: the ceiling of the same inputs."""
 
     builds: ClassVar[str] = "lamflow.methods.oracle_bc:OracleCloning"
+    policy_of_episodes: ClassVar[bool] = True
 
     kind: Literal["oracle_bc"] = "oracle_bc"
     policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, model_validator
 
-from lamflow.components import Chosen, Component, Registry
+from lamflow.components import Chosen, Component, Registry, kind_of
 from lamflow.lam.settings import LamSettings
+from lamflow.policies.settings import PolicySettings
+from lamflow.settings import EpisodeCount
 
 Stage = Literal["decoders", "policy", "online", "agent"]
 """What a method may do in the workflow: fit action decoders, train its policy, learn with rewards, and play."""
@@ -39,6 +41,8 @@ class MethodSettings(Component):
     """Whether label budgets count for it: it has an agent per label count and draw."""
     policy_of_labels: ClassVar[bool] = False
     """Whether its policies are trained on the labels, one per label count and draw, and not one for all of them."""
+    policy_of_episodes: ClassVar[bool] = False
+    """Whether its policies are trained on all transitions of episodes, of which its ``policy.episodes`` may ask for fewer than all."""
     is_baseline: ClassVar[bool] = False
     """Whether methods with latent actions are compared with it, which gets the same labels and has none."""
 
@@ -53,6 +57,27 @@ class MethodSettings(Component):
         return None
 
     @property
+    def policy_episodes(self) -> EpisodeCount | None:
+        """Episodes that its policies are trained on, None where they are trained on none, or on labels alone."""
+        policy = getattr(self, "policy", None)
+        return policy.episodes if self.policy_of_episodes and isinstance(policy, PolicySettings) else None
+
+    def asked_episodes(self) -> Mapping[str, EpisodeCount]:
+        """How many episodes of the train split it asks for, by the keys that say it."""
+        count = self.policy_episodes
+        return {} if count is None else {"policy.episodes": count}
+
+    @model_validator(mode="after")
+    def _policies_of_episodes(self) -> MethodSettings:
+        policy = getattr(self, "policy", None)
+        if isinstance(policy, PolicySettings) and policy.episodes != "all" and not self.policy_of_episodes:
+            raise ValueError(
+                f"policy.episodes: found {policy.episodes}, expected all: policies of kind {kind_of(type(self))!r} are trained on the "
+                "labels that they are given, and on no other transition"
+            )
+        return self
+
+    @property
     def most_label_draws(self) -> int | None:
         """At most so many of the experiment's label draws; None: all."""
         return None
@@ -64,6 +89,16 @@ class MethodSettings(Component):
     def unread(self, stage: Stage) -> frozenset[str]:
         """Its keys that change nothing of what a stage makes."""
         return frozenset({"label_draws"} if stage == "agent" else {"label_draws", "action_selection"})
+
+    @property
+    def plays_in_training(self) -> bool:
+        """Whether its policies can play while they train: whether all else that its agents are made of is made without them."""
+        acting, decoding = self.needs("agent") or (), self.needs("decoders") or ()
+        return (
+            self.needs("policy") is not None
+            and "policy" in acting
+            and not ("decoders" in acting and "policy" in decoding)
+        )
 
     def parts(self, stage: Stage) -> Mapping[str, Any]:
         """The settings whose components' code a stage runs, by key."""

@@ -33,7 +33,7 @@ class Vpt:
     def decoders(self, job: Job) -> FittedDecoders:
         """The inverse dynamics models."""
         settings, training = self.settings, self.settings.decoder.training
-        _, labelled = job.labels_of_members()
+        _, labelled = job.labels_of_members(settings.labeller_episodes)
         data = EpisodeTensors.open(job.store("train"), window_gib=training.window_gib)
         labellers = [
             fit_action_labeller(
@@ -57,9 +57,9 @@ class Vpt:
         return FittedDecoders([labeller.state_dict() for labeller in labellers], header, precision)
 
     def policies(self, job: Job) -> Policies:
-        """One for each member, on its pseudo-labels of all episodes, and its labels."""
+        """One for each member, on its pseudo-labels of all episodes that its settings ask for, and its labels there."""
         cloning = ActionCloning(job, self.settings.policy)
-        _, labelled = job.labels_of_members()
+        _, labelled = job.labels_of_members(self.settings.labeller_episodes)
         parts = zip(job.members, _labellers(job), labelled, strict=True)
         return Policies(
             [
@@ -94,7 +94,7 @@ def _labellers(job: Job) -> Sequence[ActionLabeller]:
 
 
 def _pseudo_labelled(data: EpisodeTensors, labeller: ActionLabeller, known: Tensor) -> Examples:
-    """All transitions with a member's pseudo-labels; the labels of the ``known`` rows stay."""
+    """All transitions that count with a member's pseudo-labels; the labels of the ``known`` rows among them stay."""
     labels, known = data.actions.clone(), known.to(data.device)
     labels[data.rows] = labeller.to(data.device).pseudo_labels(data, data.rows)
     labels[known] = data.actions[known]

@@ -13,6 +13,7 @@ from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.policies.mlp_decoder_settings import MlpDecoderSettings
 from lamflow.policies.settings import ACTION_SELECTION, ActionSelection, PolicySettings
+from lamflow.settings import EpisodeCount
 
 
 class VptMethodSettings(MethodSettings):
@@ -21,6 +22,7 @@ class VptMethodSettings(MethodSettings):
     builds: ClassVar[str] = "lamflow.methods.vpt:Vpt"
     takes_labels: ClassVar[bool] = True
     policy_of_labels: ClassVar[bool] = True
+    policy_of_episodes: ClassVar[bool] = True
     is_baseline: ClassVar[bool] = True
 
     kind: Literal["vpt"] = "vpt"
@@ -36,7 +38,15 @@ class VptMethodSettings(MethodSettings):
         description="At most so many of the experiment's label draws, the first ones: each costs a policy on all episodes for each label "
         "count. null: all of them.",
     )
-    policy: PolicySettings = Field(default_factory=PolicySettings, description="The policy.")
+    labeller_episodes: EpisodeCount = Field(
+        "all",
+        description="Episodes of the train split that the labels of the supervised IDM are drawn from: all, or so many of them, drawn as "
+        "those of `policy.episodes`. With fewer than all, its labels are others than those of other methods.",
+    )
+    policy: PolicySettings = Field(
+        default_factory=PolicySettings,
+        description="The policy; `episodes` are those that the supervised IDM labels for it.",
+    )
     action_selection: ActionSelection | None = Field(None, description=ACTION_SELECTION)
 
     def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
@@ -50,6 +60,10 @@ class VptMethodSettings(MethodSettings):
                 "decoder.observation: true is for decoders of latents; found kind: vpt, whose inverse dynamics model sees the frames"
             )
         return self
+
+    def asked_episodes(self) -> Mapping[str, EpisodeCount]:
+        """Those of the inverse dynamics model too."""
+        return {**super().asked_episodes(), "labeller_episodes": self.labeller_episodes}
 
     @property
     def most_label_draws(self) -> int | None:

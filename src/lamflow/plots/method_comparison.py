@@ -10,18 +10,20 @@ from matplotlib.figure import Figure
 
 from lamflow.data.label_budgets import REFERENCE_LABELS
 from lamflow.evaluation.results import EVERY_ENV
+from lamflow.evaluation.settings import HEADLINE
 from lamflow.plots import style
 
 _QUANTITIES = {
     "normalised return (mean)": ("mean", "mean_low", "mean_high"),
     "success rate": ("success_rate", "success_low", "success_high"),
 }
+_OTHER_SPLIT = "normalised return, {} levels"
 
 
 def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
-    """Normalised return (left) and success rate (right) of every method with ``labels`` action labels; a row of panels an
-    environment. Methods stand in the order of their return in the last row; those with no number of labels (oracle BC: all, random: none,
-    methods trained online) below them.
+    """Normalised return (left) and success rate of every method with ``labels`` action labels; a row of panels an environment, and a
+    column more with the returns of each further split that was played. Methods stand in the order of their return in the last row; those
+    with no number of labels (oracle BC: all, random: none, methods trained online) below them.
 
     ``aggregate``: columns of ``summary/aggregate.csv``, ``labels`` as text. ValueError when no method has that budget. Without a
     row the figure says why.
@@ -32,7 +34,14 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
         raise ValueError(
             f"no method was given {labels} labels; the table has {', '.join(sorted(aggregate['labels'].unique()))}"
         )
-    shown = aggregate[aggregate["labels"].isin((labels, *REFERENCE_LABELS))]
+    both = aggregate[aggregate["labels"].isin((labels, *REFERENCE_LABELS))]
+    shown = both[both["split"] == HEADLINE]
+    columns = [(name, HEADLINE, drawn) for name, drawn in _QUANTITIES.items()]
+    columns += [
+        (_OTHER_SPLIT.format(split), split, _QUANTITIES["normalised return (mean)"])
+        for split in both["split"].unique()
+        if split != HEADLINE
+    ]
     envs = style.panel_envs(shown["env"], lines=shown["method"].nunique())
     styles = style.method_styles(aggregate["method"])
     ranks = shown.sort_values("mean", ascending=False).groupby("env")["method"].agg(list)[envs[-1]]
@@ -40,14 +49,19 @@ def draw_method_comparison(aggregate: pd.DataFrame, *, labels: str) -> Figure:
     with style.in_style():
         figure = style.new_figure(0.7 + sum(0.45 + 0.26 * height for height in heights))
         grid = figure.subplots(
-            len(envs), 2, sharex="col", squeeze=False, gridspec_kw={"height_ratios": [h + 1 for h in heights]}
+            len(envs),
+            len(columns),
+            sharex="col",
+            squeeze=False,
+            gridspec_kw={"height_ratios": [h + 1 for h in heights]},
         )
         for panels, env in zip(grid, envs, strict=True):
-            for panel, columns in zip(panels, _QUANTITIES.values(), strict=True):
-                _draw_dots(panel, shown[shown["env"] == env], styles, columns, ranks)
+            for panel, (_, split, drawn) in zip(panels, columns, strict=True):
+                _draw_dots(panel, both[(both["env"] == env) & (both["split"] == split)], styles, drawn, ranks)
             panels[0].set_title("all environments" if env == EVERY_ENV else env)
-            panels[1].set_yticklabels([])
-        for panel, name in zip(grid[-1], _QUANTITIES, strict=True):
+            for panel in panels[1:]:
+                panel.set_yticklabels([])
+        for panel, (name, *_) in zip(grid[-1], columns, strict=True):
             panel.set_xlabel(name)
             left, right = panel.get_xlim()  # shared by the column, so it has to wait for the last row
             panel.set_xlim(min(left, -0.03), max(right, 1.03))

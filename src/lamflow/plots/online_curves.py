@@ -24,9 +24,13 @@ _LEFT = 0.93
 
 
 def draw_online_curves(
-    curves: pd.DataFrame, *, published: pd.DataFrame | None = None, nothing: str = NO_EPISODES
+    curves: pd.DataFrame,
+    *,
+    published: pd.DataFrame | None = None,
+    nothing: str = NO_EPISODES,
+    steps: str = "environment steps",
 ) -> Figure:
-    """Normalised return against environment steps, the mean over seeds with its 95% band; panels as in the label curve.
+    """Normalised return against ``steps``, the mean over seeds with its 95% band; panels as in the label curve.
 
     ``curves``: as ``evaluation.online.curve_estimates`` gives them. ``published`` (see ``read_published``): final values after 4 M
     steps, drawn at the right edge, in the panel of all environments if it has each of them. Where no curve has a point, as in a
@@ -47,7 +51,7 @@ def draw_online_curves(
         style.hide_unused(panels, len(envs))
         for panel in panels[::columns]:
             panel.set_ylabel("normalised return", fontsize=9 if columns < 4 else 8)
-        figure.supxlabel("environment steps", fontsize=9)
+        figure.supxlabel(steps, fontsize=9)
         handles = [style.legend_line(look.color, look.label, look.dashes, width=1.8) for look in styles.values()]
         drawn = [method for method in _MARKS if any(method in found for found in marks.values())]
         handles += [

@@ -23,7 +23,7 @@ from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import PolicySettings
 from lamflow.training.checkpoint import seed_everything
-from lamflow.training.loop import Loss, Watched, train
+from lamflow.training.loop import Evaluations, Loss, Watched, train
 from lamflow.training.metrics import MetricsLog
 from lamflow.training.precision import default_device
 
@@ -75,11 +75,12 @@ def clone(
     identity: str,
     title: str,
     head: LatentHead | None = None,
+    evaluations: Evaluations | None = None,
 ) -> PolicyNetwork:
     """Train a policy network on examples, on the default device; deterministic in its arguments.
 
     ``head``: a new one, which becomes a part of the network; ``objective`` is its loss then.
-    The validation loss is the mean over at most ``VALIDATION_ROWS`` of ``validation_examples``.
+    The validation loss is the mean over at most ``VALIDATION_ROWS`` of ``validation_examples``. ``evaluations`` measure the network.
     """
     seed_everything(seed)
     network = PolicyNetwork(settings=settings, spec=spec, output_dim=output_dim, head=head).to(default_device())
@@ -112,5 +113,6 @@ def clone(
             state_dir=state_dir,
             identity=identity,
             title=title,
+            evaluations=evaluations,
         )
     return network

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -44,9 +46,16 @@ def label_members(labels: Sequence[LabelCount], label_draws: LabelDraws) -> list
     return [Member(str(count), draw) for count in labels for draw in draws]
 
 
-def labelled_rows(arrays: EpisodeArrays, member: Member, seed: int, store: Path | None = None) -> Tensor:
-    """int64 rows of the transitions whose action this member may see; ValueError, which names ``store``, when it holds too few."""
-    return draw_labels(arrays, member.budget, draw=member.label_draw, seed=seed, store=store)
+def labelled_rows(
+    arrays: EpisodeArrays,
+    member: Member,
+    seed: int,
+    store: Path | None = None,
+    within: NDArray[np.int64] | None = None,
+) -> Tensor:
+    """int64 rows of the transitions whose action this member may see, in the episodes ``within`` or in all; ValueError, which names
+    ``store``, when it holds too few."""
+    return draw_labels(arrays, member.budget, draw=member.label_draw, seed=seed, store=store, within=within)
 
 
 def member_seed(seed: int, member: Member) -> int:

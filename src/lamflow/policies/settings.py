@@ -12,7 +12,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.quantizers.settings import QuantizerSettings
-from lamflow.settings import DEEPEST, Settings
+from lamflow.settings import DEEPEST, EpisodeCount, Settings
 from lamflow.spaces import ActionSpace, Discrete
 from lamflow.training.settings import TrainingSettings
 
@@ -56,6 +56,11 @@ class PolicySettings(Settings):
     )
     symmetry: Symmetry = Field("none", description=SYMMETRY)
     box_loss: BoxLoss = Field("squared", description=BOX_LOSS)
+    episodes: EpisodeCount = Field(
+        "all",
+        description="Episodes of the train split that the policy is trained on, whatever the label budget: all, or so many of them, drawn "
+        "by the seed. The same draw for all methods, of which a smaller number is a part.",
+    )
     task: bool = Field(True, description="Input of the goal's encoding where the task varies (XLand rulesets).")
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="Its training.")
 

@@ -26,6 +26,7 @@ STAGE_MB = {
     "relabel_episodes": 1200,
     "train_action_decoders": 900,
     "train_policy": 900,
+    "train_evaluated_policy": 1100,
     "evaluate_agents": 900,
     "plot_film_strip": 900,
     "plot_episode_film": 1300,

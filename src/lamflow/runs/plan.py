@@ -29,6 +29,7 @@ STAGE_OF_RULE = {
     "relabel_episodes": "latents",
     "train_action_decoders": "decoders",
     "train_policy": "policies",
+    "train_evaluated_policy": "policies",
     "finetune_online": "policies",
     "evaluate_agents": "rollouts",
 }

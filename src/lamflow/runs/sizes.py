@@ -45,8 +45,8 @@ class ActorCriticSize(NamedTuple):
     kept_bytes: int
 
 
-OF_TRAINING = frozenset({"training", "ppo"})
-"""Keys of settings that say how a network is trained, which changes nothing of its size."""
+OF_TRAINING = frozenset({"training", "ppo", "episodes"})
+"""Keys of settings that say how a network is trained, and on how much, which changes nothing of its size."""
 
 Size = TypeVar("Size", NetworkSize, ActorCriticSize)
 P = ParamSpec("P")

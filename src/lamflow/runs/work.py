@@ -280,6 +280,15 @@ def _policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     )
 
 
+def _evaluated_policy(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """The same with the rollouts of every agent, so many times."""
+    trained, played = _policy(scope, wildcards), _evaluation(scope, wildcards)
+    evaluation = scope.experiment.evaluation
+    share = evaluation.during_training / len(evaluation.splits)
+    rollouts = tuple(task._replace(samples=task.samples * share) for task in played.tasks)
+    return replace(trained, tasks=(*trained.tasks, *rollouts))
+
+
 def _policy_of(
     scope: Scope, spec: EnvironmentSpec, method: MethodSettings
 ) -> tuple[PolicySettings, int, HeadSettings | None] | None:
@@ -319,12 +328,12 @@ def _agent(scope: Scope, spec: EnvironmentSpec, method: MethodSettings) -> Netwo
 
 
 def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
-    """Every agent of a method plays the test levels."""
+    """Every agent of a method plays the levels of each split."""
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     agents, size = scope.experiment.num_agents(wildcards["method"]), _agent(scope, spec, method)
     networks = agents if method.policy_of_labels else 1
     length = spec.max_steps * scope.facts_of(spec).agent_share
-    steps = agents * scope.experiment.evaluation.episodes * length
+    steps = agents * len(scope.experiment.evaluation.splits) * scope.experiment.evaluation.episodes * length
     return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 
 
@@ -348,6 +357,7 @@ STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
     "relabel_episodes": _relabelling,
     "train_action_decoders": _decoders,
     "train_policy": _policy,
+    "train_evaluated_policy": _evaluated_policy,
     "finetune_online": _online,
     "evaluate_agents": _evaluation,
     "plot_episode_film": _film,

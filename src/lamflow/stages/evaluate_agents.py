@@ -1,15 +1,17 @@
-"""Stop 7: rollouts of one method's agents on test levels."""
+"""Stop 7: rollouts of one method's agents on test levels, and on those of the demonstrations where that is asked for."""
 
 from __future__ import annotations
 
 import csv
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lamflow.atomic_files import write_text
 from lamflow.data.label_budgets import LabelCount
@@ -22,7 +24,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
-from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.evaluation.settings import EvaluationSettings, SplitPlayed
 from lamflow.methods.acting import Acts
 from lamflow.methods.jobs import Job
 from lamflow.methods.settings import method_settings
@@ -52,9 +54,13 @@ def evaluate_agents(
     decoders: Path | str | None,
     output: Path | str,
     online_agent: Path | str | None = None,
+    train: Path | str | None = None,
 ) -> None:
-    """Let every agent of ``method`` (one a label count and draw) play ``evaluation.episodes`` test levels; one row an episode.
+    """Let every agent of ``method`` (one a label count and draw) play ``evaluation.episodes`` levels of each of ``evaluation.splits``; one
+    row an episode.
 
+    Levels of the train split are those of the episodes in ``train``, each equally often, or any of the split where the store does not know
+    them. The agents begin anew for each split, so the returns of one do not depend on whether others are played.
     ``policy``, ``decoders``, ``online_agent``: the method's files, of which its settings say which it needs. The reference returns of
     random and of the expert are those of the test store ``episodes``. Imported data may have none: then they are the environment's
     published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
@@ -64,14 +70,22 @@ def evaluate_agents(
     typed = method_settings(settings)
     rollouts = EvaluationSettings.model_validate(evaluation)
     references = reference_returns(EpisodeStore.open(episodes, env=spec.name), spec)
-    given = {"episodes": episodes, "policy": policy, "decoders": decoders, "online_agent": online_agent}
+    given = {"episodes": episodes, "policy": policy, "decoders": decoders, "online_agent": online_agent, "train": train}
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
     player: Acts = typed.build()
-    members, agent = player.agent(Job(method, spec, seed, inputs, labels, label_draws), rollouts.action_selection)
-    if agent.precision is not None:
-        print(f"rollouts of {method} on {spec.name}, seed {seed}: precision {agent.precision}")
-    result = _play(spec, agent, rollouts, CollectionSettings.model_validate(collection), seed)
-    write_text(Path(output), _table(result, members, [spec.name, method, seed], references))
+    job, typed_collection = (
+        Job(method, spec, seed, inputs, labels, label_draws),
+        CollectionSettings.model_validate(collection),
+    )
+    levels = {split: _levels(job, split, rollouts.episodes, typed_collection) for split in rollouts.splits}
+    rows: list[list[Any]] = []
+    for split, level_ids in levels.items():
+        members, agent = player.agent(job, rollouts.action_selection)
+        if agent.precision is not None:
+            print(f"rollouts of {method} on {spec.name}, seed {seed}, {split} levels: precision {agent.precision}")
+        result = play_levels(spec, agent, level_ids, typed_collection)
+        rows += _rows(result, members, (spec.name, method, seed), (typed.policy_episodes or "", split), references)
+    write_text(Path(output), _table(rows))
     record_provenance(
         Path(output),
         code=method_code(__name__, typed, "agent", spec),
@@ -83,19 +97,20 @@ def evaluate_agents(
     )
 
 
-def _play(
-    spec: EnvironmentSpec, agent: Agent, rollouts: EvaluationSettings, collection: CollectionSettings, seed: int
-) -> RolloutResult:
-    """All members of the agent on the test levels of ``seed``."""
-    levels = draw_levels(
-        spec,
-        "test",
-        rollouts.episodes,
-        seed + LEVEL_STREAM,
-        collection.num_rulesets,
-        all_levels=collection.levels == "all",
-    )
+def _levels(job: Job, split: SplitPlayed, count: int, collection: CollectionSettings) -> NDArray[np.int64]:
+    """The level ids int64 [E] of a split that are played with the job's seed."""
+    seed = job.seed + LEVEL_STREAM
+    if split == "train":
+        known = np.unique(job.store("train").array("level_seeds")[...])
+        if known.min() >= 0:
+            return np.resize(np.random.default_rng(seed).permutation(known), count)
+    return draw_levels(job.spec, split, count, seed, collection.num_rulesets, all_levels=collection.levels == "all")
 
+
+def play_levels(
+    spec: EnvironmentSpec, agent: Agent, levels: NDArray[np.int64], collection: CollectionSettings
+) -> RolloutResult:
+    """All members of the agent on each of ``levels`` int64 [E], which were drawn as ``collection`` says."""
     # Of the simulator, on a CPU beside the networks'; they change no result.
     threads = torch.get_num_threads() // (2 if default_device().type == "cpu" else 1)
 
@@ -107,17 +122,27 @@ def _play(
     return roll_out(agent, make_environment, levels, num_slots=family_of(spec).ROLLOUT_SLOTS)
 
 
-def _table(
-    result: RolloutResult, members: Sequence[Member], run: Sequence[str | int], references: tuple[float, float]
-) -> str:
-    """The rows of returns.csv; ``run``: environment, method and seed."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(RETURNS_COLUMNS)
+def _rows(
+    result: RolloutResult,
+    members: Sequence[Member],
+    run: Sequence[str | int],
+    played: Sequence[str | int],
+    references: tuple[float, float],
+) -> Iterator[list[Any]]:
+    """The rows of returns.csv; ``run``: environment, method and seed; ``played``: how many episodes the policies were trained on, and the
+    split."""
     num_levels = len(result.returns) // len(members)
     for index, episode_return in enumerate(result.returns):
         member = members[result.members[index]]
-        agent = [*run, member.labels, member.label_draw]
+        agent = [*run, member.labels, member.label_draw, *played]
         episode = [index % num_levels, int(result.level_ids[index]), f"{episode_return:.9g}"]
-        writer.writerow([*agent, *episode, int(result.lengths[index]), bool(result.success[index]), *references])
+        yield [*agent, *episode, int(result.lengths[index]), bool(result.success[index]), *references]
+
+
+def _table(rows: Iterable[Sequence[Any]]) -> str:
+    """returns.csv."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(RETURNS_COLUMNS)
+    writer.writerows(rows)
     return buffer.getvalue()

@@ -15,7 +15,7 @@ from lamflow.provenance import record_provenance
 def plot_method_comparison(*, aggregate: Path | str, labels: str | int, output: Path | str) -> None:
     """Draw the rows of ``summary/aggregate.csv`` that had ``labels`` labels ('64', '500 trajectories'), and the references."""
     started = time.monotonic()
-    save_figure(draw_method_comparison(read_aggregate(Path(aggregate)), labels=str(labels)), Path(output))
+    save_figure(draw_method_comparison(read_aggregate(Path(aggregate), split=None), labels=str(labels)), Path(output))
     record_provenance(
         Path(output),
         code=Code(__name__),

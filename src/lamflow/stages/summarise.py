@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from lamflow.evaluation.columns import (
 )
 from lamflow.evaluation.references import published_bounds, reference_errors
 from lamflow.evaluation.results import read_returns
+from lamflow.evaluation.settings import HEADLINE, SPLITS_PLAYED
 from lamflow.evaluation.summaries import (
+    Row,
+    Strata,
     add_normalized,
     agent_rows,
     aggregate_rows,
@@ -57,27 +61,36 @@ def summarise(
     ``returns``: every agent job's ``returns.csv``. The rows with env ``all`` aggregate over environments, for the methods that
     ran on each of them. ``labels``: the budget of the profiles and of ``output_tables``, the printed table (.csv, .md or .tex).
     ``episodes``: the environments' test stores, which know the errors of the references, and published returns.
-    An environment whose references cannot normalise has raw returns only, in the tables of agents and of returns, which says why; the
-    other tables have no row of it. ValueError when the files are malformed, mixed or incomplete; nothing is written then.
+    Each split that was played has rows of its own. An environment whose references cannot normalise has raw returns only, in the tables of
+    agents and of returns, which says why; the other tables have no row of it. ValueError when the files are malformed, mixed or incomplete;
+    nothing is written then.
     """
     started = time.monotonic()
     paths = [Path(path) for path in returns]
     played = read_returns(paths)
-    left_out = unnormalised(played, errors=reference_errors(episodes))
+    left_out = unnormalised(played[played["split"] == HEADLINE], errors=reference_errors(episodes))
     normalized = drop_unnormalised(add_normalized(played, left_out), left_out)
-    strata = group_agents(normalized, samples=bootstrap_samples)
-    raw = played[played["env"].isin(left_out)]
-    raw_strata = group_agents(raw.assign(normalized=raw["return"]), samples=bootstrap_samples)
+    splits = [split for split in SPLITS_PLAYED if split in set(played["split"])]
+    strata = _by_split(normalized, splits, bootstrap_samples)
     tables = {
         output_returns: (AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes))),
-        output_aggregate: (AGGREGATE_COLUMNS, aggregate_rows(strata)),
-        output_improvement: (IMPROVEMENT_COLUMNS, improvement_rows(strata)),
-        output_differences: (DIFFERENCE_COLUMNS, difference_rows(strata)),
-        output_profile: (PROFILE_COLUMNS, profile_rows(strata, labels=str(labels))),
+        output_aggregate: (AGGREGATE_COLUMNS, _of_splits(strata, aggregate_rows)),
+        output_improvement: (IMPROVEMENT_COLUMNS, _of_splits(strata, improvement_rows)),
+        output_differences: (DIFFERENCE_COLUMNS, _of_splits(strata, difference_rows)),
+        output_profile: (PROFILE_COLUMNS, _of_splits(strata, partial(profile_rows, labels=str(labels)))),
     }
     texts = {output: _text(columns, rows) for output, (columns, rows) in tables.items()}
-    printed = returns_table(strata, _references(normalized), labels=str(labels), raw=raw_strata, left_out=left_out)
-    texts |= {output: TABLE_FORMATS[Path(output).suffix](printed) for output in output_tables}
+    raw = played[played["env"].isin(left_out)]
+    raw_strata = _by_split(raw.assign(normalized=raw["return"]), splits, bootstrap_samples)
+    references = _references(normalized)
+    printed = {
+        split: returns_table(strata[split], references, labels=str(labels), raw=raw_strata[split], left_out=left_out)
+        for split in strata
+    }
+    table = printed.pop(HEADLINE)
+    for split, other in printed.items():
+        table = table.beside(other, split)
+    texts |= {output: TABLE_FORMATS[Path(output).suffix](table) for output in output_tables}
     settings = {"bootstrap_samples": bootstrap_samples, "labels": str(labels)} | (
         {"left_out": left_out} if left_out else {}
     )
@@ -95,11 +108,21 @@ def summarise_agents(*, returns: Sequence[Path | str], output: Path | str, episo
     started = time.monotonic()
     paths = [Path(path) for path in returns]
     played = read_returns(paths)
-    left_out = unnormalised(played, errors=reference_errors(episodes))
+    left_out = unnormalised(played[played["split"] == HEADLINE], errors=reference_errors(episodes))
     write_text(
         Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes)))
     )
     _record(Path(output), paths, {"left_out": left_out} if left_out else {}, started)
+
+
+def _by_split(episodes: pd.DataFrame, splits: Sequence[str], samples: int) -> dict[str, Strata]:
+    """The groups of each split: its intervals do not depend on whether others were played."""
+    return {split: group_agents(episodes[episodes["split"] == split], samples=samples) for split in splits}
+
+
+def _of_splits(strata: Mapping[str, Strata], rows_of: Callable[[Strata], list[Row]]) -> list[Row]:
+    """The rows of each split, test levels first."""
+    return [row | {"split": split} for split, groups in strata.items() for row in rows_of(groups)]
 
 
 def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

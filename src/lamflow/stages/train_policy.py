@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lamflow.data.label_budgets import LabelCount
 from lamflow.envs.spec import EnvironmentSpec
@@ -16,10 +16,25 @@ from lamflow.policies.members import LabelDraws, Member, policy_header, save_mem
 from lamflow.provenance import file_digest, record_provenance, settings_digest
 from lamflow.stages.code import method_code
 from lamflow.training.checkpoint import remove_checkpoints
-from lamflow.training.metrics import MetricsLog
+from lamflow.training.loop import Evaluations
+from lamflow.training.metrics import MetricsLog, Row
 from lamflow.training.processes import is_main
 from lamflow.training.settings import LoggingSettings
 from lamflow.training.tracking import TrackedRun
+
+
+class Audience(Protocol):
+    """Who looks at policies while they train. ``identity`` says who it is, for what resumes a training."""
+
+    identity: str
+
+    def evaluations(self, member: Member, header: Mapping[str, Any]) -> Evaluations:
+        """What is measured of the network of a member, whose file has the ``header`` beside what describes the network."""
+        ...
+
+    def keep(self, member: Member, rows: Sequence[Row]) -> None:
+        """The metrics of the member's whole training."""
+        ...
 
 
 def train_policy(
@@ -40,13 +55,14 @@ def train_policy(
     metrics: Path | str,
     state_dir: Path | str,
     experiment_dir: Path | str | None = None,
+    audience: Audience | None = None,
 ) -> None:
     """Train the policy of ``method``: one for all label budgets (latent methods, oracle), or one a label count and draw (BC, VPT).
 
     ``latents``, ``validation_latents``: the latent stores of the two splits; ``decoders``: the method's own decoders file, such as the
     supervised IDMs of VPT. The method's settings say which of them it needs: ValueError where one is missing. Resumes from
     ``state_dir``. The metrics file holds the curves of the first member. With ``logging.wandb`` each member is a run, whose files lie in
-    ``experiment_dir`` (the output's folder if None).
+    ``experiment_dir`` (the output's folder if None). An ``audience`` changes nothing of the policies.
     """
     started = time.monotonic()
     typed, spec = method_settings(settings), EnvironmentSpec.from_facts(environment)
@@ -56,7 +72,7 @@ def train_policy(
     digests = {name: file_digest(path) for name, path in inputs.items()}
     code = method_code(__name__, typed, "policy")
     read = typed.model_dump(mode="json", exclude=set(typed.unread("policy")))
-    identity = settings_digest([read, seed, digests, code.digest])
+    identity = settings_digest([read, seed, digests, code.digest, *([audience.identity] if audience else [])])
     learner: LearnsPolicies = typed.build()
     policies = learner.policies(Job(method, spec, seed, inputs, labels, label_draws))
     log_settings = LoggingSettings.model_validate(logging)
@@ -72,6 +88,7 @@ def train_policy(
         method=method,
         seed=seed,
     )
+    header = {"kind": "policy", "env": spec.name, "method": method, "seed": seed, **policies.header}
     collected, weights, precisions = MetricsLog(), [], []
     for index, task in enumerate(policies.tasks):
         member = task.member
@@ -82,18 +99,19 @@ def train_policy(
                 state_dir=Path(state_dir) / str(index),
                 identity=f"{identity}-{member}",
                 title=f"{method} on {spec.name}, seed {seed}, labels {member.labels}, draw {member.label_draw}",
+                evaluations=audience.evaluations(member, header) if audience else None,
             )
         )
         log.finish()
         precisions.append(log.precision)
         weights.append({name: tensor.cpu() for name, tensor in network.state_dict().items()})
         collected.rows += log.rows if index == 0 else []
+        if audience:
+            audience.keep(member, log.rows)
     if not is_main():
         return
     collected.write(Path(metrics))
-    metadata = {"kind": "policy", "env": spec.name, "method": method, "seed": seed}
-    metadata |= {**policy_header(network), **policies.header}
-    save_members(Path(output), [task.member for task in policies.tasks], weights, metadata)
+    save_members(Path(output), [task.member for task in policies.tasks], weights, header | policy_header(network))
     record_provenance(
         Path(output),
         code=code,

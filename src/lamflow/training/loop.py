@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,24 @@ class Watched:
     def improves(self, value: float, before: float) -> bool:
         """NaN never does."""
         return value < before if self.best == "lowest" else value > before
+
+
+EVALUATION = "evaluation"
+"""The split under which evaluations are logged."""
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What is measured of a module while it trains, beside its validation: so many ``times``, evenly over the steps and the last time after
+    all of them (once per step, where there are fewer steps). ``measure`` gets the module, not to be changed, and answers numbers by name, a
+    function of the module alone."""
+
+    times: int
+    measure: Callable[[nn.Module], Mapping[str, float]]
+
+    def are_due(self, step: int, steps: int) -> bool:
+        """Whether the module is measured after ``step`` of ``steps`` steps."""
+        return step * self.times // steps > (step - 1) * self.times // steps
 
 
 def learning_rate_at(step: int, settings: TrainingSettings) -> float:
@@ -163,6 +182,7 @@ def train(
     companion: Resumable | None = None,
     groups: Sequence[ParameterGroup] | None = None,
     finished: Callable[[], bool] | None = None,
+    evaluations: Evaluations | None = None,
 ) -> None:
     """Minimise ``loss(batch_at(step)).total`` over the module's parameters for ``settings.steps`` steps.
 
@@ -172,7 +192,8 @@ def train(
     another processor, and kept as ``metrics.precision``. ``validate`` answers held-out metrics, of which the best value of ``watched``
     is kept. A ``batch_at`` that has a state of its own (a simulator, running statistics) gives it as ``companion``. With ``groups``,
     which hold all that is trained, each has its own learning rate; the others have ``learning_rate_at``'s. The training ends early
-    when ``finished`` (a function of what is checkpointed) says so, asked where a checkpoint could be written.
+    when ``finished`` (a function of what is checkpointed) says so, asked where a checkpoint could be written. Neither validation nor
+    ``evaluations``, whose numbers are logged as of the split ``EVALUATION``, changes what the training comes to.
 
     With ``state_dir``, the last checkpoints lie there (see ``CheckpointFolder``); those whose ``identity`` differs are not resumed.
     Raises TrainingDiverged when a loss or gradient is not finite: at its step on a CPU, on a GPU at the next step that is
@@ -234,6 +255,9 @@ def train(
             if validate is not None and (last or run.step % settings.validate_every == 0):
                 run.meter.check()
                 _validate(run, validate, watched, device)
+            if evaluations is not None and evaluations.are_due(run.step, settings.steps):
+                run.meter.check()
+                _evaluate(run, evaluations)
             stopping = any_process(request.signal is not None) and run.can_stop()
             if folder and (stopping or last or run.step % settings.checkpoint_every == 0):
                 run.meter.check()
@@ -258,18 +282,34 @@ def _validate(
     watched: Watched | None,
     device: torch.device,
 ) -> None:
-    """Validation leaves no trace in the training: mode and random states are put back. One process does it, the others wait."""
+    """One process does it, the others wait."""
     if is_main():
-        states = random_states()
-        run.module.eval()
-        with alone(), torch.no_grad(), autocast(run.precision.name, device):
+        with _without_trace(run.module), autocast(run.precision.name, device):
             values = validate()
         run.metrics.log(run.step, "validation", values)
         if watched and (run.best is None or watched.improves(values[watched.name], run.best[0])):
             run.best = (values[watched.name], run.step)
-        run.module.train()
-        restore_random_states(states)
     wait_for_all()
+
+
+def _evaluate(run: _Run, evaluations: Evaluations) -> None:
+    """One process does it, the others wait."""
+    if is_main():
+        with _without_trace(run.module):
+            values = evaluations.measure(run.module)
+        run.metrics.log(run.step, EVALUATION, values)
+    wait_for_all()
+
+
+@contextmanager
+def _without_trace(module: nn.Module) -> Iterator[None]:
+    """What looks at a module leaves no trace in its training: mode and random states are put back."""
+    states = random_states()
+    module.eval()
+    with alone(), torch.no_grad():
+        yield
+    module.train()
+    restore_random_states(states)
 
 
 def _save(folder: CheckpointFolder, run: _Run) -> None:

@@ -36,7 +36,7 @@ class MetricsLog:
             self._tracker = Tracker(settings, run)
 
     def log(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Add one row a value; ``split`` is train or validation."""
+        """Add one row a value; ``split`` is train, validation or evaluation."""
         self.rows.extend((step, split, name, float(value)) for name, value in values.items())
         self._send()
 
