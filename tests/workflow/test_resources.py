@@ -60,7 +60,9 @@ def total(output: str) -> list[str]:
 @pytest.mark.slow
 def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(checkout: Path, snakemake: Run) -> None:
     pixels = resources_of(snakemake, checkout, "experts", "--configfile=config/procgen_experts.yaml")
-    planned = resources_of(snakemake, checkout, *TINY) | pixels
+    curve = "results/tiny/policies/xland-r1-9x9/bc/seed0/curve.csv"
+    watched = resources_of(snakemake, checkout, *TINY, curve, "--config", "evaluation={during_training: 1}")
+    planned = watched | resources_of(snakemake, checkout, *TINY) | pixels
     assert set(planned) >= GPU_RULES | {"train_expert", "collect_episodes", "summarise", "plot_latent_space"}
     for rule in set(planned) - {"all", "experts"}:
         assert {job.get("gpu") for job in planned[rule]} == {"1" if rule in GPU_RULES else None}, rule

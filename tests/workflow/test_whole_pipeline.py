@@ -13,7 +13,10 @@ from lamflow.runs.report import left_out
 
 TINY = ("--configfile=config/tiny.yaml",)
 EXPERIMENT = read_experiment(Path(__file__).parents[2] / "config" / "tiny.yaml")
-COLUMNS = "env,method,labels,label_draw,seed,split,episodes,return_mean,return_std,normalized_return,normalized_return_cobbe,success_rate"
+COLUMNS = (
+    "env,method,labels,label_draw,seed,policy_episodes,split,episodes,return_mean,return_std,normalized_return,normalized_return_cobbe,"
+    "success_rate"
+)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

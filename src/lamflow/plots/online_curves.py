@@ -85,7 +85,8 @@ def _draw_panel(
         rows = table[table["method"] == method]
         x, value, low, high = rows[["env_steps", "mean", "low", "high"]].to_numpy(float).T
         panel.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
-        (line,) = panel.plot(x, value, color=look.color, linewidth=1.7, zorder=3)
+        spot = "o" if len(x) == 1 else ""  # a single value would be no line
+        (line,) = panel.plot(x, value, color=look.color, linewidth=1.7, zorder=3, marker=spot)
         style.dash(line, look.dashes)
     for method, value in published.items():
         panel.plot([_LEFT, 1], [value, value], color=style.MUTED, linewidth=1.2, transform=panel.get_yaxis_transform())
