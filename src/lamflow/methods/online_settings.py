@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.settings import LamSettings
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.settings import MethodSettings, Stage
@@ -69,6 +70,15 @@ class OnlineMethodSettings(MethodSettings):
     def tuned_name(self) -> str:
         """The latent method."""
         return self.of
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """It learns by playing one environment."""
+        if spec.members:
+            yield (
+                "kind",
+                f"found online, which plays one environment, and {spec.name} is made of {', '.join(spec.members)}: name other environments "
+                "for the method under `only`",
+            )
 
     def needs(self, stage: Stage) -> tuple[str, ...] | None:
         """The latent policy that is fine-tuned, and the LAM that labels; the episodes have the returns of random and demonstrator."""
