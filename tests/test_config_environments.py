@@ -175,3 +175,7 @@ def test_labels_are_counted_over_all_members() -> None:
     assert experiment({"two": UNION}, **few, labels=["6 trajectories"])
     with pytest.raises(ValueError, match="labels: 7 trajectories exceeds the train split of two: 6 episodes"):
         experiment({"two": UNION}, **few, labels=["7 trajectories"])
+    with pytest.raises(
+        ValueError, match=r"labels: 5 trajectories exceeds what xland-empty.* share of 0\.9: 3 episodes, at"
+    ):
+        experiment({"two": {**UNION, "shares": [1, 9]}}, **few, labels=["5 trajectories"])

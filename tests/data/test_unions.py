@@ -39,23 +39,36 @@ NAMES = ("first", "second", "third")
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where stores are kept that no test changes."""
+    return tmp_path_factory.mktemp("members")
+
+
 @pytest.fixture
 def joined(
-    tmp_path: Path, write_episodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, written: Path, write_episodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., EpisodeStore]:
-    """Opens a union of stores of random episodes, one per environment: 4 rows a chunk, 16 a shard file."""
+    """Opens a union of stores of random episodes, one per environment: 4 rows a chunk, 16 a shard file. ``own``: beside it, for the test to
+    change them."""
     monkeypatch.setattr(group_writer, "CHUNK_BYTES", CHUNK_ROWS * ROW_BYTES)
     monkeypatch.setattr(group_writer, "CHUNKS_A_SHARD", 4)
 
     def opened(
-        shares: Sequence[float] | None = (0.5, 0.25, 0.25), lengths: Sequence[Sequence[int]] = LENGTHS
+        shares: Sequence[float] | None = (0.5, 0.25, 0.25),
+        lengths: Sequence[Sequence[int]] = LENGTHS,
+        *,
+        own: bool = False,
     ) -> EpisodeStore:
         specs = {name: replace(preset("xland-doorkey-5x5"), name=name) for name in NAMES[: len(lengths)]}
-        for place, ((name, spec), own) in enumerate(zip(specs.items(), lengths, strict=True)):
-            write_episodes(tmp_path / name / "train.zarr", own, spec, seed=1000 * place)
+        folder = tmp_path if own else written / "-".join(str(sum(part)) for part in lengths)
+        stores = [folder / name / "train.zarr" for name in specs]
+        for place, (path, spec, part) in enumerate(zip(stores, specs.values(), lengths, strict=True)):
+            if not path.exists():
+                write_episodes(path, part, spec, seed=1000 * place)
         spec = describe(UnionSettings(members=tuple(specs)), "union", specs)
         path = tmp_path / "union" / "train.zarr"
-        join_stores(path, [tmp_path / name / "train.zarr" for name in specs], spec=spec, split="train", shares=shares)
+        join_stores(path, stores, spec=spec, split="train", shares=shares)
         return EpisodeStore.open(path, env="union")
 
     return opened
@@ -105,7 +118,7 @@ def test_any_rows_can_be_read(joined: JoinedStore) -> None:
 
 
 def test_it_takes_no_room_and_moves_with_its_members(joined: JoinedStore, tmp_path: Path) -> None:
-    store = joined()
+    store = joined(own=True)
     assert [path.name for path in store.path.rglob("*")] == ["zarr.json"]
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
     shutil.move(tmp_path, moved)
@@ -117,7 +130,7 @@ def test_it_takes_no_room_and_moves_with_its_members(joined: JoinedStore, tmp_pa
 def test_a_member_that_has_changed_is_refused(
     joined: JoinedStore, tmp_path: Path, write_episodes: Callable[..., Any]
 ) -> None:
-    path = joined().path
+    path = joined(own=True).path
     assert store_problems(path) == []
     write_episodes(tmp_path / "second" / "train.zarr", (4, 4), replace(preset("xland-doorkey-5x5"), name="second"))
     with pytest.raises(
@@ -142,7 +155,7 @@ def test_each_batch_has_each_member_by_its_share(
     shares: Sequence[float] | None, rows: int, joined: JoinedStore
 ) -> None:
     store = joined(shares)
-    data, batch, steps = windowed(store, rows), 7, 500
+    data, batch, steps = windowed(store, rows), 7, 300
     wanted = np.array(shares or [member.num_transitions / store.num_transitions for member in store.members])
     with data.stream(WindowSpec(columns=("actions",)), data.rows, batch, seed=3) as stream:
         counts = np.array([np.bincount(members_of(store, stream.rows(step)), minlength=3) for step in range(steps)])
@@ -299,9 +312,19 @@ def test_labels_are_drawn_by_share_and_a_smaller_draw_begins_a_larger_one(joined
 
 def test_a_member_with_too_few_labels_for_its_share_is_named(joined: JoinedStore) -> None:
     store = joined((0.1, 0.8, 0.1))
-    named = r"train\.zarr: label count 60 transitions: 4\d of them are of second, whose share is 0\.8, and its episodes hold 23"
+    named = r"train\.zarr: label count 60 transitions: second has a share of 0\.8 of them, and its episodes hold 23"
     with pytest.raises(ValueError, match=named):
         draw_labels(store.load(frames=False), LabelBudget(60), draw=0, seed=0, store=store.path)
+
+
+def test_all_labels_may_be_drawn_where_shares_allow_it(joined: JoinedStore) -> None:
+    store = joined((0.5, 0.5), [(5, 3, 4), (6, 2, 8)])
+    arrays = store.load(frames=False)
+    for draw in range(10):
+        every = draw_labels(arrays, LabelBudget(6, "trajectories"), draw=draw, seed=0)
+        assert len(set(every.tolist())) == 28
+        fewer = draw_labels(arrays, LabelBudget(5, "trajectories"), draw=draw, seed=0)
+        assert every[: len(fewer)].tolist() == fewer.tolist()
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

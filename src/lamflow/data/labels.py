@@ -60,12 +60,11 @@ def _by_share(
     rows: NDArray[np.int64], members: MemberShares, count: int, generator: np.random.Generator, store: str, unit: str
 ) -> NDArray[np.int64]:
     """``count`` of ``rows``, of each member by its share; ValueError when one has too few."""
-    sequence = members.sequence(count, generator)
-    wanted, held = (np.bincount(found, minlength=len(members.names)) for found in (sequence, members.of(rows)))
-    for name, share, needs, has in zip(members.names, members.shares, wanted.tolist(), held.tolist(), strict=True):
-        if needs > has:
+    held = np.bincount(members.of(rows), minlength=len(members.names))
+    for name, share, has in zip(members.names, members.shares.tolist(), held.tolist(), strict=True):
+        if share * count > has + 1:  # a draw may be off by one
             raise ValueError(
-                f"{store}label count {count} {unit}: {needs} of them are of {name}, whose share is {share:.3g}, and its episodes hold "
-                f"{has} {unit}: lower the count under `labels`, or its share, or raise `collection.train_episodes`"
+                f"{store}label count {count} {unit}: {name} has a share of {share:.3g} of them, and its episodes hold {has} {unit}: lower "
+                "the count under `labels`, or its share, or raise `collection.train_episodes`"
             )
-    return members.drawn(rows, sequence, generator)
+    return members.drawn(rows, members.sequence(count, generator), generator)

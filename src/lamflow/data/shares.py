@@ -6,6 +6,7 @@ Shapes: K members, M rows. Row numbers are int64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -40,18 +41,23 @@ class MemberShares:
         self, rows: NDArray[np.int64], sequence: NDArray[np.int64], generator: np.random.Generator
     ) -> NDArray[np.int64]:
         """A row, without replacement, for each member of ``sequence`` int64, as far as the members have ``rows``; where one has no more,
-        what the others have left follows. At most all of ``rows``."""
-        of_row, found = self.of(rows), np.full(len(sequence), -1, np.int64)
-        left = []
-        for member in range(len(self.starts)):
-            own = generator.permutation(rows[of_row == member])
-            places = np.flatnonzero(sequence == member)[: len(own)]
-            found[places] = own[: len(places)]
-            left.append(own[len(places) :])
-        missing = int((found == -1).sum())
-        if not missing:
+        any row that is left. At most all of ``rows``; of a shorter sequence the rows are the beginning of those of a longer one."""
+        of_row = self.of(rows)
+        own = [generator.permutation(rows[of_row == member]) for member in range(len(self.starts))]
+        needed = np.bincount(sequence, minlength=len(own))
+        if (needed <= [len(part) for part in own]).all():
+            found = np.empty(len(sequence), np.int64)
+            for member, part in enumerate(own):
+                found[sequence == member] = part[: needed[member]]
             return found
-        return np.concatenate([found[found != -1], generator.permutation(np.concatenate(left))[:missing]])
+        assert len(sequence) <= len(rows)
+        taken: dict[int, None] = {}  # in their order
+        parts = [iter(part.tolist()) for part in own]
+        anyones = iter(generator.permutation(rows).tolist())
+        for member in sequence.tolist():
+            untaken = (row for row in chain(parts[member], anyones) if row not in taken)
+            taken[next(untaken)] = None
+        return np.fromiter(taken, np.int64, len(taken))
 
 
 class BatchShares:

@@ -180,7 +180,20 @@ class Experiment(Settings):
                     raise ValueError(
                         f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {budget.unit}"
                     )
+                self._check_labels_of_members(env, budget)
         return self
+
+    def _check_labels_of_members(self, env: str, budget: LabelBudget) -> None:
+        """ValueError when the share of a budget that is of one of the environments that ``env`` is made of is sure to be too large."""
+        members, episodes = self.stores_behind(env, "train"), self.collection.train_episodes
+        shares = None if members == (env,) else self.shares_of(env)
+        for member, share in zip(members, shares or (), strict=False):
+            most = episodes * (1 if budget.unit == "trajectories" else self.environment(member).max_steps)
+            if budget.count * share > most + 1:  # a draw may be off by one
+                raise ValueError(
+                    f"labels: {budget} exceeds what {member} has in {env}, by its share of {share:.3g}: {episodes} episodes, at most "
+                    f"{most} {budget.unit}"
+                )
 
     @model_validator(mode="after")
     def _supervision_within_labels(self) -> Experiment:
