@@ -1,5 +1,6 @@
 """Environments of one's own in a configuration."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,115 @@ def test_networks_over_grids_are_refused_for_vectors(key: str) -> None:
     raw = {"lams": {"lapo": {**MLP, key: {"kind": "grid"}}}, "methods": LATENT["methods"]}
     with pytest.raises(ValueError, match=rf"lams\.lapo\.{key}\.kind: found grid, and the frames of mine need mlp"):
         experiment({"mine": CART}, **raw)
+
+
+UNION = {"kind": "union", "members": ["xland-doorkey-5x5", "xland-empty-random-8x8"]}
+
+
+def test_a_union_is_what_its_members_have_in_common() -> None:
+    found = experiment({"two": {**UNION, "shares": [1, 3]}})
+    spec = found.environment("two")
+    assert spec.members == ("xland-doorkey-5x5", "xland-empty-random-8x8")
+    assert (spec.view, spec.max_steps, list(spec.observation)) == ("egocentric", 256, ["frames", "proprioception"])
+    assert found.shares_of("two") == (0.25, 0.75)
+    assert found.simulated_envs == spec.members
+    assert found.stores_behind("two", "train") == found.stores_behind("two", "test") == spec.members
+    assert spec == type(spec).from_facts(spec.facts())
+    assert load_experiment(found.model_dump(mode="json")).environment("two") == spec
+
+
+@pytest.mark.parametrize(
+    ("shares", "members", "expected"),
+    [("equal", 2, (0.5, 0.5)), ("by size", 2, None), ([0, 2], 1, (1.0,)), ([1, 1], 2, (0.5, 0.5))],
+)
+def test_a_share_of_nothing_leaves_a_member_out(shares: Any, members: int, expected: tuple[float, ...] | None) -> None:
+    found = experiment({"two": {**UNION, "shares": shares}})
+    assert len(found.environment("two").members) == len(found.simulated_envs) == members
+    assert found.shares_of("two") == expected
+
+
+def test_a_union_may_play_where_it_has_not_learnt() -> None:
+    games = [f"procgen-{game}" for game in ("maze", "heist", "miner")]
+    evaluation = {"members": ["procgen-ninja", "procgen-maze"]}
+    found = experiment({"three": {"kind": "union", "members": games, "evaluation": evaluation}})
+    assert found.stores_behind("three", "train") == tuple(games)
+    assert found.stores_behind("three", "test") == ("procgen-ninja", "procgen-maze")
+    assert found.simulated_envs == (*games, "procgen-ninja")
+    spec = found.environment("three")
+    classes = [found.environment(env).class_of_action for env in games]
+    for one, other in product(range(15), repeat=2):
+        alike = all(of_action[one] == of_action[other] for of_action in classes)
+        assert (spec.class_of_action[one] == spec.class_of_action[other]) == alike
+
+
+@pytest.mark.parametrize(
+    ("union", "changes", "message"),
+    [
+        ({"members": ["xland-doorkey-5x5", "procgen-maze"]}, {}, r"two\.members: xland-doorkey-5x5 and procgen-maze differ in what .*"),
+        ({"members": ["xland-doorkey-5x5", "xland-doorkey-5x5-full"]}, {}, r"differ in what .*\(egocentric\) and categories .*\(full\)"),
+        ({"evaluation": {"members": ["procgen-maze"]}}, {}, r"two\.evaluation\.members: xland-doorkey-5x5 and procgen-maze differ"),
+        ({"members": ["xland-doorkey-5x5", "atari"]}, {}, r"environments\.two: unknown environment 'atari'; known: .*procgen-bigfish"),
+        ({"members": ["one"]}, {"environments": {"one": UNION}}, r"found 'one' among its members, which is made of others itself"),
+        ({"shares": [1]}, {}, r"two.*shares: found 1, expected 2: one for each of xland-doorkey-5x5, xland-empty"),
+        ({"shares": [0, 0]}, {}, r"two.*shares: found nothing but 0"),
+        ({"shares": [1, -1]}, {}, r"environments\.two.*shares"),
+        ({"members": ["procgen-maze"] * 2}, {}, r"two.*members: procgen-maze is listed twice"),
+        ({"kind": "onion"}, {}, r"environments\.two.*kind"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_union_is_said_by_its_key(
+    union: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        experiment({"two": UNION | union}, **changes)
+
+
+def test_members_with_other_actions_are_refused() -> None:
+    carts = {name: {**CART, "id": name} for name in ("CartPole-v1", "Acrobot-v1")}
+    wrong = {"kind": "union", "members": ["cart", "other"]}
+    with pytest.raises(ValueError, match="cart and other differ in what latent action models see"):
+        experiment({"two": wrong}, environments={"cart": carts["CartPole-v1"], "other": carts["Acrobot-v1"]})
+
+
+def test_agents_play_in_no_union_while_they_are_trained() -> None:
+    with pytest.raises(ValueError, match=r"evaluation\.during_training: found 3, and two is made of others"):
+        experiment({"two": UNION}, evaluation={"during_training": 3})
+
+
+def test_a_policy_may_have_the_episodes_of_all_members() -> None:
+    def asked(episodes: int) -> dict[str, Any]:
+        oracle = {"kind": "oracle_bc", "policy": {"episodes": episodes}}
+        return {"methods": {"oracle_bc": oracle}, "collection": {"train_episodes": 3}, "labels": [1]}
+
+    assert experiment({"two": UNION}, **asked(6))
+    with pytest.raises(
+        ValueError, match=r"methods\.oracle_bc\.policy\.episodes: found 7, expected at most the 6 episodes .* of two"
+    ):
+        experiment({"two": UNION}, **asked(7))
+
+
+def test_what_learns_online_learns_in_no_union() -> None:
+    methods = {**LATENT["methods"], "tuned": {"kind": "online", "of": "lapo"}}
+    changes = {**LATENT, "methods": methods}
+    with pytest.raises(
+        ValueError, match=r"methods\.tuned\.kind: found online, which plays one environment, and two is"
+    ):
+        experiment({"two": UNION}, **changes)
+    assert experiment({"two": UNION}, "xland-doorkey-5x5", **changes, only={"tuned": ["xland-doorkey-5x5"]})
+
+
+def test_parts_that_not_all_members_have_are_warned_of() -> None:
+    members = ["xland-r1-9x9", "xland-doorkey-5x5"]
+    (warning,) = experiment({"two": {"kind": "union", "members": members}}).warnings()
+    assert warning.startswith("two: its policies do not see task, which not all")
+
+
+def test_labels_are_counted_over_all_members() -> None:
+    few = {"collection": {"train_episodes": 3}}
+    assert experiment({"two": UNION}, **few, labels=["6 trajectories"])
+    with pytest.raises(ValueError, match="labels: 7 trajectories exceeds the train split of two: 6 episodes"):
+        experiment({"two": UNION}, **few, labels=["7 trajectories"])
+    with pytest.raises(
+        ValueError, match=r"labels: 5 trajectories exceeds what xland-empty.* share of 0\.9: 3 episodes, at"
+    ):
+        experiment({"two": {**UNION, "shares": [1, 9]}}, **few, labels=["5 trajectories"])

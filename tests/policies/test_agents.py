@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.mlp_decoder import mlp_decode
 from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import ActionSelection, PolicySettings
+from lamflow.policies.views import agent_in
+from lamflow.spaces import Vector
 from lamflow.training.precision import default_device
 
 SPEC = preset("xland-doorkey-5x5")
@@ -279,3 +282,27 @@ def test_an_agent_that_draws_latents_repeats_with_its_seed(
         agent = make_agent([headed_network(target)], 1, decode, "sample", seed)
         acted.append(agent.act(observation, agent.initial_state(observation), members)[0])
     assert torch.equal(acted[0], acted[1]) and not torch.equal(acted[0], acted[2])
+
+
+def test_an_agent_of_a_union_sees_in_each_environment_what_it_has_learnt_from(make_inputs: MakeInputs) -> None:
+    inputs = make_inputs(SPEC, 4)
+    seen = observation_of(inputs)
+    elsewhere = Observation(
+        {"map": seen.parts["frames"], "proprioception": seen.parts["proprioception"], "more": np.zeros((4, 2))}
+    )
+    there = replace(
+        SPEC,
+        name="there",
+        main="map",
+        observation={"map": SPEC.main_part, "proprioception": SPEC.observation["proprioception"], "more": Vector((2,))},
+    )
+    actions = []
+    for played, observation in ((SPEC, seen), (there, elsewhere)):
+        agent = make_agent([make_network()], 1, action_selection="argmax")
+        learnt = agent_in(agent, SPEC, played)
+        assert (learnt is agent) == (played is SPEC)
+        assert learnt.num_members == 1 and learnt.precision == agent.precision
+        state = learnt.initial_state(observation)
+        chosen, state = learnt.act(observation, state, torch.zeros(4, dtype=torch.int64))
+        actions.append(chosen.tolist())
+    assert actions[0] == actions[1]

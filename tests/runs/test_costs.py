@@ -244,3 +244,23 @@ def test_an_estimate_that_fails_says_so_once_and_stops_nothing(capsys: pytest.Ca
 @pytest.mark.parametrize(("gpu", "number"), [("2", 2), (2, 2), ("a100:3", 3), ("a100", 1), ("", 0), (None, 0)])
 def test_gpus_are_counted_however_they_are_asked_for(gpu: object, number: int) -> None:
     assert gpus_in({"gpu": gpu}) == number
+
+
+def test_a_union_has_the_rows_of_its_members_and_plays_each_environment() -> None:
+    union = {"kind": "union", "members": [EGOCENTRIC, "xland-r1-9x9"], "evaluation": {"members": ["xland-fourrooms"]}}
+
+    def together(raw: dict) -> None:
+        raw["envs"] = [{"two": union}, EGOCENTRIC, "xland-r1-9x9", "xland-fourrooms"]
+        raw["only"] = {"lapo_online": [EGOCENTRIC], "lapo_codes": []}
+
+    given = scope("tiny", together)
+    for split, members in (("train", union["members"]), ("test", ["xland-fourrooms"])):
+        assert given.rows_of("two", split) == sum(given.rows_of(env, split) for env in members)
+        assert given.most_rows_of("two", split) == sum(given.most_rows_of(env, split) for env in members)
+    two, fourrooms = (
+        work_of(given, "evaluate_agents", {**wildcards(given), "env": env}) for env in ("two", "xland-fourrooms")
+    )
+    assert two.tasks[0].samples == fourrooms.tasks[0].samples
+    job = wildcards(given)
+    assert memory_mb(given, "train_lam", job, device="cpu", attempt=1) > 0
+    assert memory_mb(given, "join_episodes", job, device="cpu", attempt=1) < 1500

@@ -17,6 +17,7 @@ from lamflow.data import group_writer
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore, array_of
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.unions import join_stores
 from lamflow.data.windows import TRANSITION, WindowSpec
 from lamflow.envs.presets import preset
 from lamflow.methods import cloning as cloning_module
@@ -113,6 +114,31 @@ def test_a_streamed_lam_is_the_same_also_when_it_was_interrupted(
     assert train("killed") == straight
     assert "resumed from step 21 of" in capsys.readouterr().out
     assert train("resident", 1.0) != straight, "which is drawn in another order"
+
+
+@pytest.mark.slow
+def test_a_lam_of_a_streamed_union_is_the_same_also_when_it_was_interrupted(
+    splits: Splits,
+    quick_probes: None,
+    tmp_path: Path,
+    killed_at_loss: Callable[[int], AbstractContextManager[None]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(folder: str, shares: tuple[float, float]) -> bytes:
+        path = tmp_path / f"{shares}" / "train.zarr"
+        if not path.exists():
+            join_stores(path, [splits.episodes()] * 2, spec=preset(ENV), split="train", shares=shares)
+        settings = {**LAM, "training": TRAINING | {"window_gib": SMALL_WINDOW}}
+        stores = {"train": path, "validation": splits.episodes("validation")}
+        return splits.world.train_lam("lapo", tmp_path / folder, settings=settings, **stores).read_bytes()
+
+    straight = train("straight", (0.25, 0.75))
+    with killed_at_loss(25):
+        train("killed", (0.25, 0.75))
+    assert train("killed", (0.25, 0.75)) == straight
+    assert "resumed from step 21 of" in capsys.readouterr().out
+    assert not readers()
+    assert train("others", (0.5, 0.5)) != straight, "whose batches are others"
 
 
 def damaged(store: Path, copy: Path, shard: int) -> Path:

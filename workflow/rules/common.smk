@@ -60,7 +60,7 @@ def method_code_of(stage, part, methods=lambda wildcards: [wildcards.method], al
 
     def digest(wildcards):
         named = [EXPERIMENT.methods[name] for name in methods(wildcards)]
-        return methods_code(stage, named, part, EXPERIMENT.environment(wildcards.env), also(wildcards)).digest
+        return methods_code(stage, named, part, played_specs(wildcards.env), also(wildcards)).digest
 
     return digest
 

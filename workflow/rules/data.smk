@@ -29,3 +29,32 @@ rule collect_episodes:
         "Episodes of {wildcards.env}, {wildcards.split} split"
     script:
         "../scripts/collect_episodes.py"
+
+
+# Beside the driver: it opens the members' stores and writes which they are.
+rule join_episodes:
+    input:
+        episodes=member_stores,
+    output:
+        episodes=directory("results/{experiment}/data/{env}/{split}.zarr"),
+    log:
+        "results/{experiment}/logs/join_episodes/{env}/{split}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/join_episodes/{env}/{split}.jsonl"
+    wildcard_constraints:
+        env=any_of(env for env in EXPERIMENT.envs if EXPERIMENT.environment(env).members),
+    localrule: True
+    conda:
+        "../../envs/datasets.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        shares=member_shares,
+        environment=environment_facts,
+        code=code_of("lamflow.stages.join_episodes"),
+    message:
+        "Episodes of {wildcards.env}, {wildcards.split} split, joined from those of its members"
+    script:
+        "../scripts/join_episodes.py"

@@ -5,11 +5,12 @@ DATA_SEED = 0
 
 
 def envs_from(source):
-    """The environments whose episodes come from there; XLand's always come from its demonstrators."""
+    """The environments whose episodes come from there; XLand's always come from its demonstrators, and those of environments that are made
+    of others from these."""
     chosen = EXPERIMENT.collection.source
     return [
         env
-        for env in EXPERIMENT.envs
+        for env in EXPERIMENT.simulated_envs
         if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
     ]
 
@@ -48,7 +49,7 @@ def expert_inputs(wildcards):
 
 
 def expert_cards(wildcards):
-    procgen = [{"env": env} for env in EXPERIMENT.envs if EXPERIMENT.environment(env).family == "procgen"]
+    procgen = [{"env": env} for env in EXPERIMENT.simulated_envs if EXPERIMENT.environment(env).family == "procgen"]
     return TARGETS.paths("experts/{env}/card.md", procgen)
 
 
@@ -57,14 +58,30 @@ def collection_threads(wildcards):
     return 2 if EXPERIMENT.environment(wildcards.env).family == "procgen" else 1
 
 
+def played_specs(env):
+    """The environments in which an environment's agents play."""
+    return [EXPERIMENT.environment(name) for name in EXPERIMENT.stores_behind(env, "test")]
+
+
+def member_stores(wildcards):
+    """What a split of an environment that is made of others joins."""
+    members = EXPERIMENT.stores_behind(wildcards.env, wildcards.split)
+    return TARGETS.paths(f"data/{{env}}/{wildcards.split}.zarr", [{"env": env} for env in members])
+
+
+def member_shares(wildcards):
+    """How much learners see of each; nobody learns from test."""
+    return None if wildcards.split == "test" else EXPERIMENT.shares_of(wildcards.env)
+
+
 def collection_settings(wildcards):
     """The numbers of episodes of other splits than the job's own do not count, nor what the environment has not."""
     split = getattr(wildcards, "split", "test")
     unread = {f"{other}_episodes" for other in ("train", "validation", "test") if other != split}
-    spec = EXPERIMENT.environment(wildcards.env)
-    if not spec.uses_rulesets:
+    specs = played_specs(wildcards.env)
+    if not any(spec.uses_rulesets for spec in specs):
         unread.add("num_rulesets")
-    if spec.family != "procgen":
+    if not any(spec.family == "procgen" for spec in specs):
         unread |= {"sticky", "source", "levels"}
     if spec.action.kind != "box":
         unread.add("noise")

@@ -11,7 +11,7 @@ rule train_expert:
     benchmark:
         "results/{experiment}/benchmarks/train_expert/{env}.jsonl"
     wildcard_constraints:
-        env=any_of(env for env in EXPERIMENT.envs if not trained_on_pixels(env)),
+        env=any_of(env for env in EXPERIMENT.simulated_envs if not trained_on_pixels(env)),
     conda:
         "../../envs/simulation.yaml"
     threads: 1
@@ -39,7 +39,7 @@ rule train_pixel_expert:
     benchmark:
         "results/{experiment}/benchmarks/train_expert/{env}.jsonl"
     wildcard_constraints:
-        env=any_of(env for env in EXPERIMENT.envs if trained_on_pixels(env)),
+        env=any_of(env for env in EXPERIMENT.simulated_envs if trained_on_pixels(env)),
     conda:
         "../../envs/simulation.yaml"
     threads: 8
@@ -70,7 +70,7 @@ rule measure_expert:
     benchmark:
         "results/{experiment}/benchmarks/measure_expert/{env}.jsonl"
     wildcard_constraints:
-        env=any_of(env for env in EXPERIMENT.envs if EXPERIMENT.environment(env).family == "procgen"),
+        env=any_of(env for env in EXPERIMENT.simulated_envs if EXPERIMENT.environment(env).family == "procgen"),
     conda:
         "../../envs/simulation.yaml"
     threads: 1

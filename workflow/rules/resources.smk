@@ -28,7 +28,7 @@ try:
         experiment=EXPERIMENT,
         rates=read_rates(ROOT / "config" / "rates.yaml"),
         imported_rows={env: imported_rows(env) for env in [*envs_from("lapo"), *envs_from("dgrl")]},
-        shipped_experts=frozenset(env for env in EXPERIMENT.envs if shipped_expert(env)),
+        shipped_experts=frozenset(env for env in EXPERIMENT.simulated_envs if shipped_expert(env)),
     )
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,26 @@ REPAIR: Final = "delete it and run the rule that writes it again"
 _MISSING: Final = 2**64 - 1
 """Offset and size of a chunk that was not written: its values are zeros."""
 _CHECKSUM_BYTES: Final = 4
+
+
+class Rows(Protocol):
+    """Rows that can be read: of an array (``RowReader``), or of several, one after the other."""
+
+    @property
+    def spec(self) -> ArraySpec: ...
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def chunk_rows(self) -> int: ...
+
+    @property
+    def row_bytes(self) -> int: ...
+
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+
+    def read_rows(self, rows: NDArray[np.int64]) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamflow.data.label_budgets import LabelBudget
+from lamflow.data.shares import MemberShares
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.windows import transition_rows
 from lamflow.settings import EpisodeCount
@@ -53,8 +54,9 @@ def draw_labels(
 ) -> Tensor:
     """int64 rows of the labelled transitions: so many of them, or all those of so many episodes that have some.
 
-    Drawn without replacement from the rows with an action and a next frame, of the episodes ``within`` int64 [E] or of all. Of the same
-    ``seed`` and ``draw`` a smaller count is the beginning of a larger one. ValueError, which names ``store``, when the data holds fewer.
+    Drawn without replacement from the rows with an action and a next frame, of the episodes ``within`` int64 [E] or of all; in a union, of
+    each member by its share. Of the same ``seed`` and ``draw`` a smaller count is the beginning of a larger one. ValueError, which names
+    ``store``, when the data holds fewer.
     """
     count, unit = budget.count, budget.unit
     usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
@@ -73,7 +75,27 @@ def draw_labels(
             f"{f'{store}: ' if store else ''}label count {count} {unit}: {those} hold {held} {unit}, expected 1 to {held}{without}, "
             f"in label draw {draw}: lower the count under `labels`, or raise `collection.train_episodes`"
         )
-    order = np.random.default_rng((seed, draw, unit == "trajectories")).permutation(held)[:count]
+    generator = np.random.default_rng((seed, draw, unit == "trajectories"))
+    firsts = rows.numpy() if unit == "transitions" else arrays.episode_starts[usable]
+    if arrays.members is not None:
+        drawn = _by_share(firsts, arrays.members, count, generator, f"{store}: " if store else "", unit)
+    else:
+        drawn = firsts[generator.permutation(held)[:count]]
     if unit == "transitions":
-        return rows[torch.from_numpy(order)]
-    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in usable[order]]))
+        return torch.from_numpy(drawn)
+    episodes = np.searchsorted(arrays.episode_starts, drawn)
+    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in episodes]))
+
+
+def _by_share(
+    rows: NDArray[np.int64], members: MemberShares, count: int, generator: np.random.Generator, store: str, unit: str
+) -> NDArray[np.int64]:
+    """``count`` of ``rows``, of each member by its share; ValueError when one has too few."""
+    held = np.bincount(members.of(rows), minlength=len(members.names))
+    for name, share, has in zip(members.names, members.shares.tolist(), held.tolist(), strict=True):
+        if share * count > has + 1:  # a draw may be off by one
+            raise ValueError(
+                f"{store}label count {count} {unit}: {name} has a share of {share:.3g} of them, and its episodes hold {has} {unit}: lower "
+                "the count under `labels`, or its share, or raise `collection.train_episodes`"
+            )
+    return members.drawn(rows, members.sequence(count, generator), generator)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.data.chunk_reader import RowReader
+from lamflow.data.chunk_reader import Rows
 from lamflow.data.row_memory import take_rows
 from lamflow.data.segments import AtRandom, Segments
 
@@ -44,34 +44,60 @@ class _Half:
     """Those of ``order`` on the ring's device, when they are there."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where rows are kept: in ``columns`` [M, ...] by name; ``shifts`` int64 [S]: for each segment, what is to be added to a row number to
+    find the row in an array that begins ``first`` rows before these columns."""
+
+    columns: Mapping[str, Tensor]
+    shifts: Tensor
+    first: int = 0
+
+    @classmethod
+    def make(cls, readers: Mapping[str, Rows], rows: int, segments: int, device: torch.device) -> Place:
+        """A new one."""
+        return cls(empty_columns(readers, rows, device), torch.zeros(segments, dtype=torch.int64, device=device))
+
+
+def empty_columns(readers: Mapping[str, Rows], rows: int, device: torch.device) -> dict[str, Tensor]:
+    """Room for so many rows of each reader."""
+    return {
+        name: torch.empty((rows, *reader.spec.row_shape), dtype=getattr(torch, reader.spec.dtype), device=device)
+        for name, reader in readers.items()
+    }
+
+
+def rows_of_ring(segments: Segments, segments_a_block: int) -> int:
+    """How many rows a ring keeps."""
+    return 2 * segments_a_block * segments.capacity
+
+
 class RowRing:
     """A ``RowMemory`` of the two blocks that were loaded last; a context manager, whose threads end with it.
 
     The tensors lie on ``device``. A GPU's are written by a stream of their own from pinned memory; on a CPU the threads decode
-    into the ring itself. What a reader raises is raised by ``load``.
+    into the ring itself. What a reader raises is raised by ``load``. ``place``: where others have made room for it.
     """
 
     def __init__(
         self,
-        readers: Mapping[str, RowReader],
+        readers: Mapping[str, Rows],
         segments: Segments,
         blocks: Blocks,
         *,
         segments_a_block: int,
         device: torch.device,
         num_threads: int,
+        place: Place | None = None,
     ) -> None:
         self._readers = readers
         self._segments = segments
         self._blocks = blocks
         self._slots = segments_a_block
         self._device = device
-        rows = 2 * segments_a_block * segments.capacity
-        self._columns = {
-            name: torch.empty((rows, *reader.spec.row_shape), dtype=getattr(torch, reader.spec.dtype), device=device)
-            for name, reader in readers.items()
-        }
-        self._shifts = torch.zeros(segments.count, dtype=torch.int64, device=device)
+        if place is None:
+            place = Place.make(readers, rows_of_ring(segments, segments_a_block), segments.count, device)
+        self._columns, self._shifts, self._first = place.columns, place.shifts, place.first
         self._halves: list[_Half | None] = [None, None]
         self._latest = -1
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="row-reader")
@@ -130,7 +156,7 @@ class RowRing:
                 for slot, segment in zip(slots.tolist(), segments.tolist(), strict=True)
             ],
             segments=torch.from_numpy(segments).to(self._device),
-            shifts=torch.from_numpy(slots - firsts).to(self._device),
+            shifts=torch.from_numpy(self._first + slots - firsts).to(self._device),
         )
 
     def _fill(self, place: int, segment: int, used: torch.cuda.Event | None) -> None:
@@ -177,7 +203,10 @@ class BlockStream:
 
     def batch(self, step: int) -> Tensor:
         """int64 [B]: the rows of step ``step`` (0, 1, ...)."""
-        start, stop = step * self._batch_size, (step + 1) * self._batch_size
+        return self.between(step * self._batch_size, (step + 1) * self._batch_size)
+
+    def between(self, start: int, stop: int) -> Tensor:
+        """int64: the rows from one position (0, 1, ...) through all epochs to another, which is above it by a batch at most."""
         first, last = self._order.block_at(start), self._order.block_at(stop - 1)
         self._ring.request(first)
         self._ring.request(first + 1)

@@ -12,18 +12,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lamflow.data.chunk_reader import RowReader
+from lamflow.data.chunk_reader import RowReader, Rows
+from lamflow.data.joined import JoinedRows
 
 VARIABLE = "LAMFLOW_SCRATCH"
 """Names the folder; ``$NAME`` within it stands for a variable of the job's, as in ``$TMPDIR``."""
 
 
-def on_scratch(reader: RowReader) -> RowReader:
+def on_scratch(reader: Rows) -> Rows:
     """The same rows, read from a copy under ``LAMFLOW_SCRATCH`` where that is set and has room; else ``reader`` itself.
 
     A copy is made once a node and version of the array: under a temporary name, renamed when it is whole; jobs on one node wait
-    for each other. It stays there: the site removes a job's own folder, people remove others.
+    for each other. It stays there: the site removes a job's own folder, people remove others. Each array of several is copied for itself.
     """
+    if isinstance(reader, JoinedRows):
+        return JoinedRows(tuple(map(_copied, reader.parts)))
+    return _copied(reader) if isinstance(reader, RowReader) else reader
+
+
+def _copied(reader: RowReader) -> RowReader:
     scratch = os.path.expandvars(os.environ.get(VARIABLE, ""))
     if not scratch:
         return reader

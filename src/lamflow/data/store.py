@@ -3,12 +3,13 @@
 An episode of L transitions takes L + 1 rows: row t holds observation o_t, the action taken in it, the reward of that
 action and what it led to; so ``terminated`` or ``truncated`` stand on row L - 1. Row L is the final observation, with
 no action (``acted`` is False, and the action -1 or zeros), reward 0 and both flags False. In a store with ``final_observations: false``
-an episode has L rows, and its last action has no next frame. Shapes: N rows, E episodes, A entries of an action.
+an episode has L rows, and its last action has no next frame. The store of a union of environments joins the stores of others, in place of
+arrays of its own. Shapes: N rows, E episodes, A entries of an action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +18,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.data.chunk_reader import RowReader
-from lamflow.data.group_reader import GroupReader, check_digest, check_format, load_metadata
+from lamflow.data.chunk_reader import Rows
+from lamflow.data.group_reader import REPAIR, GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
+from lamflow.data.joined import JoinedGroup
+from lamflow.data.shares import MemberShares
 from lamflow.envs.interface import Episode
 from lamflow.envs.spec import FRAMES, EnvironmentSpec
 from lamflow.spaces import ActionSpace, Discrete
 
 FORMAT: Final = "lamflow-episodes"
 FORMAT_VERSION: Final = 2
+UNION_FORMAT: Final = "lamflow-union"
+UNION_FORMAT_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
 NO_ACTION: Final = -1
 """The discrete action on the row of a final observation; there the entries of others are 0."""
@@ -47,7 +52,8 @@ class EpisodeArrays:
 
     ``observations``: their parts [N, ...] by name; ``actions`` int64 [N], or float32 [N, A]; ``acted`` bool [N], False on final
     observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool [N]; ``episode_starts`` int64 [E], first rows;
-    ``level_seeds`` int64 [E], -1 where unknown; ``main``: the part that latent action models see.
+    ``level_seeds`` int64 [E], -1 where unknown; ``main``: the part that latent action models see; ``members``: in a union, which rows are
+    whose, and their shares.
     """
 
     observations: Mapping[str, NDArray[Any]]
@@ -59,6 +65,7 @@ class EpisodeArrays:
     episode_starts: NDArray[np.int64]
     level_seeds: NDArray[np.int64]
     main: str = FRAMES
+    members: MemberShares | None = None
 
     @property
     def frames(self) -> NDArray[Any]:
@@ -264,12 +271,16 @@ def _padded(values: NDArray[Any], rows: int, filler: int) -> NDArray[Any]:
 
 
 class EpisodeStore:
-    """A finished episode store, opened lazily: attributes and files are checked, rows are read on demand."""
+    """A finished episode store, opened lazily: attributes and files are checked, rows are read on demand.
 
-    def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
+    ``members``: in a union, the stores that it joins, whose rows come one after the other.
+    """
+
+    def __init__(self, path: Path, attributes: dict[str, Any], members: tuple[EpisodeStore, ...] = ()) -> None:
         self.path = path
         self.attributes = attributes
-        self._group = GroupReader(path, attributes, expected_arrays)
+        self.members = members
+        self._group = _joined(attributes, members) if members else GroupReader(path, attributes, expected_arrays)
 
     @classmethod
     def open(cls, path: Path | str, *, env: str | None = None) -> EpisodeStore:
@@ -277,10 +288,12 @@ class EpisodeStore:
         path = Path(path)
         attributes = load_metadata(path)
         refuse_older(path, attributes)
-        check_format(path, attributes, format_name=FORMAT, format_version=FORMAT_VERSION)
+        is_union = attributes.get("format") == UNION_FORMAT
+        name, version = (UNION_FORMAT, UNION_FORMAT_VERSION) if is_union else (FORMAT, FORMAT_VERSION)
+        check_format(path, attributes, format_name=name, format_version=version)
         check_env(path, attributes, env)
         check_digest(path, attributes)
-        return cls(path, attributes)
+        return cls(path, attributes, _members_of(path, attributes) if is_union else ())
 
     @property
     def env(self) -> str:
@@ -312,6 +325,20 @@ class EpisodeStore:
         """Rows with an action and a next frame."""
         return self.num_rows - self.num_episodes
 
+    @property
+    def simulated(self) -> tuple[EpisodeStore, ...]:
+        """The stores of the environments that were played: itself, or those that it joins."""
+        return self.members or (self,)
+
+    @property
+    def shares(self) -> MemberShares | None:
+        """In a union, which rows are whose, and how much of each is drawn."""
+        if not self.members:
+            return None
+        ends = np.cumsum([member.num_rows for member in self.members])
+        shares = np.array([member["share"] for member in self.attributes["members"]], np.float64)
+        return MemberShares(tuple(member.env for member in self.members), np.append(0, ends[:-1]), shares)
+
     def check_transitions(self) -> None:
         """ValueError when no action has a next frame, so that nothing can be learnt of what actions do."""
         if self.num_transitions == 0:
@@ -325,12 +352,18 @@ class EpisodeStore:
         """Whether each episode's last row is its final observation, without an action."""
         return bool(self.attributes["final_observations"])
 
+    @property
+    def arrays(self) -> GroupReader:
+        """What reads its own arrays, which a union has not."""
+        assert isinstance(self._group, GroupReader), f"{self.path}: a union of unions"
+        return self._group
+
     def array(self, name: str) -> Any:
         """The zarr array ``name``: slices of it are read from disk and returned as numpy arrays. ValueError names a damaged
         file."""
         return self._group[name]
 
-    def rows(self, name: str) -> RowReader:
+    def rows(self, name: str) -> Rows:
         """A reader of parts of the array ``name``, much quicker for those of a large store: it verifies what it reads, no more."""
         return self._group.rows(name)
 
@@ -340,7 +373,31 @@ class EpisodeStore:
         spec = self.spec
         values = self._group.load(without=() if frames else (array_of(spec.main),))
         parts = {name: values.pop(array_of(name)) for name in spec.observation if array_of(name) in values}
-        return EpisodeArrays(observations=parts, main=spec.main, **values)
+        return EpisodeArrays(observations=parts, main=spec.main, members=self.shares, **values)
+
+
+def _members_of(path: Path, attributes: Mapping[str, Any]) -> tuple[EpisodeStore, ...]:
+    """The stores that a union joins; ValueError when one is missing, or is not the one that was joined."""
+    members = []
+    for described in attributes["members"]:
+        member = EpisodeStore.open(path.parent / described["store"], env=described["env"])
+        if member.digest != described["digest"]:
+            raise ValueError(
+                f"{path}: joins {member.path} of digest {described['digest']}, and found one of digest {member.digest}: {REPAIR}"
+            )
+        members.append(member)
+    return tuple(members)
+
+
+def _joined(attributes: Mapping[str, Any], members: Sequence[EpisodeStore]) -> JoinedGroup:
+    """The arrays of the members, of which the main part may have another name than in the union."""
+    spec = spec_of(attributes)
+    return JoinedGroup(
+        [member.arrays for member in members],
+        names=[{array_of(spec.main): array_of(member.spec.main)} for member in members],
+        arrays=[array.name for array in (*row_array_specs(spec), *EPISODE_ARRAY_SPECS)],
+        num_rows=[member.num_rows for member in members],
+    )
 
 
 def refuse_older(path: Path, attributes: Mapping[str, Any]) -> None:

@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.data.chunk_reader import RowReader
+from lamflow.data.chunk_reader import Rows
 from lamflow.data.held_windows import Gatherer, HeldWindows, Section, WindowStream
+from lamflow.data.mixed_rows import Lane, mixed_in_memory, mixed_lanes, rows_of_members, seed_of
 from lamflow.data.row_memory import HeldRows
 from lamflow.data.row_ring import BlockStream, RowRing
 from lamflow.data.scratch import on_scratch
 from lamflow.data.segments import AtRandom, InOrder, Segments
+from lamflow.data.shares import BatchShares, MemberShares
 from lamflow.data.store import EpisodeArrays, EpisodeStore, array_of
 from lamflow.data.windows import FRAMES, EpisodeBounds, Window, WindowSpec, transition_rows
 from lamflow.networks.vectors import change_of
@@ -42,7 +44,7 @@ NUM_READERS: Final = 2
 class _Source:
     """Where the columns that are not in memory are read from, and how many bytes of them may be in memory at once."""
 
-    readers: Mapping[str, RowReader]
+    readers: Mapping[str, Rows]
     window_bytes: int
 
     @property
@@ -79,8 +81,9 @@ class EpisodeTensors:
     """A split: small columns as tensors on ``device``, wide ones (frames, latents) in memory or in their files.
 
     ``rows`` int64 [M]: those with an action and a next frame, of the episodes that count. ``actions`` int64 [N], ``acted`` bool [N].
-    ``parts``: names of the parts of observations beside the main one, whose column is ``FRAMES``. Windows are asked of what
-    ``part``, ``stream`` and ``sections`` answer, for their rows: whether the wide columns fit into memory makes no difference to who asks.
+    ``parts``: names of the parts of observations beside the main one, whose column is ``FRAMES``. ``members``: whose rows are whose in a
+    union, which ``stream`` draws by share. Windows are asked of what ``part``, ``stream`` and ``sections`` answer, for their rows: whether
+    the wide columns fit into memory makes no difference to who asks.
     """
 
     def __init__(self, arrays: EpisodeArrays, device: torch.device | None = None) -> None:
@@ -89,6 +92,7 @@ class EpisodeTensors:
         self.bounds = EpisodeBounds.of(arrays, self.device)
         self.rows = transition_rows(arrays).to(self.device)
         self._counts: Tensor | None = None  # bool [N], of the rows that count where not all do
+        self.members = arrays.members
         self.actions = torch.from_numpy(arrays.actions).to(self.device)
         self.acted = torch.from_numpy(arrays.acted).to(self.device)
         parts = {name: torch.from_numpy(part).to(self.device) for name, part in arrays.observations.items()}
@@ -104,7 +108,7 @@ class EpisodeTensors:
         store: EpisodeStore,
         *,
         window_gib: float,
-        columns: Mapping[str, RowReader] | None = None,
+        columns: Mapping[str, Rows] | None = None,
         device: torch.device | None = None,
     ) -> EpisodeTensors:
         """The split in ``store``, of which at most about ``window_gib`` GiB of wide columns are in memory at once.
@@ -115,7 +119,7 @@ class EpisodeTensors:
         data.main_is_vector = isinstance(store.spec.main_part, Vector)
         readers = {FRAMES: store.rows(array_of(store.spec.main)), **(columns or {})}
         for reader in readers.values():
-            assert reader.num_rows == store.num_rows, f"{reader.folder} has the rows of {store.path}"
+            assert reader.num_rows == store.num_rows, f"{reader.spec.name} has the rows of {store.path}"
         source = _Source(readers, int(window_gib * 2**30))
         data._wide = data._whole(source) if source.holds(store.num_rows) else source
         return data
@@ -181,8 +185,16 @@ class EpisodeTensors:
 
     def sample(self, count: int) -> Tensor:
         """At most ``count`` of ``rows``, always the same ones."""
-        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(0))
-        return self.rows[order[:count].to(self.device)]
+        return self.some_of(self.rows, count)
+
+    def some_of(self, rows: Tensor, count: int) -> Tensor:
+        """At most ``count`` of ``rows`` int64 [M] at random, always the same ones; in a union by share, as far as members have rows."""
+        if self.members is not None:
+            generator, found = np.random.default_rng(0), rows.cpu().numpy()
+            sequence = self.members.sequence(min(count, len(found)), generator)
+            return torch.from_numpy(self.members.drawn(found, sequence, generator)).to(rows.device)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+        return rows[order[:count].to(rows.device)]
 
     def part(self, spec: WindowSpec, rows: Tensor) -> HeldWindows:
         """The windows of ``rows`` int64 [M], with all that belongs to them in memory."""
@@ -200,34 +212,93 @@ class EpisodeTensors:
 
     @contextmanager
     def stream(self, spec: WindowSpec, rows: Tensor, batch_size: int, seed: int) -> Iterator[WindowStream]:
-        """Endless batches of the windows of ``rows`` int64 [M], each row once an epoch; a context manager.
+        """Endless batches of the windows of ``rows`` int64 [M], each row once an epoch; a context manager. In a union, each batch has each
+        member that has some of ``rows`` by its share, and its epochs are its own.
 
         A step's batch is a function of the arguments, the window of memory and the step. What is in memory: see
         ``TransitionStream``. A larger split: see ``AtRandom``; threads read it, and end with the context. ValueError when the
         window of memory is too small for a batch, and, from ``window``, naming a damaged file.
         """
         reach = _reach(spec)
-        if isinstance(self._wide, HeldRows):
-            yield self.part(spec, rows).stream(batch_size, seed)
+        source = None if isinstance(self._wide, HeldRows) else self._wide.restricted_to(spec.columns)
+        if source is None or source.holds(len(rows) * (sum(reach) + 1)):
+            held = self.part(spec, rows)
+            if self.members is None:
+                yield held.stream(batch_size, seed)
+            else:
+                mixed = mixed_in_memory(held.rows, self.members, batch_size, seed)
+                yield WindowStream(held, mixed.batch, seed)
             return
-        source = self._wide.restricted_to(spec.columns)
-        if source.holds(len(rows) * (sum(reach) + 1)):
-            yield self.part(spec, rows).stream(batch_size, seed)
+        if self.members is not None:
+            with self._mixed(spec, rows, source, self.members, batch_size, seed) as stream:
+                yield stream
             return
-        half = source.window_bytes // 2
+        lane = self._lane(rows.cpu().numpy(), source, reach, source.window_bytes, batch_size, seed)
+        readers = {name: on_scratch(reader) for name, reader in source.readers.items()}
+        with self._ring(readers, lane.segments, lane.order, lane.segments_a_block) as ring:
+            gatherer = Gatherer(spec, self.bounds, self._narrow, ring)
+            yield WindowStream(gatherer, BlockStream(lane.order, ring, batch_size).batch, seed)
+
+    def _lane(
+        self,
+        rows: NDArray[np.int64],
+        source: _Source,
+        reach: tuple[int, int],
+        window_bytes: int,
+        batch_size: int,
+        seed: int,
+        held: tuple[int, int] | None = None,
+        whose: str = "",
+    ) -> Lane:
+        """How ``rows`` are read through a window of memory; ValueError when that is too small for their part of a batch."""
+        half = window_bytes // 2
         segments = source.segments(len(self.actions), min(SEGMENT_BYTES, half // SEGMENTS_A_HALF), reach)
         segments_a_half = max(1, half // (segments.capacity * source.row_bytes))
-        order = AtRandom(rows.cpu().numpy(), segments, segments_a_half, seed)
-        if batch_size > order.fewest_rows:
+        order = AtRandom(rows, segments, segments_a_half, seed)
+        if batch_size > order.fewest_rows and held is None:
             raise ValueError(
-                f"found a window of {source.window_bytes / 2**30:.3g} GiB, a half of which may hold only "
+                f"found a window of {window_bytes / 2**30:.3g} GiB{whose}, a half of which may hold only "
                 f"{order.fewest_rows} of the {len(rows)} rows to draw, expected at least the batch of {batch_size}: raise "
                 "`training.window_gib`"
             )
+        return Lane(segments, segments_a_half, order, held)
+
+    @contextmanager
+    def _mixed(
+        self, spec: WindowSpec, rows: Tensor, source: _Source, members: MemberShares, batch_size: int, seed: int
+    ) -> Iterator[WindowStream]:
+        """Each member has its share of the window, and is held whole where it fits into that."""
+        parts = rows_of_members(rows, members)
+        drawn = [member for member, _ in parts]
+        taken = members.shares[drawn] / members.shares[drawn].sum()
+        batches, ends = BatchShares(taken, batch_size, seed), np.append(members.starts[1:], len(self.actions))
+        lanes = []
+        for (member, own), share, most in zip(parts, taken.tolist(), batches.most.tolist(), strict=True):
+            window = int(source.window_bytes * share)
+            bounds = (int(members.starts[member]), int(ends[member]))
+            lanes.append(
+                self._lane(
+                    own,
+                    source,
+                    _reach(spec),
+                    window,
+                    most,
+                    seed_of(seed, member),
+                    held=bounds if (bounds[1] - bounds[0]) * source.row_bytes <= window else None,
+                    whose=f" for {members.names[member]}",
+                )
+            )
         readers = {name: on_scratch(reader) for name, reader in source.readers.items()}
-        with self._ring(readers, segments, order, segments_a_half) as ring:
-            gatherer = Gatherer(spec, self.bounds, self._narrow, ring)
-            yield WindowStream(gatherer, BlockStream(order, ring, batch_size).batch, seed)
+        with mixed_lanes(
+            lanes,
+            [(own, seed_of(seed, member)) for member, own in parts],
+            readers,
+            starts=members.starts[drawn],
+            shares=batches,
+            device=self.device,
+            num_threads=max(1, NUM_READERS // len(lanes)),
+        ) as (memory, stream):
+            yield WindowStream(Gatherer(spec, self.bounds, self._narrow, memory), stream.batch, seed)
 
     def sections(self, spec: WindowSpec, rows: Tensor | None = None) -> Iterator[Section]:
         """All rows of the split in order, section by section; the next is read while one is used.
@@ -256,7 +327,7 @@ class EpisodeTensors:
         return HeldRows({name: torch.from_numpy(values).to(self.device) for name, values in whole.items()})
 
     def _ring(
-        self, readers: Mapping[str, RowReader], segments: Segments, blocks: AtRandom | InOrder, segments_a_block: int
+        self, readers: Mapping[str, Rows], segments: Segments, blocks: AtRandom | InOrder, segments_a_block: int
     ) -> RowRing:
         return RowRing(
             readers,

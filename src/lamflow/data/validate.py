@@ -29,10 +29,13 @@ from lamflow.spaces import Categories, Discrete, Pixels
 
 
 def store_problems(path: Path, episodes: store.EpisodeStore | None = None) -> list[str]:
-    """Everything that is wrong with the store at ``path``; ``episodes``: what a latent store must belong to."""
+    """Everything that is wrong with the store at ``path``; ``episodes``: what a latent store must belong to. Of a union, everything that is
+    wrong with the stores that it joins, too."""
     try:
         attributes = load_metadata(path)
         store.refuse_older(path, attributes)
+        if attributes.get("format") == store.UNION_FORMAT:
+            return _union_problems(path, attributes)
         kind = latents if attributes.get("format") == latents.FORMAT else store
         check_format(path, attributes, format_name=kind.FORMAT, format_version=kind.FORMAT_VERSION)
     except ValueError as error:
@@ -51,6 +54,14 @@ def store_problems(path: Path, episodes: store.EpisodeStore | None = None) -> li
                 problems += _refusals(lambda: latents.check_episodes(path, attributes, episodes))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problems.append(f"{path / 'zarr.json'}: its attributes cannot be used ({type(error).__name__}: {error})")
+    return problems
+
+
+def _union_problems(path: Path, attributes: Mapping[str, Any]) -> list[str]:
+    problems = _refusals(lambda: store.EpisodeStore.open(path))
+    for member in attributes.get("members", ()):
+        found = path.parent / member["store"]
+        problems += [f"{found}: {problem}" for problem in store_problems(found)]
     return problems
 
 

@@ -161,7 +161,10 @@ class TransitionStream:
 
     def batch(self, step: int) -> Tensor:
         """int64 [B]: the rows of step ``step`` (0, 1, ...)."""
-        position, stop = step * self.batch_size, (step + 1) * self.batch_size
+        return self.between(step * self.batch_size, (step + 1) * self.batch_size)
+
+    def between(self, position: int, stop: int) -> Tensor:
+        """int64: the rows from one position (0, 1, ...) through all epochs to another, which is above it."""
         parts = []
         while position < stop:
             epoch, offset = divmod(position, len(self.rows))

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,21 +20,25 @@ from lamflow.provenance import file_digest
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
 
-_ASKED: dict[tuple[str, str], EnvironmentSpec] = {}
-"""By settings and name: a plan asks for every job."""
+_ASKED: dict[tuple[str, str, tuple[EnvironmentSpec, ...]], EnvironmentSpec] = {}
+"""By settings, name and the environments that it is made of: a plan asks for every job."""
 
 
 class _Answer(NamedTuple):
     facts: dict[str, Any]
 
 
-def described(settings: EnvironmentSettings, name: str) -> EnvironmentSpec:
+def described(
+    settings: EnvironmentSettings, name: str, others: Mapping[str, EnvironmentSpec] | None = None
+) -> EnvironmentSpec:
     """The environment that these settings describe; ValueError, which begins with the key to change, where it cannot be used.
 
     It is tried again when the settings, a file or a package that they name, or a version of a package has changed: the next process
-    looks at that.
+    looks at that. ``others``: the environments that it is made of, by name, whose facts are all that there is to look at then.
     """
-    asked = (settings.model_dump_json(), name)
+    asked = (settings.model_dump_json(), name, tuple((others or {}).values()))
+    if asked not in _ASKED and others:
+        _ASKED[asked] = settings.build(name=name, others=others)
     if asked not in _ASKED:
         key, kept = _key(settings, name), _kept()
         if key not in kept:

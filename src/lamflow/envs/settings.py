@@ -22,6 +22,22 @@ class EnvironmentSettings(Component):
         """The files that say what the environment is, or who demonstrates."""
         return ()
 
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The names of the environments whose episodes are those of this one, which then has none of its own. It is built with ``others``,
+        the facts of these and of those of ``played_in`` by name."""
+        return ()
+
+    @property
+    def played_in(self) -> tuple[str, ...]:
+        """The names of the environments in which its agents play, where it is made of others."""
+        return ()
+
+    @property
+    def shares_of_members(self) -> tuple[float, ...] | None:
+        """How much learners see of each of ``made_of``; None: by their numbers of transitions."""
+        return None
+
 
 ENVIRONMENTS: Registry[EnvironmentSettings] = Registry("lamflow.envs", EnvironmentSettings)
-AnyEnvironment = Annotated[EnvironmentSettings, Chosen(ENVIRONMENTS)]
+AnyEnvironment = Annotated[EnvironmentSettings, Chosen(ENVIRONMENTS, default="gymnasium")]

@@ -112,6 +112,11 @@ class EnvironmentSpec:
         return bool(self.own.get("uses_rulesets", False))
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the environments that it is made of; none where a simulator plays it."""
+        return tuple(self.own.get("members", ()))
+
+    @property
     def num_actions(self) -> int:
         """Of discrete actions."""
         assert isinstance(self.action, Discrete), f"{self.name}: its actions cannot be counted"

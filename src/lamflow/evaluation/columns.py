@@ -1,5 +1,7 @@
 """Columns of the results tables, apart from what reads them: a stage that only writes one need not load pandas."""
 
+PART = "/"
+"""Stands in the column ``env`` between an environment that is made of others and the one of them that was played."""
 RETURNS_COLUMNS = (
     "env", "method", "seed", "labels", "label_draw", "policy_episodes", "split", "episode", "level_seed", "return", "length", "success",
     "return_random", "return_expert",

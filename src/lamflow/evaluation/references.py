@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.evaluation.columns import PART
 from lamflow.evaluation.normalisers import stored_normaliser
 
 
@@ -35,12 +36,18 @@ def mean_and_error(returns: Sequence[float]) -> tuple[float, float | None]:
 
 def published_bounds(stores: Sequence[Path | str]) -> dict[str, tuple[float, float]]:
     """The published returns (min, max) of the environments of episode stores, of those that have some."""
-    specs = [EpisodeStore.open(path).spec for path in stores]
-    return {spec.name: spec.return_bounds for spec in specs if spec.return_bounds is not None}
+    found = {name: store.spec.return_bounds for name, store in _played(stores)}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
 
 
 def reference_errors(stores: Sequence[Path | str]) -> dict[str, float]:
     """The standard error of the difference of the references of each environment, where its test store tells it."""
-    opened = [EpisodeStore.open(path) for path in stores]
-    found = {store.env: stored_normaliser(store.attributes) for store in opened}
+    found = {name: stored_normaliser(store.attributes) for name, store in _played(stores)}
     return {env: known.error for env, known in found.items() if known is not None and known.error is not None}
+
+
+def _played(stores: Sequence[Path | str]) -> Iterator[tuple[str, EpisodeStore]]:
+    """The test stores of the environments in which agents play, by the names that tables have of these."""
+    for store in map(EpisodeStore.open, stores):
+        for played in store.simulated:
+            yield played.env if played is store else f"{store.env}{PART}{played.env}", played

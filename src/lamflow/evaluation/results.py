@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lamflow.evaluation.columns import (
     AGGREGATE_COLUMNS,
     IMPROVEMENT_COLUMNS,
     OLDER_TABLES,
+    PART,
     PROFILE_COLUMNS,
     RETURNS_COLUMNS,
 )
@@ -34,11 +36,12 @@ _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 
 
 def read_agent_returns(path: Path) -> pd.DataFrame:
-    """One ``returns.csv``, typed and checked: a single environment, method and seed, budgets that parse, no episode twice, all agents of
-    all splits."""
+    """One ``returns.csv``, typed and checked: a single method, seed and environment (or several that it is made of), budgets that parse, no
+    episode twice, all agents of all splits."""
     table = read_table(path, RETURNS_COLUMNS, older=OLDER_TABLES)
     for column in ("env", "method", "seed", "policy_episodes"):
-        if table[column].nunique() > 1:
+        whole = table[column].map(whole_of) if column == "env" else table[column]
+        if whole.nunique() > 1:
             raise ValueError(
                 f"{path}: column {column} holds {', '.join(sorted(table[column].unique()))}; one file holds the episodes of one "
                 "environment, method and seed"
@@ -53,7 +56,7 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
     table["success"] = success.astype(bool)
     _check_labels(table, path)
     _check_splits(table, path)
-    repeated = table.duplicated(["labels", "label_draw", "split", "episode"])
+    repeated = table.duplicated(["env", "labels", "label_draw", "split", "episode"])
     if repeated.any():
         row = table[repeated].iloc[0]
         raise ValueError(
@@ -63,9 +66,16 @@ def read_agent_returns(path: Path) -> pd.DataFrame:
     return table
 
 
+def whole_of(env: str) -> str:
+    """What the column ``env`` says of an environment, without the one that it is made of."""
+    return env.partition(PART)[0]
+
+
 def check_env(env: str, path: Path) -> None:
-    """ValueError unless ``env``, of the first row of the table ``path``, may be the name of an environment."""
-    if not re.fullmatch(NAME_PATTERN, env):
+    """ValueError unless ``env``, of the first row of the table ``path``, may be the name of an environment, or of one of those that it is
+    made of."""
+    names = env.split(PART)
+    if len(names) > 2 or not all(re.fullmatch(NAME_PATTERN, name) for name in names):
         raise ValueError(f"{path}: line 2, column env: found {env!r}, expected the name of an environment")
 
 
@@ -102,23 +112,24 @@ def read_returns(paths: Sequence[Path]) -> pd.DataFrame:
     for path in paths:
         table = read_agent_returns(path)
         env, method, seed = (table[column].iloc[0] for column in ("env", "method", "seed"))
+        env = whole_of(env)
         if (first := origins.setdefault((env, method, seed), path)) is not path:
             raise ValueError(
                 f"{path}: holds {env}, {method}, seed {seed}, which {first} holds as well; give each result once"
             )
-        played = set(table["split"])
-        splits = splits or played
-        if splits != played or HEADLINE not in played:
+        shown = set(table["split"])
+        splits = splits or shown
+        if splits != shown or HEADLINE not in shown:
             raise ValueError(
-                f"{path}: holds episodes of the split(s) {', '.join(sorted(played))}, {paths[0]} of {', '.join(sorted(splits))}, expected "
+                f"{path}: holds episodes of the split(s) {', '.join(sorted(shown))}, {paths[0]} of {', '.join(sorted(splits))}, expected "
                 f"{HEADLINE} in each, and the same in all: evaluate all agents alike"
             )
-        for column in ("return_random", "return_expert"):
-            for value in table[column].unique():
-                known, source = references.setdefault((env, column), (value, path))
+        for played, column in product(table["env"].unique(), ("return_random", "return_expert")):
+            for value in table.loc[table["env"] == played, column].unique():
+                known, source = references.setdefault((played, column), (value, path))
                 if not np.isclose(known, value):
                     raise ValueError(
-                        f"{path}: {column} of {env} is {value:g}, but {source} has {known:g}; they come from different data "
+                        f"{path}: {column} of {played} is {value:g}, but {source} has {known:g}; they come from different data "
                         "sets: evaluate all agents against the same test split"
                     )
         tables.append(table)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation import statistics
 from lamflow.evaluation.normalisers import Normaliser
-from lamflow.evaluation.results import EVERY_ENV
+from lamflow.evaluation.results import EVERY_ENV, whole_of
 from lamflow.evaluation.settings import SPLITS_PLAYED
 
 log = logging.getLogger(__name__)
@@ -156,24 +156,30 @@ class Group:
 
 
 Strata = dict[str, dict[tuple[str, str], list[Group]]]
-"""env (or ``all``) -> (method, labels) -> one group an environment."""
+"""env (or ``all``, or one that is made of others) -> (method, labels) -> one group per environment that was played."""
 
 
 def group_agents(episodes: pd.DataFrame, *, samples: int) -> Strata:
-    """The groups of each environment, with ``samples`` bootstrap resamples; for two environments or more also ``all``, which
-    holds what was measured in every one of them."""
+    """The groups of each environment, with ``samples`` bootstrap resamples; of one that is made of others, those of each of these, and its
+    own name has what was measured in every one of them. For two environments or more so has ``all``."""
     strata: Strata = {}
     for (env, method, labels), rows in episodes.groupby(["env", "method", "labels"], sort=False):
         group = Group(f"{env}, {method}, labels {labels}", rows, samples=samples)
         strata.setdefault(env, {})[method, labels] = [group]
     strata = {env: dict(sorted(strata[env].items(), key=lambda item: _order(*item[0]))) for env in sorted(strata)}
-    if len(strata) > 1:
-        measured = [set(groups) for groups in strata.values()]
-        everywhere = sorted(set.intersection(*measured), key=lambda key: _order(*key))
-        if partial := {method for method, _ in set.union(*measured) - set(everywhere)}:
-            log.warning("left out of the rows of all environments, as it lacks some: %s", ", ".join(sorted(partial)))
-        strata = strata | {EVERY_ENV: {key: [groups[key][0] for groups in strata.values()] for key in everywhere}}
-    return strata
+    wholes = {whole_of(env) for env in strata if whole_of(env) != env}
+    joined = {env: _joined({name: strata[name] for name in strata if whole_of(name) == env}, env) for env in wholes}
+    everywhere = {EVERY_ENV: _joined(strata, "all environments")} if len(strata) > 1 else {}
+    return dict(sorted((strata | joined).items())) | everywhere
+
+
+def _joined(strata: Strata, name: str) -> dict[tuple[str, str], list[Group]]:
+    """What was measured in every one of some environments, a group of each."""
+    measured = [set(groups) for groups in strata.values()]
+    everywhere = sorted(set.intersection(*measured), key=lambda key: _order(*key))
+    if partial := {method for method, _ in set.union(*measured) - set(everywhere)}:
+        log.warning("left out of the rows of %s, as it lacks some: %s", name, ", ".join(sorted(partial)))
+    return {key: [groups[key][0] for groups in strata.values()] for key in everywhere}
 
 
 def _order(method: str, labels: str) -> tuple[str, LabelBudget]:

@@ -64,7 +64,8 @@ def returns_table(
     raw: Strata | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> ReturnsTable:
-    """Raw returns of each environment; then normalised ones, with mean and IQM over all environments (or of the only one) that have them.
+    """Raw returns of each environment that was played; then normalised ones, with mean and IQM over all environments (or of the only one)
+    that have them.
 
     Methods with ``labels`` labels come first, then those that have no number of labels. ``references``: returns of random and expert of
     each environment, which take normalised returns back to raw ones. ``left_out``: environments that could not be normalised, with the
@@ -84,8 +85,11 @@ def returns_table(
     whole = [EVERY_ENV] if EVERY_ENV in strata else envs
     lines: list[tuple[str, str, dict[str, Estimate]]] = []
     for env in envs:
-        low, high = references[env]
         normalized = _estimates(strata, env, methods, statistics.stratified_mean)
+        if env not in references:  # made of others, whose returns are on scales of their own
+            lines.append((NORMALIZED, env, normalized))
+            continue
+        low, high = references[env]
         rescaled = {name: _rescaled(found, low, high - low) for name, found in normalized.items()}
         lines += [(RETURN, env, rescaled), (NORMALIZED, env, normalized)]
     for env in raw:

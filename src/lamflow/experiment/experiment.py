@@ -181,34 +181,62 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _labels_within_data(self) -> Experiment:
         """What is sure to be too many; the stages count the labels that the episodes really hold."""
-        episodes = self.collection.train_episodes
         for labels in self.labels:
             budget = LabelBudget.parse(labels)
             for env in self.envs:
+                episodes = self.collection.train_episodes * len(self.stores_behind(env, "train"))
                 most = episodes if budget.unit == "trajectories" else episodes * self.environment(env).max_steps
                 if budget.count > most:
                     raise ValueError(
                         f"labels: {labels} exceeds the train split of {env}: {episodes} episodes, at most {most} {budget.unit}"
                     )
+                self._check_labels_of_members(env, budget)
         return self
+
+    def _check_labels_of_members(self, env: str, budget: LabelBudget) -> None:
+        """ValueError when the share of a budget that is of one of the environments that ``env`` is made of is sure to be too large."""
+        members, episodes = self.stores_behind(env, "train"), self.collection.train_episodes
+        shares = None if members == (env,) else self.shares_of(env)
+        for member, share in zip(members, shares or (), strict=False):
+            most = episodes * (1 if budget.unit == "trajectories" else self.environment(member).max_steps)
+            if budget.count * share > most + 1:  # a draw may be off by one
+                raise ValueError(
+                    f"labels: {budget} exceeds what {member} has in {env}, by its share of {share:.3g}: {episodes} episodes, at most "
+                    f"{most} {budget.unit}"
+                )
 
     @model_validator(mode="after")
     def _episodes_within_data(self) -> Experiment:
         """Episodes that methods ask for, where their number is known; the stages count those of published data."""
-        held = self.collection.train_episodes
         for name, method in self.methods.items():
-            envs = [env for env in self.envs if name in self.methods_of(env) and self._collects(env)]
-            for key, count in method.asked_episodes().items() if envs else ():
-                if count != "all" and count > held:
-                    raise ValueError(
-                        f"methods.{name}.{key}: found {count}, expected at most the {held} episodes of the train split of {envs[0]}; see "
-                        "collection.train_episodes"
-                    )
+            asked = {key: count for key, count in method.asked_episodes().items() if count != "all"}
+            for env in self.envs if asked else ():
+                if name not in self.methods_of(env) or not self._collects(env):
+                    continue
+                held = self.collection.train_episodes * len(self.stores_behind(env, "train"))
+                for key, count in asked.items():
+                    if count > held:
+                        raise ValueError(
+                            f"methods.{name}.{key}: found {count}, expected at most the {held} episodes of the train split of {env}; see "
+                            "collection.train_episodes"
+                        )
         return self
 
     def _collects(self, env: str) -> bool:
         """Whether the episodes of ``env`` are the demonstrator's, and not published data."""
-        return self.collection.source == "expert" or self.environment(env).family != "procgen"
+        families = {self.environment(each).family for each in self.stores_behind(env, "train")}
+        return self.collection.source == "expert" or "procgen" not in families
+
+    @model_validator(mode="after")
+    def _plays_in_training_one_environment(self) -> Experiment:
+        """A curve of returns is of one environment."""
+        for env in self.envs if self.evaluation.during_training else ():
+            if self.environment(env).members:
+                raise ValueError(
+                    f"evaluation.during_training: found {self.evaluation.during_training}, and {env} is made of others, in which no agent "
+                    "plays while it is trained: expected 0, or an experiment without it"
+                )
+        return self
 
     @model_validator(mode="after")
     def _supervision_within_labels(self) -> Experiment:
@@ -269,21 +297,58 @@ class Experiment(Settings):
         ]
 
     def _warnings_of_environments(self) -> list[str]:
+        unseen = [(env, ", ".join(self.environment(env).own.get("left_out", ()))) for env in self.envs]
         return [
+            f"{env}: its policies do not see {parts}, which not all of its environments have, or not alike"
+            for env, parts in unseen
+            if parts
+        ] + [
             f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is made "
             "again will differ: draw all that is random from the seed of reset()"
-            for env in self.envs
+            for env in self.simulated_envs
             if not self.environment(env).own.get("repeats", True)
         ]
 
     def environment(self, name: str) -> EnvironmentSpec:
-        """The facts of an environment of ``envs``; ValueError when one of your own cannot be used, which is found by trying it."""
+        """The facts of an environment of ``envs``, or of one that it is made of; ValueError when one of your own cannot be used, which is
+        found by trying it."""
         if name not in self.environments:
             return preset(name)
+        settings = self.environments[name]
+        others = {other: self._part_of(name, other) for other in (*settings.made_of, *settings.played_in)}
         try:
-            return described(self.environments[name], name)
+            return described(settings, name, others)
         except ValueError as error:
             raise ValueError(f"environments.{name}.{error}") from None
+
+    def _part_of(self, name: str, other: str) -> EnvironmentSpec:
+        """The facts of an environment that ``name`` is made of, or played in."""
+        if other in self.environments and self.environments[other].made_of:
+            raise ValueError(
+                f"environments.{name}: found {other!r} among its members, which is made of others itself: name those"
+            )
+        if other not in self.environments and other not in presets():
+            known = sorted({*presets(), *self.environments} - {name})
+            raise ValueError(f"environments.{name}: unknown environment {other!r}; known: {', '.join(known)}")
+        return self.environment(other)
+
+    def shares_of(self, env: str) -> tuple[float, ...] | None:
+        """How much learners see of each member of an environment that is made of others; None: by size."""
+        return self.environments[env].shares_of_members
+
+    def stores_behind(self, env: str, split: str) -> tuple[str, ...]:
+        """The environments whose episodes an environment's split is: itself, or those that it is made of, and for test those in which its
+        agents play."""
+        settings = self.environments.get(env)
+        if settings is None or not settings.made_of:
+            return (env,)
+        return settings.played_in if split == "test" else settings.made_of
+
+    @property
+    def simulated_envs(self) -> tuple[str, ...]:
+        """All environments that somebody plays, by name: those of ``envs``, and what others of them are made of."""
+        found = (name for env in self.envs for split in ("train", "test") for name in self.stores_behind(env, split))
+        return tuple(dict.fromkeys(found))
 
     def methods_of(self, env: str) -> tuple[str, ...]:
         """Names of the methods that run on ``env``."""

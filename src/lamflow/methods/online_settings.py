@@ -84,7 +84,14 @@ class OnlineMethodSettings(MethodSettings):
         return super().unread(stage) | ({"decoder"} if stage == "online" and self.variant != "rl_sl" else set())
 
     def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
-        """Actions that have no logits, which the policy head and the decoder are the mean of."""
+        """Several environments, as it learns by playing one; actions that have no logits, which the policy head and the decoder are the
+        mean of."""
+        if spec.members:
+            yield (
+                "kind",
+                f"found online, which plays one environment, and {spec.name} is made of {', '.join(spec.members)}: name other environments "
+                "for the method under `only`",
+            )
         if isinstance(spec.action, Box):
             yield (
                 "kind",

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation.published import OFFLINE, published_mean
-from lamflow.evaluation.results import EVERY_ENV
+from lamflow.evaluation.results import EVERY_ENV, whole_of
 from lamflow.plots import style
 
 _CHARACTER = 6.4
@@ -55,7 +55,7 @@ def draw_label_curve(
         figure = style.new_figure(0.75 + extra + {1: 3.4, 2: 3.0, 3: 2.7}.get(columns, 2.0) * rows)
         panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
         for panel, env in zip(panels, envs, strict=False):
-            length = (trajectory_lengths or {}).get(env)
+            length = (trajectory_lengths or {}).get(whole_of(env))
             _draw_panel(
                 panel, aggregate[aggregate["env"] == env], styles, _COLUMNS[statistic], length, width, points[env]
             )

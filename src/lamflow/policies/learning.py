@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,8 +55,7 @@ class Examples:
         """At most ``count`` of them, as a policy sees them, in memory, always the same ones: all, in order, or a random part."""
         rows = self.rows
         if len(rows) > count:
-            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-            rows = rows[order[:count].to(rows.device)]
+            rows = self.data.some_of(rows, count)
         return self.data.part(policy_window(settings, spec, self.target), rows)
 
 

@@ -104,7 +104,13 @@ class _PolicyActor(Actor):
         first = _make_policy(spec) if disturbance.epsilon < 1 else None
         self._policies = [first] * num_slots
         if hasattr(first, "reset"):
-            self._policies = [first, *(_make_policy(spec) for _ in range(num_slots - 1))]
+            others = [_make_policy(spec) for _ in range(max(1, num_slots - 1))]
+            if len({id(policy) for policy in (first, *others)}) <= len(others):
+                raise ValueError(
+                    f"demonstrator.path: {spec.own['policy']} answered the same policy twice, which has a state (`reset`), expected "
+                    "a new one for each running episode: make it in the function"
+                )
+            self._policies = [first, *others][:num_slots]
         self._actions = np.zeros((num_slots, *spec.action.shape), spec.action.dtype)
 
     def begin(self, slots: NDArray[np.int64], episodes: NDArray[np.int64], observation: Observation) -> None:

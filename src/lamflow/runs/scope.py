@@ -59,6 +59,8 @@ class Scope:
 
     def rows_of(self, env: str, split: str) -> int:
         """Rows of a split's store: known of imports, else from the mean length of a demonstrator's episodes."""
+        if members := self._members(env, split):
+            return sum(self.rows_of(member, split) for member in members)
         if env in self.imported_rows:
             return self.imported_rows[env][split]
         spec = self.experiment.environment(env)
@@ -67,6 +69,8 @@ class Scope:
 
     def most_rows_of(self, env: str, split: str) -> int:
         """Rows of a split's store if each of its episodes took the time limit."""
+        if members := self._members(env, split):
+            return sum(self.most_rows_of(member, split) for member in members)
         if env in self.imported_rows:
             return self.imported_rows[env][split]
         return self.episodes_of(split) * (self.experiment.environment(env).max_steps + 1)
@@ -75,3 +79,7 @@ class Scope:
         """Episodes that are collected for a split."""
         episodes: int = getattr(self.experiment.collection, f"{split}_episodes")
         return episodes
+
+    def _members(self, env: str, split: str) -> tuple[str, ...]:
+        """The environments whose episodes a split joins, none where it has its own."""
+        return self.experiment.stores_behind(env, split) if self.experiment.environment(env).members else ()

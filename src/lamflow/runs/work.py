@@ -332,7 +332,8 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
     agents, size = scope.experiment.num_agents(wildcards["method"]), _agent(scope, spec, method)
     networks = agents if method.policy_of_labels else 1
-    length = spec.max_steps * scope.facts_of(spec).agent_share
+    played = map(scope.experiment.environment, scope.experiment.stores_behind(spec.name, "test"))
+    length = sum(each.max_steps * scope.facts_of(each).agent_share for each in played)
     steps = agents * len(scope.experiment.evaluation.splits) * scope.experiment.evaluation.episodes * length
     return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -21,9 +21,14 @@ RERUNS_NOTHING = "It names the code that a digest is of."
 
 @cache
 def choices_of(spec: EnvironmentSpec | None) -> Choices:
-    """What an environment chooses, whether a stage comes to it or not; of other people's code the modules that its facts name."""
+    """What an environment chooses, whether a stage comes to it or not; of other people's code the modules that its facts name. Nothing
+    where it is made of others."""
     if spec is None:
         return frozenset()
+    if spec.members:
+        return frozenset(
+            (f"lamflow.{registry}", None) for registry in ("envs.families", "envs.videos", "rl.demonstrations")
+        )
     theirs = [module for module in spec.own.get("modules", ()) if source_of(module)]
     return frozenset(
         {
@@ -39,7 +44,7 @@ def methods_code(
     stage: str,
     methods: Sequence[MethodSettings],
     part: Stage,
-    spec: EnvironmentSpec | None = None,
+    spec: EnvironmentSpec | Iterable[EnvironmentSpec] | None = None,
     also: Sequence[Settings | Mapping[str, Any]] = (),
 ) -> Code:
     """The code of a job in which methods learn or act: of what they do there, and of the components in the settings that they read, and
@@ -54,9 +59,12 @@ def method_code(stage: str, method: MethodSettings, part: Stage, *more: Any) -> 
     return methods_code(stage, [method], part, *more)
 
 
-def stage_code(stage: str, spec: EnvironmentSpec | None = None, settings: Any = None) -> Code:
-    """The code of a job of the module ``stage`` in an environment, with the components that ``settings`` name at any depth: a settings
-    group, or a mapping or list of them."""
+def stage_code(
+    stage: str, spec: EnvironmentSpec | Iterable[EnvironmentSpec] | None = None, settings: Any = None
+) -> Code:
+    """The code of a job of the module ``stage`` in an environment, or in several, with the components that ``settings`` name at any depth:
+    a settings group, or a mapping or list of them."""
     found = list(components_in(settings))
     named = {component.implementation for component in found} | {type(component).__module__ for component in found}
-    return Code(stage, choices_of(spec), frozenset(named))
+    specs = [spec] if spec is None or isinstance(spec, EnvironmentSpec) else list(spec)
+    return Code(stage, frozenset().union(*map(choices_of, specs)), frozenset(named))

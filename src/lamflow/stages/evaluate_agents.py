@@ -21,7 +21,7 @@ from lamflow.envs.interface import VectorEnvironment
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.evaluation.columns import RETURNS_COLUMNS
+from lamflow.evaluation.columns import PART, RETURNS_COLUMNS
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.evaluation.settings import EvaluationSettings, SplitPlayed
@@ -30,7 +30,8 @@ from lamflow.methods.jobs import Job
 from lamflow.methods.settings import method_settings
 from lamflow.policies.agents import Agent
 from lamflow.policies.members import LabelDraws, Member
-from lamflow.provenance import record_provenance
+from lamflow.policies.views import agent_in
+from lamflow.provenance import note_sources, record_provenance
 from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.code import method_code
 from lamflow.training.precision import default_device
@@ -64,47 +65,60 @@ def evaluate_agents(
     ``policy``, ``decoders``, ``online_agent``: the method's files, of which its settings say which it needs. The reference returns of
     random and of the expert are those of the test store ``episodes``. Imported data may have none: then they are the environment's
     published bounds (min, max) of Cobbe et al.; ValueError where there are none either.
+
+    Of an environment that is made of others, the agents play each of those that the test store joins, all on as many levels of its own; in
+    the rows they are named ``<environment>/<other>``.
     """
     started = time.monotonic()
     spec = EnvironmentSpec.from_facts(environment)
     typed = method_settings(settings)
     rollouts = EvaluationSettings.model_validate(evaluation)
-    references = reference_returns(EpisodeStore.open(episodes, env=spec.name), spec)
+    stores = EpisodeStore.open(episodes, env=spec.name)
     given = {"episodes": episodes, "policy": policy, "decoders": decoders, "online_agent": online_agent, "train": train}
     inputs = {name: Path(path) for name, path in given.items() if path is not None}
+    played = [store.spec for store in stores.members] or [spec]
+    code = method_code(__name__, typed, "agent", played)
+    note_sources(code)
+    references = [reference_returns(*each) for each in zip(stores.simulated, played, strict=True)]
     player: Acts = typed.build()
-    job, typed_collection = (
-        Job(method, spec, seed, inputs, labels, label_draws),
-        CollectionSettings.model_validate(collection),
-    )
-    levels = {split: _levels(job, split, rollouts.episodes, typed_collection) for split in rollouts.splits}
-    rows: list[list[Any]] = []
-    for split, level_ids in levels.items():
-        members, agent = player.agent(job, rollouts.action_selection)
-        if agent.precision is not None:
-            print(f"rollouts of {method} on {spec.name}, seed {seed}, {split} levels: precision {agent.precision}")
-        result = play_levels(spec, agent, level_ids, typed_collection)
-        rows += _rows(result, members, (spec.name, method, seed), (typed.policy_episodes or "", split), references)
+    job, levels = Job(method, spec, seed, inputs, labels, label_draws), CollectionSettings.model_validate(collection)
+    rows: list[Sequence[Any]] = []
+    precision = []
+    for one, reference in zip(played, references, strict=True):
+        name = spec.name if one == spec else f"{spec.name}{PART}{one.name}"
+        for split in rollouts.splits:
+            # Made anew, so that what is random in one environment or split hangs on no other.
+            members, agent = player.agent(job, rollouts.action_selection)
+            if agent.precision is not None:
+                print(f"rollouts of {method} on {name}, seed {seed}, {split} levels: precision {agent.precision}")
+            precision.append(agent.precision)
+            level_ids = _levels(job, one, split, rollouts.episodes, levels)
+            result = play_levels(one, agent_in(agent, spec, one), level_ids, levels)
+            rows += _rows(result, members, (name, method, seed), (typed.policy_episodes or "", split), reference)
     write_text(Path(output), _table(rows))
     record_provenance(
         Path(output),
-        code=method_code(__name__, typed, "agent", spec),
+        code=code,
         settings={"method": dict(settings), "evaluation": rollouts.model_dump(mode="json")},
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,
-        precision=[agent.precision],
+        precision=precision,
     )
 
 
-def _levels(job: Job, split: SplitPlayed, count: int, collection: CollectionSettings) -> NDArray[np.int64]:
-    """The level ids int64 [E] of a split that are played with the job's seed."""
+def _levels(
+    job: Job, spec: EnvironmentSpec, split: SplitPlayed, count: int, collection: CollectionSettings
+) -> NDArray[np.int64]:
+    """The level ids int64 [E] of a split that are played in the environment ``spec`` with the job's seed."""
     seed = job.seed + LEVEL_STREAM
     if split == "train":
-        known = np.unique(job.store("train").array("level_seeds")[...])
+        train = job.store("train")
+        demonstrated = [store for store in train.simulated if store.env == spec.name]
+        known = np.unique(np.concatenate([store.array("level_seeds")[...] for store in demonstrated] or [[-1]]))
         if known.min() >= 0:
             return np.resize(np.random.default_rng(seed).permutation(known), count)
-    return draw_levels(job.spec, split, count, seed, collection.num_rulesets, all_levels=collection.levels == "all")
+    return draw_levels(spec, split, count, seed, collection.num_rulesets, all_levels=collection.levels == "all")
 
 
 def play_levels(
@@ -128,7 +142,7 @@ def _rows(
     run: Sequence[str | int],
     played: Sequence[str | int],
     references: tuple[float, float],
-) -> Iterator[list[Any]]:
+) -> Iterator[Sequence[Any]]:
     """The rows of returns.csv; ``run``: environment, method and seed; ``played``: how many episodes the policies were trained on, and the
     split."""
     num_levels = len(result.returns) // len(members)

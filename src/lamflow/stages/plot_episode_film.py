@@ -27,7 +27,8 @@ from lamflow.methods.jobs import Job
 from lamflow.methods.settings import MethodSettings, method_settings
 from lamflow.plots.episode_film import EpisodeFilm, write_episode_film
 from lamflow.plots.style import method_styles
-from lamflow.provenance import record_provenance
+from lamflow.policies.views import agent_in
+from lamflow.provenance import note_sources, record_provenance
 from lamflow.stages.code import methods_code
 
 MOST_STEPS = 100
@@ -50,15 +51,17 @@ def plot_episode_film(
     output: Path | str,
 ) -> None:
     """Write a GIF of a demonstrator's episode in the test store ``episodes`` and of agents on the same level (on another one,
-    where the store does not know its levels).
+    where the store does not know its levels). Of an environment that is made of others, the first of those that the store joins is played.
 
     ``agents``: ``method``, ``settings``, ``labels`` and ``label_draws`` of each; ``files``: what each of them needs
     beside episodes, in the order of its method's ``needs``, one agent after the other; they hold a member for each of the agent's labels
     and draws. Shown is the first draw of ``shown_labels``.
     """
     started = time.monotonic()
-    spec = EnvironmentSpec.from_facts(environment)
-    store = EpisodeStore.open(episodes, env=spec.name)
+    learnt = EnvironmentSpec.from_facts(environment)
+    stores = EpisodeStore.open(episodes, env=learnt.name)
+    store, specs = stores.simulated[0], [member.spec for member in stores.members] or [learnt]
+    spec = specs[0]
     num_rulesets = store.attributes.get("num_rulesets") or DEFAULT_NUM_RULESETS
     demonstrated = shown_episode(_unread(store))
     level = demonstrated.level_id
@@ -66,21 +69,23 @@ def plot_episode_film(
         level = int(draw_levels(spec, "test", 1, seed)[0])
     simulator = make_vector_environment(spec, 1, num_rulesets=num_rulesets)
     remaining, methods = iter(files), [method_settings(agent["settings"]) for agent in agents]
+    code = methods_code(__name__, methods, "agent", specs)
+    note_sources(code)
     task = demonstrated.observations.get("task")
     goal = describe_goal(task[0]) if task is not None and spec.is_grid_world else ""
     shown_goal = f"goal: {goal}" if goal else "on another level" if level != demonstrated.level_id else ""
-    films = {f"demonstrator\n{shown_goal}".strip(): demonstrated}
+    films = {f"demonstrator\n{shown_goal or (spec.name if spec != learnt else '')}".strip(): demonstrated}
     precision = []
     for agent, method in zip(agents, methods, strict=True):
         inputs = _next_files(method, remaining)
-        job = Job(agent["method"], spec, seed, inputs, agent["labels"], agent["label_draws"])
+        job = Job(agent["method"], learnt, seed, inputs, agent["labels"], agent["label_draws"])
         acting: Acts = method.build()
         members, player = acting.agent(job, action_selection)
         precision.append(player.precision)
         budgets = [member.labels for member in members]
         index = budgets.index(str(shown_labels)) if str(shown_labels) in budgets else 0
         title = _title(agent["method"], members[index].labels)
-        films[title] = record_agent(player, index, simulator, level)
+        films[title] = record_agent(agent_in(player, learnt, spec), index, simulator, level)
     if spec.view == "pixels":
         # The frames of another data set may have been drawn by another build of the simulator: they are shown as they are.
         repeatable, has_videos = "expert_sha256" in store.attributes, video_module(spec) is not None
@@ -94,7 +99,7 @@ def plot_episode_film(
         write_episode_film(shown, Path(output), side=SIDE)
     record_provenance(
         Path(output),
-        code=methods_code(__name__, methods, "agent", spec),
+        code=code,
         settings={"agents": [dict(agent) for agent in agents], "level": level, "labels": shown_labels},
         inputs={"episodes": Path(episodes)} | {str(path): Path(path) for path in files},
         seed=seed,
