@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -17,11 +18,17 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.actions import BoxActions, DiscreteActions
 from lamflow.policies.contexts import first_inputs
+from lamflow.rl import vector_experts
 from lamflow.rl.demonstrations import demonstrator_of, returns_of
 from lamflow.rl.demonstrator_settings import CollectionSettings, VectorExpertSettings
 from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.vector_actor_critic import RunningMoments, VectorActorCritic
-from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
+from lamflow.rl.vector_experts import (
+    load_vector_expert,
+    play_expert,
+    save_vector_expert,
+    train_vector_expert,
+)
 from lamflow.training.metrics import MetricsLog
 
 PACKAGE = """
@@ -195,6 +202,19 @@ def test_ppo_learns_to_aim_and_its_expert_demonstrates_as_it_was_trained(aim: En
     forgot.moments["of_goal"].load_state_dict(RunningMoments(2).state_dict())
     known, unknown = (np.mean(returns_of(play_expert(player, 0.0, levels, 0))) for player in (network, forgot))
     assert unknown < 2 * known < 0, "without its moments it is lost"
+
+
+def test_the_weights_of_the_best_validation_are_kept(aim: EnvironmentSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, seen = SMALL.model_copy(update={"validate_every": 1}), []
+    returns = iter([1.0, 5.0, 2.0, float("nan")])
+
+    def validated(network: VectorActorCritic, *_: Any) -> list[SimpleNamespace]:
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return [SimpleNamespace(total_reward=next(returns))]
+
+    monkeypatch.setattr(vector_experts, "play_expert", validated)
+    kept = train_vector_expert(spec=aim, settings=settings, seed=0, metrics=MetricsLog(), state_dir=None, identity="")
+    assert [all(torch.equal(kept.state_dict()[name], each[name]) for name in each) for each in seen] == [0, 1, 0, 0]
 
 
 def test_experts_take_the_mean_with_noise_where_it_is_asked_for(aim: EnvironmentSpec) -> None:

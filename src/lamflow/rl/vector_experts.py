@@ -5,6 +5,7 @@ Legend: B slots of a table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lamflow.envs.interface import Episode, Observation, VectorEnvironment
 from lamflow.envs.levels import draw_levels
@@ -84,6 +85,33 @@ def play_expert(
         yield played.record
 
 
+class _BestSoFar:
+    """The learner, and the weights with the highest validation return so far, as one part of a checkpoint."""
+
+    def __init__(self, learner: PpoLearner) -> None:
+        self._learner = learner
+        self._highest, self.weights = -math.inf, _copied(learner.network)
+
+    def see(self, mean_return: float) -> None:
+        """Keep the present weights if they are the best."""
+        if mean_return > self._highest:
+            self._highest, self.weights = mean_return, _copied(self._learner.network)
+
+    def is_complete_at(self, step: int) -> bool:
+        return self._learner.is_complete_at(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"learner": self._learner.state_dict(), "highest": self._highest, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._learner.load_state_dict(state["learner"])
+        self._highest, self.weights = state["highest"], state["weights"]
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
 def train_vector_expert(
     *,
     spec: EnvironmentSpec,
@@ -93,18 +121,24 @@ def train_vector_expert(
     state_dir: Path | None,
     identity: str,
 ) -> VectorActorCritic:
-    """Train PPO on train levels; "return" of the validation rows is the mean raw return on validation levels, the best of which is kept."""
+    """Train PPO on train levels; "return" of the validation rows is the mean raw return on validation levels. The answer has the weights
+    with the highest one: in continuous control a policy may fall far from one rollout to the next."""
     seed_everything(seed)
     network = VectorActorCritic(spec=spec, hidden_width=settings.hidden_width).to(default_device())
     learner = PpoLearner(network, settings, seed)
-    levels = draw_levels(spec, "validation", settings.validation_episodes, seed + VALIDATION_STREAM)
+    levels, best = (
+        draw_levels(spec, "validation", settings.validation_episodes, seed + VALIDATION_STREAM),
+        _BestSoFar(learner),
+    )
 
     def validate() -> dict[str, float]:
         returns = [episode.total_reward for episode in play_expert(network, 0.0, levels, 0)]
-        return {"return": float(np.mean(returns))}
+        best.see(mean := float(np.mean(returns)))
+        return {"return": mean}
 
     learner.train(
         validate_every=settings.validate_every,
+        companion=best,
         metrics=metrics,
         validate=validate,
         watched=Watched("return", "highest"),
@@ -112,6 +146,7 @@ def train_vector_expert(
         identity=identity,
         title=f"PPO expert of {spec.name}",
     )
+    network.load_state_dict(best.weights)
     return network
 
 
