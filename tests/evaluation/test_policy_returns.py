@@ -10,7 +10,7 @@ import pytest
 
 from lamflow.evaluation.columns import POLICY_CURVE_COLUMNS, POLICY_RETURNS_COLUMNS
 from lamflow.evaluation.policy_returns import read_policy_returns
-from lamflow.plots.online_curves import draw_online_curves
+from lamflow.plots.policy_returns import draw_policy_returns
 from lamflow.stages.plot_policy_returns import plot_policy_returns
 from lamflow.stages.summarise_policy_returns import summarise_policy_returns
 
@@ -82,8 +82,8 @@ def test_the_figure_has_the_compared_budget_against_the_steps(write_curve: Write
     plot_policy_returns(returns=tmp_path / "policy_returns.csv", labels=64, output=tmp_path / "figure.svg")
     text = (tmp_path / "figure.svg").read_text()
     assert "training steps" in text and "LAPO" in text and "oracle BC" in text and ">BC<" not in text
-    table = read_policy_returns(tmp_path / "policy_returns.csv").rename(columns={"step": "env_steps"})
-    (panel,) = draw_online_curves(table[table["method"] == "lapo"], steps="training steps").axes
+    table = read_policy_returns(tmp_path / "policy_returns.csv")
+    (panel,) = draw_policy_returns(table[table["method"] == "lapo"]).axes
     assert panel.lines[-1].get_xydata().tolist() == [[20, pytest.approx(0.25)], [40, pytest.approx(0.45)]]
 
 

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from lamflow.evaluation.published import OFFLINE, ONLINE
 from lamflow.plots.label_curve import draw_label_curve, label_positions, readable_ticks
 from lamflow.plots.method_comparison import draw_method_comparison
-from lamflow.plots.online_curves import draw_online_curves, step_text
+from lamflow.plots.online_curves import draw_online_curves
 from lamflow.plots.performance_profile import draw_performance_profile
 from lamflow.plots.probability_of_improvement import draw_probability_of_improvement
+from lamflow.plots.return_curves import step_text
 from lamflow.plots.style import NOTHING_NORMALISED
 
 SvgTexts = Callable[[Figure], list[str]]

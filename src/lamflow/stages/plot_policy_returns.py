@@ -8,8 +8,8 @@ from pathlib import Path
 from lamflow.code_digests import Code
 from lamflow.data.label_budgets import REFERENCE_LABELS
 from lamflow.evaluation.policy_returns import read_policy_returns
-from lamflow.plots.online_curves import draw_online_curves
-from lamflow.plots.style import NOTHING_NORMALISED, save_figure
+from lamflow.plots.policy_returns import draw_policy_returns
+from lamflow.plots.style import save_figure
 from lamflow.provenance import record_provenance
 
 
@@ -18,9 +18,8 @@ def plot_policy_returns(*, returns: Path | str, labels: str | int, output: Path 
     ``output`` (.svg or .png)."""
     started = time.monotonic()
     table = read_policy_returns(Path(returns))
-    shown = table[table["labels"].isin((str(labels), *REFERENCE_LABELS))].rename(columns={"step": "env_steps"})
-    figure = draw_online_curves(shown, nothing=NOTHING_NORMALISED, steps="training steps")
-    save_figure(figure, Path(output))
+    shown = table[table["labels"].isin((str(labels), *REFERENCE_LABELS))]
+    save_figure(draw_policy_returns(shown), Path(output))
     record_provenance(
         Path(output),
         code=Code(__name__),

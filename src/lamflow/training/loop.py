@@ -58,7 +58,7 @@ class Resumable(Protocol):
 
 @dataclass(frozen=True)
 class Watched:
-    """A validation metric whose best value is kept: ``name``, and whether the lowest or the highest is best."""
+    """A validation metric whose best value is told at the end: ``name``, and whether the lowest or the highest is best."""
 
     name: str
     best: Literal["lowest", "highest"] = "lowest"
@@ -190,10 +190,11 @@ def train(
     checkpointed: then an interrupted and resumed run equals a straight one, bit by bit on a CPU. ``loss`` runs in the autocast
     precision of the settings, ``batch_at`` does not; what ``auto`` takes when the training begins is checkpointed, so that it stays on
     another processor, and kept as ``metrics.precision``. ``validate`` answers held-out metrics, of which the best value of ``watched``
-    is kept. A ``batch_at`` that has a state of its own (a simulator, running statistics) gives it as ``companion``. With ``groups``,
-    which hold all that is trained, each has its own learning rate; the others have ``learning_rate_at``'s. The training ends early
-    when ``finished`` (a function of what is checkpointed) says so, asked where a checkpoint could be written. Neither validation nor
-    ``evaluations``, whose numbers are logged as of the split ``EVALUATION``, changes what the training comes to.
+    is told at the end; the weights are the last ones. A ``batch_at`` that has a state of its own (a simulator, running statistics)
+    gives it as ``companion``. With ``groups``, which hold all that is trained, each has its own learning rate; the others have
+    ``learning_rate_at``'s. The training ends early when ``finished`` (a function of what is checkpointed) says so, asked where a
+    checkpoint could be written. Neither validation nor ``evaluations``, whose numbers are logged as of the split ``EVALUATION``, changes
+    what the training comes to.
 
     With ``state_dir``, the last checkpoints lie there (see ``CheckpointFolder``); those whose ``identity`` differs are not resumed.
     Raises TrainingDiverged when a loss or gradient is not finite: at its step on a CPU, on a GPU at the next step that is
