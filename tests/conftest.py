@@ -10,6 +10,7 @@ import os
 import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, below
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # and this one when UMAP is, which gives torch as many
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from lamflow.data.store import EpisodeArrays, EpisodeStore, EpisodeWriter
@@ -38,6 +40,7 @@ GOAL_CELL = np.array([6, 6])
 MAX_STEPS = 40
 
 
+THREADS = torch.get_num_threads()
 SLOW_FIXTURES = {
     "test_demonstrator_stages": {"folder"},
     "test_learning": {"trained"},
@@ -74,6 +77,13 @@ def signals_are_heard() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two workers with two threads each wait for each other most of the time: nothing may raise torch's number for the tests to come."""
+    yield
+    assert torch.get_num_threads() == THREADS
 
 
 class GridWorld(VectorEnvironment):

@@ -14,7 +14,7 @@ from lamflow.stages.entry import stage_process
 
 def work(*, value):
     import os
-    print("out", os.environ["OMP_NUM_THREADS"], os.environ["NPROC"])
+    print("out", os.environ["OMP_NUM_THREADS"], os.environ["NPROC"], os.environ["NUMBA_NUM_THREADS"])
     os.write(2, b"from C\\n")
     if value == "warn":
         logging.getLogger("lamflow.somewhere").warning("the demonstrator is bad")
@@ -41,12 +41,12 @@ def run(tmp_path: Path, *, value: str = "1", log: bool = True) -> subprocess.Com
 def test_output_of_python_and_of_libraries_goes_to_the_log_and_threads_are_the_rules(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "back\n", "")
-    assert sorted(tmp_path.joinpath("logs", "job.log").read_text().splitlines()) == ["from C", "out 3 3"]
+    assert sorted(tmp_path.joinpath("logs", "job.log").read_text().splitlines()) == ["from C", "out 3 3 3"]
 
 
 def test_without_a_log_output_goes_to_the_terminal(tmp_path: Path) -> None:
     result = run(tmp_path, log=False)
-    assert (result.stdout, result.stderr) == ("out 3 3\nback\n", "from C\n")
+    assert (result.stdout, result.stderr) == ("out 3 3 3\nback\n", "from C\n")
 
 
 def test_a_failure_shows_its_message_logs_its_traceback_and_exits_with_1(tmp_path: Path) -> None:

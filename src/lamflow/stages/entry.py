@@ -18,8 +18,16 @@ from lamflow.provenance import note_sources
 from lamflow.training.interruption import RETRY_EXIT_CODE, StageInterrupted, TrainingInterrupted, stage_signals
 from lamflow.training.memory import keep_freed_memory
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
-"""Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, and XLA's thread pool on the CPU (``NPROC``)."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NPROC",
+)
+"""Read once, when the libraries load: torch, MKL, OpenBLAS, numexpr, numba (which gives its number to torch as well when UMAP first calls
+it), and XLA's thread pool on the CPU (``NPROC``)."""
 
 PRECISION_VARIABLES = (
     "DNNL_DEFAULT_FPMATH_MODE",
