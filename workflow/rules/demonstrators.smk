@@ -83,7 +83,7 @@ def collection_settings(wildcards):
         unread.add("num_rulesets")
     if not any(spec.family == "procgen" for spec in specs):
         unread |= {"sticky", "source", "levels"}
-    if spec.action.kind != "box":
+    if not any(spec.action.kind == "box" for spec in specs):
         unread.add("noise")
     return settings_of(EXPERIMENT.collection, without=unread)
 
