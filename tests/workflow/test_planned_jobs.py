@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lamflow.envs.presets import preset
 from lamflow.experiment.reading import read_experiment
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -28,7 +27,9 @@ def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, 
     seeds = len(experiment.seeds)
     kinds = Counter(experiment.methods[method].kind for env in experiment.envs for method in experiment.methods_of(env))
     imported = [
-        env for env in experiment.envs if preset(env).family == "procgen" and experiment.collection.source != "expert"
+        env
+        for env in experiment.envs
+        if experiment.environment(env).family == "procgen" and experiment.collection.source != "expert"
     ]
     splits = 2 if set(kinds) == {"random"} else 3
     assert count(jobs, "Demonstrator of") == len(experiment.envs) - len(imported)
