@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 RULES = [ROOT / "workflow" / "Snakefile", *sorted(ROOT.joinpath("workflow", "rules").glob("*.smk"))]
 MODULES = sorted([*ROOT.joinpath("src").rglob("*.py"), *ROOT.joinpath("workflow").rglob("*.py")])
@@ -47,6 +49,7 @@ def test_tests_replace_what_is_public() -> None:
             assert found == [], path
 
 
+@pytest.mark.slow
 def test_nothing_that_is_imported_from_snakemake_is_replaced() -> None:
     for path in MODULES:
         text = path.read_text(encoding="utf-8")

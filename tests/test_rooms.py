@@ -79,6 +79,7 @@ def test_package_files_are_empty_so_that_code_digests_follow_only_what_is_used()
         )
 
 
+@pytest.mark.slow
 def test_only_the_room_of_environments_imports_simulators() -> None:
     simulators = {"xminigrid", "procgen", "gym3", "mujoco", "metaworld"}
     for path in MODULES:

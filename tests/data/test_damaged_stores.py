@@ -268,6 +268,7 @@ def test_the_validator_finds_wrong_numbers(
     assert re.match(message, problem)
 
 
+@pytest.mark.slow
 def test_the_validator_as_a_program_names_damaged_numbers(
     tmp_path: Path, write_episodes: Callable[..., object]
 ) -> None:

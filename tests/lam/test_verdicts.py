@@ -146,6 +146,7 @@ def test_a_codebook_of_which_one_code_is_used_has_collapsed(grid_model: OneStepL
     assert "effective number of codes 1.00" in verdict.reason and "`quantizer.revive_below: 0.3`" in verdict.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [GRID, PIXELS], ids=["grids", "pixels"])
 def test_one_code_per_token_has_collapsed_although_the_pooled_tokens_look_varied(
     spec: EnvironmentSpec, measure: Measure
@@ -157,6 +158,7 @@ def test_one_code_per_token_has_collapsed_although_the_pooled_tokens_look_varied
     assert judge(metrics).finding is Finding.COLLAPSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [GRID, PIXELS], ids=["grids", "pixels"])
 def test_continuous_latents_that_are_all_alike_have_collapsed(spec: EnvironmentSpec, measure: Measure) -> None:
     model = make(spec, CONTINUOUS)
@@ -182,6 +184,7 @@ def test_a_grid_model_whose_prediction_hears_no_latent_ignores_it(grid_model: On
     assert f"{metrics['fdm/loss']:.4g}" in verdict.reason
 
 
+@pytest.mark.slow
 def test_a_pixel_model_whose_prediction_hears_no_latent_ignores_it(pixel_model: OneStepLam, measure: Measure) -> None:
     assert judge(measure(deafened(pixel_model))).finding is Finding.IGNORED
 

@@ -102,6 +102,7 @@ def test_the_loss_of_a_supervised_multi_step_model_is_one_graph(weight: float) -
     assert_compiles_to_the_same(model, lambda: model.loss(batch).total, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["conv", "patch"])
 def test_the_outputs_of_a_policy_are_one_graph(stem: str) -> None:
     torch.manual_seed(0)

@@ -55,6 +55,7 @@ def played(env: str, levels: NDArray[np.int64], num_slots: int) -> tuple[dict[in
     return dict(found), actors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [GRID, GAME])
 def test_an_episode_is_the_same_in_one_slot_as_among_many(env: str) -> None:
     levels = draw_levels(preset(env), "test", 6, seed=0)
@@ -72,6 +73,7 @@ def test_an_episode_is_the_same_in_one_slot_as_among_many(env: str) -> None:
         assert {len(part) for part in alone.observations.values()} == {alone.length + kept}
 
 
+@pytest.mark.slow
 def test_games_that_nobody_plays_are_left_out_where_the_simulator_can() -> None:
     _, actors = played(GAME, draw_levels(preset(GAME), "test", 8, seed=0), 8)
     assert all(playing > 0.75 * slots for actor in actors for playing, slots in actor.rows)

@@ -81,6 +81,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lapo", "mixture", "bc", "vpt", "oracle_bc"])
 def test_to_play_meanwhile_changes_nothing_of_the_policy(method: str, stages: Evaluated) -> None:
     if METHODS[method]["kind"] == "latent":
@@ -98,6 +99,7 @@ def test_to_play_meanwhile_changes_nothing_of_the_policy(method: str, stages: Ev
     assert {row["step"] for row in rows} == {"2", "4", "6"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lapo", "oracle_bc"])
 def test_the_last_point_is_what_the_finished_agents_return(method: str, stages: Evaluated) -> None:
     if method == "lapo":
@@ -113,6 +115,7 @@ def test_the_last_point_is_what_the_finished_agents_return(method: str, stages: 
     assert len(last) == len(episodes) / EPISODES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "last"), [("oracle_bc", 2), ("oracle_bc", 3), ("bc", 5)])
 def test_an_interrupted_training_has_the_curve_of_a_straight_one(
     method: str, last: int, stages: Evaluated, monkeypatch: pytest.MonkeyPatch

@@ -109,6 +109,7 @@ def run(method: str, data: Path, folder: Path, **evaluation: Any) -> list[dict[s
         return list(csv.DictReader(opened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_goes_all_the_way_to_its_returns(method: str, data: Path, tmp_path: Path) -> None:
     """In the simulator; the test store has no references, so they are the published bounds of the game."""

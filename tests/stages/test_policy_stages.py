@@ -161,6 +161,7 @@ def stages(
     return Stages(world, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -> None:
     if method in PLAYED:
@@ -186,6 +187,7 @@ def test_a_method_goes_all_the_way_to_its_returns(method: str, stages: Stages) -
 TAKEN, PLAYED_IN = "bf16 (CPU with AMX, ", "float32 (over grids)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "computed"),
     [
