@@ -35,21 +35,23 @@ def this_machine() -> str:
 
 
 def numbers_of(path: str, content: bytes) -> bytes:
-    """Tables without the columns of later versions, chunks of arrays, and the tensors of models: metadata may get another key."""
+    """Tables without sentences and the columns of later versions, chunks of arrays, and the tensors of models: metadata may get another
+    key."""
     if path.endswith(".csv"):
-        return _without_later_columns(content)
+        return _numbers_of_table(content)
     if not path.endswith(".safetensors"):
         return content
     tensors = load(content)
     return b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
 
 
-def _without_later_columns(content: bytes) -> bytes:
-    """All tables got ``policy_episodes`` and ``split``, which those of agents had before."""
+def _numbers_of_table(content: bytes) -> bytes:
+    """All tables got ``policy_episodes`` and ``split``, which those of agents had before, and those of trainings always. ``reason`` is a
+    sentence."""
     names, *rows = csv.reader(io.StringIO(content.decode()))
-    later = {"policy_episodes"} if "return_std" in names else {"policy_episodes", "split"}
-    kept = [place for place, name in enumerate(names) if name not in later]
-    if "step" in names or len(kept) == len(names):  # metrics of trainings have always had their split
+    later = {"policy_episodes"} if "return_std" in names or "step" in names else {"policy_episodes", "split"}
+    kept = [place for place, name in enumerate(names) if name not in {*later, "reason"}]
+    if len(kept) == len(names):
         return content
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([row[place] for place in kept] for row in (names, *rows))
