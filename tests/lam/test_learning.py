@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fitting import fitted
 
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
@@ -35,18 +36,7 @@ def fit(
     train: EpisodeArrays, validation: EpisodeArrays, state_dir: Path | None = None, **training: Any
 ) -> tuple[OneStepLam, MetricsLog]:
     settings = OneStepSettings.model_validate(SETTINGS | {"training": SETTINGS["training"] | training})
-    metrics = MetricsLog()
-    model = fit_latent_action_model(
-        spec=SPEC,
-        settings=settings,
-        data=EpisodeTensors(train),
-        held_out=EpisodeTensors(validation),
-        seed=0,
-        metrics=metrics,
-        state_dir=state_dir,
-        identity="test",
-    )
-    return model, metrics
+    return fitted(SPEC, settings, train, validation, state_dir)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from fitting import fitted
 
 from lamflow.data.store import EpisodeArrays
-from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
-from lamflow.lam.learning import fit_latent_action_model, load_latent_action_model
+from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.one_step import OneStepLam
 from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.training.checkpoint import save_model
@@ -50,18 +50,7 @@ def fit(
     settings = OneStepSettings.model_validate(
         SETTINGS | {"quantizer": quantizer, "training": SETTINGS["training"] | training}
     )
-    metrics = MetricsLog()
-    model = fit_latent_action_model(
-        spec=SPEC,
-        settings=settings,
-        data=EpisodeTensors(train),
-        held_out=EpisodeTensors(validation),
-        seed=0,
-        metrics=metrics,
-        state_dir=state_dir,
-        identity="test",
-    )
-    return model, metrics
+    return fitted(SPEC, settings, train, validation, state_dir)
 
 
 @pytest.mark.slow

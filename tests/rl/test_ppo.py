@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interruptions import interrupt_third_rollout
 
 from lamflow.envs.presets import preset
 from lamflow.policies.actions import DiscreteActions
 from lamflow.rl.advantages import RewardNormaliser, generalised_advantages
 from lamflow.rl.demonstrator_settings import PixelExpertSettings
 from lamflow.rl.pixel_experts import train_pixel_expert
-from lamflow.rl.ppo import PpoLearner
 from lamflow.rl.ppo_loss import Minibatch, ppo_loss
 from lamflow.training.metrics import MetricsLog
 
@@ -147,15 +147,7 @@ def test_an_interrupted_and_resumed_training_equals_a_straight_one(
 ) -> None:
     straight_log, resumed_log = MetricsLog(), MetricsLog()
     straight = weights_after(None, straight_log)
-    play, rollouts = PpoLearner.play_rollout, []
-
-    def interrupted_play(self: PpoLearner) -> None:
-        rollouts.append(1)
-        if len(rollouts) == 3:
-            raise KeyboardInterrupt
-        play(self)
-
-    monkeypatch.setattr(PpoLearner, "play_rollout", interrupted_play)
+    rollouts = interrupt_third_rollout(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         weights_after(tmp_path)
     resumed = weights_after(tmp_path, resumed_log)

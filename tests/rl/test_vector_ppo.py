@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from interruptions import interrupt_third_rollout
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -165,15 +166,7 @@ def test_trainings_repeat_and_an_interrupted_and_resumed_one_equals_a_straight_o
     spec = aim if name == "aim" else cart()
     straight_log, resumed_log = MetricsLog(), MetricsLog()
     straight, again = weights_after(spec, None, straight_log), weights_after(spec, None)
-    play, rollouts = PpoLearner.play_rollout, []
-
-    def interrupted_play(self: PpoLearner) -> None:
-        rollouts.append(1)
-        if len(rollouts) == 3:
-            raise KeyboardInterrupt
-        play(self)
-
-    monkeypatch.setattr(PpoLearner, "play_rollout", interrupted_play)
+    rollouts = interrupt_third_rollout(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         weights_after(spec, tmp_path / "state")
     resumed = weights_after(spec, tmp_path / "state", resumed_log)
