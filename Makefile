@@ -2,7 +2,7 @@
 #   make quickstart   the default experiment with its report: results/quickstart/report.html
 #   make test         the tests, but for those that are slow by nature
 #   make test-fast    of these the ones that take less than a second each
-#   make test-all     those that are slow by nature: on a real Slurm (skipped where it is not installed), whole trials, killed and stopped runs
+#   make test-all     those that are slow by nature: on a real Slurm (skipped where it is not installed), whole pipelines, killed and stopped runs
 #   make test-slurm   those on a real Slurm alone; they fail where it is not installed
 #   make progress     how far the run is that goes on in this checkout
 #   make check        formatting, linting, types, the workflow's linting
