@@ -49,8 +49,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def joined(
     tmp_path: Path, written: Path, write_episodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., EpisodeStore]:
-    """Opens a union of stores of random episodes, one per environment: 4 rows a chunk, 16 a shard file. ``own``: beside it, for the test to
-    change them."""
+    """Opens a union of stores of random episodes, one per environment: 4 rows per chunk, 16 per shard file. ``own``: beside it, for the
+    test to change them."""
     monkeypatch.setattr(group_writer, "CHUNK_BYTES", CHUNK_ROWS * ROW_BYTES)
     monkeypatch.setattr(group_writer, "CHUNKS_A_SHARD", 4)
 

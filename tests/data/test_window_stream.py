@@ -38,7 +38,7 @@ OpenStore = Callable[..., EpisodeStore]
 def open_store(
     tmp_path: Path, write_episodes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., EpisodeStore]:
-    """Opens a store of random episodes of ``lengths``: 4 rows a chunk, 16 a shard file."""
+    """Opens a store of random episodes of ``lengths``: 4 rows per chunk, 16 per shard file."""
     monkeypatch.setattr(group_writer, "CHUNK_BYTES", CHUNK_ROWS * ROW_BYTES)
     monkeypatch.setattr(group_writer, "CHUNKS_A_SHARD", 4)
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from lamflow.data.store import EpisodeArrays
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
@@ -17,6 +19,7 @@ def fitted(
     train: EpisodeArrays,
     validation: EpisodeArrays,
     state_dir: Path | None = None,
+    labelled_rows: Tensor | None = None,
 ) -> tuple[OneStepLam, MetricsLog]:
     """The model, and what was logged."""
     metrics = MetricsLog()
@@ -29,5 +32,6 @@ def fitted(
         metrics=metrics,
         state_dir=state_dir,
         identity="test",
+        labelled_rows=labelled_rows,
     )
     return model, metrics

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fitting import fitted
 from torch import Tensor
 
 from lamflow.data.label_budgets import LabelBudget
@@ -19,7 +20,6 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TRANSITION, Window
 from lamflow.envs.presets import preset
 from lamflow.lam import learning, probe
-from lamflow.lam.learning import fit_latent_action_model
 from lamflow.lam.one_step import OneStepLam
 from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.lam.settings import SupervisionSettings
@@ -53,22 +53,11 @@ def fit(
 ) -> tuple[OneStepLam, MetricsLog]:
     """A LAM trained with the changed settings, its labels drawn with seed 0."""
     given = {**SETTINGS, **changes, "training": TRAINING | (training or {})}
-    settings, metrics, labelled = OneStepSettings.model_validate(given), MetricsLog(), None
+    settings, labelled = OneStepSettings.model_validate(given), None
     if supervision := settings.supervision:
         count, draw = supervision.labels, supervision.label_draw
         labelled = draw_labels(train, LabelBudget(count), draw=draw, seed=0)
-    model = fit_latent_action_model(
-        spec=SPEC,
-        settings=settings,
-        data=EpisodeTensors(train),
-        held_out=EpisodeTensors(held_out),
-        seed=0,
-        metrics=metrics,
-        state_dir=state_dir,
-        identity="test",
-        labelled_rows=labelled,
-    )
-    return model, metrics
+    return fitted(SPEC, settings, train, held_out, state_dir, labelled)
 
 
 def same(one: OneStepLam, other: OneStepLam) -> bool:

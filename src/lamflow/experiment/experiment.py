@@ -184,7 +184,7 @@ class Experiment(Settings):
         for labels in self.labels:
             budget = LabelBudget.parse(labels)
             for env in self.envs:
-                episodes = self.collection.train_episodes * len(self.stores_behind(env, "train"))
+                episodes = self._train_episodes(env)
                 most = episodes if budget.unit == "trajectories" else episodes * self.environment(env).max_steps
                 if budget.count > most:
                     raise ValueError(
@@ -213,7 +213,7 @@ class Experiment(Settings):
             for env in self.envs if asked else ():
                 if name not in self.methods_of(env) or not self._collects(env):
                     continue
-                held = self.collection.train_episodes * len(self.stores_behind(env, "train"))
+                held = self._train_episodes(env)
                 for key, count in asked.items():
                     if count > held:
                         raise ValueError(
@@ -221,6 +221,10 @@ class Experiment(Settings):
                             "collection.train_episodes"
                         )
         return self
+
+    def _train_episodes(self, env: str) -> int:
+        """Episodes of the train split, where demonstrators play them."""
+        return self.collection.train_episodes * len(self.stores_behind(env, "train"))
 
     def _collects(self, env: str) -> bool:
         """Whether the episodes of ``env`` are the demonstrator's, and not published data."""

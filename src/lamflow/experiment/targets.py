@@ -81,8 +81,11 @@ class Targets:
 
     def tables(self) -> list[str]:
         """The rollouts of all agents, and the tables of them all."""
+        return [*self.returns(self.experiment.envs), *self._summary()]
+
+    def _summary(self) -> list[str]:
+        """The tables over all agents."""
         return [
-            *self.returns(self.experiment.envs),
             *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
             *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
         ]
@@ -164,8 +167,7 @@ class Targets:
         ]
         drawn = {run["env"] for run in envs if self._is_drawn(run["env"])}
         return [
-            *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
-            *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
+            *self._summary(),
             *self.paths("summary/{env}.csv", envs),
             *self.paths(
                 "summary/{env}/seed{seed}.csv",
