@@ -15,6 +15,7 @@ ORDER = [
     {"code_digests"},
     {"components", "provenance"},
     {"settings_errors"},
+    {"episodes"},
     {"envs"},
     {"networks", "quantizers", "training"},
     {"data"},
