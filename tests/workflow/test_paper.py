@@ -15,7 +15,8 @@ from lamflow.training.checkpoint import read_model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ONE_GAME = ("envs=[procgen-chaser]", "seeds=[0]")
-TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, "trial={steps: 50}", "--", "all")
+STEPS = 10
+TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, f"trial={{steps: {STEPS}, episodes: 2}}", "--", "all")
 
 
 @pytest.mark.slow
@@ -69,7 +70,7 @@ def test_every_training_stage_runs_its_first_steps_with_the_full_networks(trial:
     ):
         with trial.joinpath(path).open() as opened:
             steps = {int(row["step"]) for row in csv.DictReader(opened) if row["split"] == "train"}
-        assert max(steps) == 50, path
+        assert max(steps) == STEPS, path
     tensors, _ = read_model(trial / "lam/procgen-chaser/lapo/seed0/model.safetensors")
     size = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("inverse_dynamics"))
     assert size == 3_685_376

@@ -49,7 +49,7 @@ def prepare(checkout: Path) -> None:
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy2(ROOT / name, checkout / name)
     content = yaml.safe_load(checkout.joinpath("config/tiny.yaml").read_text())
-    content["lams"]["lapo"]["training"] = content["lams"]["lapo"]["training"] | {"steps": 2000, "checkpoint_every": 10}
+    content["lams"]["lapo"]["training"] = content["lams"]["lapo"]["training"] | {"steps": 1000, "checkpoint_every": 10}
     checkout.joinpath("config/config.yaml").write_text(yaml.safe_dump(content))
     shutil.rmtree(checkout / STATE)
     python = checkout / ".venv/bin/python"
