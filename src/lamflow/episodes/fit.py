@@ -46,7 +46,7 @@ class FrameFit:
         else:
             inner = (height, width)
         scaled = np.asarray(
-            picture.reformat(inner[1], inner[0], format="rgb24", interpolation="AREA").to_ndarray(), np.uint8
+            picture.reformat(inner[1], inner[0], format="rgb24", interpolation="AREA", threads=1).to_ndarray(), np.uint8
         )
         if inner == (height, width):
             return scaled
