@@ -100,7 +100,7 @@ def _table(path: Path) -> pa.Table:
     texts = dict.fromkeys(("file", *ALLOWED), pa.string())
     try:
         if path.suffix == ".parquet":
-            return pq.read_table(path)
+            return pq.ParquetFile(path).read()
         options = pa_csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
         return pa_csv.read_csv(path, convert_options=options)
     except (pa.ArrowException, OSError) as error:
@@ -117,7 +117,7 @@ def _cut(path: Path, named_row: tuple[str, dict[str, Any]], unit: Unit, known: d
     wanted = "whole numbers of frames" if unit == "frames" else "numbers of seconds"
     if not _counts(start, unit) or not (end is None or _counts(end, unit)):
         raise ValueError(
-            f"{where}: found start {start} and end {end}, expected {wanted} from 0, and no end where the file ends"
+            f"{where}: found start {start!r} and end {end!r}, expected {wanted} from 0, and no end where the file ends"
             + ("; for seconds, set `unit: seconds`" if unit == "frames" else "")
         )
     if end is not None and end <= start:

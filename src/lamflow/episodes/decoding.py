@@ -86,37 +86,62 @@ def video_facts(path: Path) -> VideoFacts:
         )
 
 
+class _Damage(Exception):
+    """What follows the pictures that could be read."""
+
+
 def pictures(path: Path) -> Iterator[Picture]:
     """All pictures of a video in order. ValueError, after those that could be read, where it is damaged or cut short."""
     with _opened(path) as (container, stream):
-        number, seconds, start, turn = 0, 0.0, None, None
-        damage = ""
-        frame_seconds = 1 / float(stream.average_rate or USUAL_RATE)
+        count, seconds = 0, 0.0
         try:
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    damage = "the data ends or is damaged"
-                    break
-                for image in packet.decode():
-                    turn = Turn.of(image) if turn is None else turn
-                    time = image.time if image.time is not None else number * frame_seconds
-                    start = time if start is None else start
-                    seconds = time - start
-                    yield Picture(number, seconds, image, turn)
-                    number += 1
-        except av.FFmpegError as error:
-            damage = f"FFmpeg says {error.strerror!r}"
-        expected = _num_frames(container, stream)
-        if not damage and expected is not None and number < expected:
-            damage = f"there are none, where the container lists {expected}"
-        if not damage and (missed := _declared_seconds(stream) - seconds - 2 * frame_seconds) > MISSED_SECONDS:
-            damage = f"there are none, where the container says that {missed:.1f} s more follow"
-        if damage:
+            for picture in _numbered(_images(container, stream), stream):
+                count, seconds = picture.number + 1, picture.seconds
+                yield picture
+            _check_whole(container, stream, count, seconds)
+        except _Damage as damage:
             raise ValueError(
-                f"{path}: found {number} frames that can be read (to {seconds:.2f} s), after which {damage}: the file is cut short or "
+                f"{path}: found {count} frames that can be read (to {seconds:.2f} s), after which {damage}: the file is cut short or "
                 "damaged; copy or record it again, remove it, or keep its begin by `cuts: {table: ...}` with a row whose end is "
-                f"{number} or less"
-            )
+                f"{count} or less"
+            ) from None
+
+
+def _images(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Up to the first damage: what a decoder makes up behind it is no recording."""
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise _Damage("the data ends or is damaged")
+            for image in packet.decode():
+                if image.is_corrupt:
+                    raise _Damage("one is damaged")
+                yield image
+    except av.FFmpegError as error:
+        raise _Damage(f"FFmpeg says {error.strerror!r}") from error
+
+
+def _numbered(images: Iterator[av.VideoFrame], stream: VideoStream) -> Iterator[Picture]:
+    turn, start = Turn(), 0.0
+    for number, image in enumerate(images):
+        seconds = number * _frame_seconds(stream) if image.time is None else image.time
+        if number == 0:
+            turn, start = Turn.of(image), seconds
+        yield Picture(number, seconds - start, image, turn)
+
+
+def _frame_seconds(stream: VideoStream) -> float:
+    return 1 / float(stream.average_rate or USUAL_RATE)
+
+
+def _check_whole(container: InputContainer, stream: VideoStream, count: int, seconds: float) -> None:
+    """Whether the container says that there is more than ``count`` pictures, the last of which is at ``seconds``."""
+    listed = _num_frames(container, stream)
+    if listed is not None and count < listed:
+        raise _Damage(f"there are none, where the container lists {listed}")
+    missed = _declared_seconds(stream) - seconds - 2 * _frame_seconds(stream)
+    if missed > MISSED_SECONDS:
+        raise _Damage(f"there are none, where the container says that {missed:.1f} s more follow")
 
 
 @contextmanager

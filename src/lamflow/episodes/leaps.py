@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,17 +29,18 @@ class Leaps(NamedTuple):
     starts: tuple[int, ...]
 
 
-def leaps_in(path: Path, least: float) -> Leaps:
-    """Found by decoding all of it once, and kept for the next process while the file stays as it is."""
-    file = path.stat()
-    asked = (str(path.resolve()), file.st_size, file.st_mtime_ns, least, CLEAR_RATIO, COMPARED_SIDE)
-    key, kept = hashlib.sha256(repr(asked).encode()).hexdigest(), _kept()
-    if key not in kept:
-        changes = list(_changes(path))
-        kept[key] = Leaps(len(changes), tuple(leaping(changes, least)))
-        kept.is_new = True
-        kept.save()
-    return kept[key]
+def leaps_in(paths: Iterable[Path], least: float) -> Iterator[Leaps]:
+    """Of one recording after another, found by decoding all of it once, and kept for the next process while the file stays as it is."""
+    folder = cache_folder("leaps")
+    kept = KeptAnswers(folder / "leaps.json" if folder else None, lambda answer: Leaps(answer[0], tuple(answer[1])))
+    for path in paths:
+        key = _key(path, least)
+        if key not in kept:
+            changes = list(_changes(path))
+            kept[key] = Leaps(len(changes), tuple(leaping(changes, least)))
+            kept.is_new = True
+            kept.save()
+        yield kept[key]
 
 
 def leaping(changes: Iterable[float], least: float) -> Iterator[int]:
@@ -59,7 +59,7 @@ def _changes(path: Path) -> Iterator[float]:
         before = frame
 
 
-@cache
-def _kept() -> KeptAnswers[Leaps]:
-    folder = cache_folder("leaps")
-    return KeptAnswers(folder / "leaps.json" if folder else None, lambda answer: Leaps(answer[0], tuple(answer[1])))
+def _key(path: Path, least: float) -> str:
+    file = path.stat()
+    asked = (str(path.resolve()), file.st_size, file.st_mtime_ns, least, CLEAR_RATIO, COMPARED_SIDE)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()

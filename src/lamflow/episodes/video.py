@@ -71,8 +71,9 @@ class VideoSource:
             found = cuts_of_table(Path(settings.table), settings.unit, self._recordings)
         else:
             assert settings.leaps is not None
-            leaps = [(recording, leaps_in(recording.path, settings.leaps)) for recording in self._recordings]
-            found = [cut for recording, (count, starts) in leaps for cut in between(recording, starts, count)]
+            leaps = leaps_in([recording.path for recording in self._recordings], settings.leaps)
+            leaping = zip(self._recordings, leaps, strict=True)
+            found = [cut for recording, (count, starts) in leaping for cut in between(recording, starts, count)]
         _check_names(found)
         return found
 
