@@ -44,6 +44,7 @@ def test_names_and_groups_of_the_table(tmp_path: Path) -> None:
     assert first.num_frames(100) is None
 
 
+@pytest.mark.slow
 def test_a_table_may_be_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"file": ["b"], "start": [3], "end": [9]}), tmp_path / "cuts.parquet")
     (cut,) = cuts_of_table(tmp_path / "cuts.parquet", "frames", [SECOND])
