@@ -1,6 +1,7 @@
 """The benchmarks measure what they say: the plain form is the library's function, and arms are compared round by round."""
 
 import json
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -134,3 +135,13 @@ def test_the_tables_begin_with_the_machine_and_have_the_precision_of_each_arm(
         ["baseline", "float32", "2", "1.00"],
         ["lamflow", "bf16", "2", "4.00"],
     ]
+
+
+@pytest.mark.slow
+def test_video_is_imported_in_memory_that_does_not_grow() -> None:
+    program = Path(__file__).parents[1] / "benchmarks" / "video_import.py"
+    run = subprocess.run([sys.executable, str(program), "0.33"], capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout)
+    assert found["frames"] == 594
+    assert 50 < found["peak_megabytes"] < 500
+    assert found["frames_per_second"] > 0 and 0.9 < found["growth"] < 1.3

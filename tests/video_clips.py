@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+os.environ.setdefault("SVT_LOG", "1")
+"""SVT-AV1 says only what goes wrong."""
 BITS = 8
 LOSSLESS = {"codec": "ffv1", "pixel_format": "bgr0"}
 
@@ -55,7 +56,7 @@ def write_video(
 ) -> Path:
     """Encode pictures; ``times``: in ticks of a millisecond; ``turned``: degrees and whether it is mirrored."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet(), av.open(str(path), "w", options=dict(container or {})) as opened:
+    with av.open(str(path), "w", options=dict(container or {})) as opened:
         stream: Any = opened.add_stream(codec, rate=rate, options=dict(options or {}))
         stream.height, stream.width = pictures.shape[1:3]
         stream.pix_fmt = pixel_format
@@ -75,16 +76,3 @@ def write_video(
             opened.mux(stream.encode(picture))
         opened.mux(stream.encode())
     return path
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """SVT-AV1 talks to the standard error by itself."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

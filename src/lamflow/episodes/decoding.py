@@ -17,8 +17,6 @@ from lamflow.episodes.upright import Turn, side_data
 
 USUAL_RATE = 30
 """Where a container does not say how many frames it has per second."""
-THREADS = 4
-"""The same on all machines: a decoder holds back a picture per thread, so that this decides how many can be read before damage."""
 PROBED_PACKETS, MOST_REORDERED = 300, 16
 """Packets come in the order of decoding: the last of those that were looked at may be followed by some that are shown before them."""
 INDEXED = ("mov", "avi")
@@ -156,8 +154,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not isinstance(stream, VideoStream):
             kinds = ", ".join(stream.type for stream in container.streams) or "none"
             raise ValueError(f"{path}: found streams of {kinds}, expected one of video: remove the file")
-        stream.thread_type = "AUTO"
-        stream.thread_count = THREADS
+        stream.thread_count = 1  # as many as a job has cores; a decoder holds back a picture for each
         yield container, stream
 
 
