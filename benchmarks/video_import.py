@@ -1,9 +1,9 @@
 """Frames per second and peak memory of reading 480p AV1 video as episodes of 64 x 64 frames, on one core, into nothing.
 
-Claims: an hour takes less than 1.5 GB, and no more than a tenth of it does. The video is ten seconds at 30 frames per second, encoded as
-LeRobot does (SVT-AV1, a key frame every second one) and repeated without encoding it again; it is one episode. Each reading is a process
-of its own, pinned to one core; rates count its processor time too, which other programs on the machine stretch less than the clock.
-Prints one JSON object. The argument is the length in minutes, 60 by default.
+Claims: an hour takes less than 1.5 GB, and at most 1.2 times as much as a tenth of it does. The video is ten seconds at 30 frames per
+second, encoded as LeRobot does (SVT-AV1, a key frame every second one) and repeated without encoding it again; it is one episode. Each
+reading is a process of its own, pinned to one core; rates count its processor time too, which other programs on the machine stretch less
+than the clock. Prints one JSON object. The argument is the length in minutes, 60 by default.
 """
 
 import json
@@ -24,7 +24,7 @@ ENCODING = {"preset": "12", "crf": "30", "g": "2"}
 SHORTER = 10
 os.environ.setdefault("SVT_LOG", "1")
 """SVT-AV1 says only what goes wrong."""
-TARGETS = {"peak_megabytes": 1500, "growth": 1.1}
+TARGETS = {"peak_megabytes": 1500, "growth": 1.2}
 READ = """
 import json, re, sys, time
 from lamflow.episodes.fit import FrameFit

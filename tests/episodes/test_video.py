@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from video_clips import LOSSLESS, clip, numbers, write_video
 
@@ -55,6 +56,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_kind_is_found_by_its_name() -> None:
     assert SOURCES.choices()["video"] is VideoSettings
+
+
+def test_the_settings_of_the_documentation_are_legal() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "your-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *episodes: (\{ kind: video, .*\})$", page, flags=re.MULTILINE)
+    found = [VideoSettings.model_validate(yaml.safe_load(block)) for block in blocks]
+    assert len(found) >= 4 and found[1].files == ("data/long", "data/cuts.csv")
 
 
 def test_a_file_is_an_episode(folder: Path) -> None:
