@@ -76,3 +76,19 @@ def write_video(
             opened.mux(stream.encode(picture))
         opened.mux(stream.encode())
     return path
+
+
+def write_moved(
+    path: Path, source: Path, frames: int, rate: int = 30, container: Mapping[str, str] | None = None
+) -> Path:
+    """The packets of ``source``, so many frames later; earlier ones than 0 are hidden by an edit list, as cutting without encoding does."""
+    with av.open(str(source)) as given, av.open(str(path), "w", options=dict(container or {})) as opened:
+        stream = given.streams.video[0]
+        copied: Any = opened.add_stream_from_template(stream, opaque=True)
+        assert stream.time_base is not None
+        ticks = round(frames / rate / stream.time_base)
+        for packet in given.demux(stream):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, copied
+                opened.mux(packet)
+    return path

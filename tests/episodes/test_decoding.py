@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from video_clips import LOSSLESS, clip, numbers, write_video
+from video_clips import LOSSLESS, clip, numbers, write_moved, write_video
 
 from lamflow.episodes.decoding import pictures, video_facts
 from lamflow.episodes.fit import FrameFit
@@ -161,6 +161,28 @@ def test_a_variable_frame_rate_is_found_and_order_counts(tmp_path: Path, name: s
 def test_a_long_even_recording_with_reordered_pictures_is_even(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", clip(400), options={"bf": "3", "b_strategy": "0"})
     assert video_facts(path).intervals is None
+
+
+def test_frames_that_an_edit_hides_do_not_count(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", clip(40), options={"g": "20", "bf": "2"})
+    path = write_moved(tmp_path / "cut.mp4", whole, -7, container={"avoid_negative_ts": "disabled"})
+    assert video_facts(path).num_frames == 33
+    assert numbers(decoded(path)) == list(range(7, 40))
+
+
+@pytest.mark.parametrize("name", ["late.mkv", "late.mp4"])
+def test_a_recording_may_begin_late(tmp_path: Path, name: str) -> None:
+    path = write_moved(tmp_path / name, write_video(tmp_path / "whole.mp4", clip(20)), 90)
+    found = list(pictures(path))
+    assert len(found) == 20
+    assert [picture.seconds for picture in found[:3]] == pytest.approx([0, 1 / 30, 2 / 30], abs=2e-3)
+
+
+def test_an_mp4_in_fragments_lists_no_number(tmp_path: Path) -> None:
+    fragments = {"movflags": "frag_keyframe+empty_moov"}
+    path = write_video(tmp_path / "a.mp4", clip(40), options={"g": "10"}, container=fragments)
+    assert video_facts(path).num_frames is None
+    assert numbers(decoded(path)) == list(range(40))
 
 
 def cut_short(path: Path, share: float) -> Path:

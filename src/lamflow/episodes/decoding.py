@@ -91,12 +91,12 @@ class _Damage(Exception):
 def pictures(path: Path) -> Iterator[Picture]:
     """All pictures of a video in order. ValueError, after those that could be read, where it is damaged or cut short."""
     with _opened(path) as (container, stream):
-        count, seconds = 0, 0.0
+        count, seconds, time = 0, 0.0, None
         try:
             for picture in _numbered(_images(container, stream), stream):
-                count, seconds = picture.number + 1, picture.seconds
+                count, seconds, time = picture.number + 1, picture.seconds, picture.image.time
                 yield picture
-            _check_whole(container, stream, count, seconds)
+            _check_whole(container, stream, count, time)
         except _Damage as damage:
             raise ValueError(
                 f"{path}: found {count} frames that can be read (to {seconds:.2f} s), after which {damage}: the file is cut short or "
@@ -132,12 +132,12 @@ def _frame_seconds(stream: VideoStream) -> float:
     return 1 / float(stream.average_rate or USUAL_RATE)
 
 
-def _check_whole(container: InputContainer, stream: VideoStream, count: int, seconds: float) -> None:
-    """Whether the container says that there is more than ``count`` pictures, the last of which is at ``seconds``."""
+def _check_whole(container: InputContainer, stream: VideoStream, count: int, time: float | None) -> None:
+    """Whether the container says that there is more than ``count`` pictures, the last of which has this time in seconds."""
     listed = _num_frames(container, stream)
     if listed is not None and count < listed:
         raise _Damage(f"there are none, where the container lists {listed}")
-    missed = _declared_seconds(stream) - seconds - 2 * _frame_seconds(stream)
+    missed = 0 if time is None else _declared_seconds(stream) - time - 2 * _frame_seconds(stream)
     if missed > MISSED_SECONDS:
         raise _Damage(f"there are none, where the container says that {missed:.1f} s more follow")
 
@@ -205,7 +205,7 @@ def _num_frames(container: InputContainer, stream: VideoStream) -> int | None:
 
 
 def _declared_seconds(stream: VideoStream) -> float:
-    """How long Matroska and WebM say that the pictures last, 0 where nothing is said."""
+    """When Matroska and WebM say that the pictures end, 0 where nothing is said."""
     parts = stream.metadata.get("DURATION", "0").split(":")
     try:
         return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
