@@ -41,10 +41,14 @@ def levels(folder: Path) -> Path:
     return write_video(folder / "a.mkv", pictures, **LOSSLESS)
 
 
-def test_levels_are_found_and_kept_while_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_are_found_and_kept_while_the_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = levels(tmp_path)
     assert list(leaps_in([path, path], 20)) == [(20, (7, 12))] * 2
+    said = [f"{path}: looks for leaps in all frames, once", f"{path}: 20 frames, 2 leaps"]
+    assert capsys.readouterr().err.splitlines() == said
     assert list(leaps_in([path], 90)) == [(20, (7,))]
     monkeypatch.setattr(leaps, "pictures", lambda path: iter(()))
     assert list(leaps_in([path], 20)) == [(20, (7, 12))]

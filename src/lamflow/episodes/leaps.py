@@ -7,6 +7,7 @@ recordings of Procgen's games the frame changes by 20 to 74 levels of 255 in the
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +37,10 @@ def leaps_in(paths: Iterable[Path], least: float) -> Iterator[Leaps]:
     for path in paths:
         key = _key(path, least)
         if key not in kept:
+            print(f"{path}: looks for leaps in all frames, once", file=sys.stderr, flush=True)
             changes = list(_changes(path))
             kept[key] = Leaps(len(changes), tuple(leaping(changes, least)))
+            print(f"{path}: {len(changes)} frames, {len(kept[key].starts)} leaps", file=sys.stderr, flush=True)
             kept.is_new = True
             kept.save()
         yield kept[key]
