@@ -92,10 +92,11 @@ class VideoPictures:
 
     def take(self, rows: pa.RecordBatch, first: int) -> NDArray[np.uint8]:
         where = f"{self._path}: episode {self._episode.index}"
+        frames: list[NDArray[np.uint8]] = []
         try:
-            frames = list(islice(self._frames, rows.num_rows))
+            frames.extend(islice(self._frames, rows.num_rows))
         except ValueError as error:
-            raise ValueError(f"{where}, frame {first} or one of the next {rows.num_rows}: {error}") from error
+            raise ValueError(f"{where}, frame {first + len(frames)}: {error}") from error
         if len(frames) < rows.num_rows:
             raise ValueError(
                 f"{where}: found {first + len(frames)} frames, expected {self._episode.rows}, one per row of {self._episode.data}: frame "
