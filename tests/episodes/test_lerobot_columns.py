@@ -1,6 +1,7 @@
 """New columns in a copy of a LeRobot data set: pyarrow reads them, and all else is as it was."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,11 @@ def test_another_width_in_a_later_file_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_exists_is_not_written_over(recorded: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="found that it exists, expected a new folder"):
         add_columns(recorded, tmp_path, in_pieces)
+
+
+def test_the_example_of_the_documentation_runs(recorded: Path, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "your-data.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "lerobot_columns" in block)
+    exec(compile(code, "your-data.md", "exec"), {"path": recorded, "out": tmp_path / "out"})
+    table = pq.read_table(tmp_path / "out" / DATA)
+    assert table["latent"].type == pa.list_(pa.float32(), 8) and table["latent_code"].type == pa.int64()

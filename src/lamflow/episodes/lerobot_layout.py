@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 CAMERA_KINDS = ("video", "image")
+_BUFFER = 2**20
+"""Bytes of a column that are read at a time. pyarrow would else hold all of a file, which may be gigabytes of images."""
 _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _OLD_DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
@@ -143,7 +145,7 @@ def read_licence(root: Path) -> str:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """ValueError where it is missing or not whole; it names what LeRobot's writer leaves when it was not closed."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     except FileNotFoundError:
         raise ValueError(
             f"{path}: found no such file, expected a parquet file of the data set: copy it again"
