@@ -214,20 +214,20 @@ def write_v3(root: Path, episodes: Sequence[Recording], codec: str | None = "lib
     return root
 
 
-def write_v2(root: Path, episodes: Sequence[Recording], codec: str, version: str = "v2.1") -> Path:
-    """v2.1, v2.0: a parquet and an mp4 per camera for each episode."""
+def write_v2(root: Path, episodes: Sequence[Recording], codec: str | None, version: str = "v2.1") -> Path:
+    """v2.1, v2.0: a parquet and an mp4 per camera for each episode; without a codec as in ``write_v3``."""
     video = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
     data = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
-    write_info(root, version, episodes, "video", {"data_path": data, "video_path": video})
-    table, lines = rows_of(episodes, images=False), []
+    write_info(root, version, episodes, "video" if codec else "image", {"data_path": data, "video_path": video})
+    table, lines = rows_of(episodes, images=codec is None), []
     for index, episode in enumerate(episodes):
         own = table.filter(pa.compute.equal(table["episode_index"], index))
         write_parquet(root / data.format(episode_chunk=0, episode_index=index), own)
-        for camera, frames in episode.cameras.items():
+        for camera, frames in episode.cameras.items() if codec else ():
             path = root / video.format(episode_chunk=0, video_key=camera, episode_index=index)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(frames, codec))
-        lines.append(json.dumps({"episode_index": index, "tasks": [episode.task], "length": len(frames)}))
+            path.write_bytes(encode(frames, str(codec)))
+        lines.append(json.dumps({"episode_index": index, "tasks": [episode.task], "length": len(episode.actions)}))
     root.joinpath("meta", "episodes.jsonl").write_text("\n".join(lines) + "\n")
     return root
 

@@ -96,6 +96,7 @@ LAYOUTS = {
     "v3.0 images": (lambda root: write_v3(root, EPISODES, None), 0.0),
     "v2.1 h264": (lambda root: write_v2(root, EPISODES, "libx264"), 2.0),
     "v2.1 lossless": (lambda root: write_v2(root, EPISODES, "libx264rgb"), 0.0),
+    "v2.1 images": (lambda root: write_v2(root, EPISODES, None), 0.0),
     "v2.0 lossless": (lambda root: write_v2(root, EPISODES, "libx264rgb", "v2.0"), 0.0),
 }
 

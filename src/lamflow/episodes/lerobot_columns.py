@@ -1,4 +1,4 @@
-"""A copy of a LeRobot data set with further columns in its rows, such as latent actions, which LeRobot's own tools read.
+"""A copy of a LeRobot data set with further columns in its rows, such as latent actions, where LeRobot's own tools look them up.
 
 Files are written one after the other, a row group at a time. Shapes: n rows of a file, m of a piece of them, D entries of a column.
 """
