@@ -218,6 +218,9 @@ def test_layouts_are_recognised_and_other_files_are_not(tmp_path: Path) -> None:
     file, flat = robomimic(tmp_path / "a" / "lift.hdf5"), d4rl(tmp_path / "b" / "hopper.h5")
     assert Hdf5Settings.recognised(file) == Hdf5Settings(path=str(file), layout="robomimic")
     assert Hdf5Settings.recognised(flat.parent) == Hdf5Settings(path=str(flat.parent))
+    for index in range(2):
+        act(tmp_path / "e" / f"episode_{index}.hdf5")
+    assert Hdf5Settings.recognised(tmp_path / "e") == Hdf5Settings(path=str(tmp_path / "e"), layout="file")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "broken.hdf5").write_bytes(b"no")
     (tmp_path / "c" / "notes.txt").write_text("no")
@@ -357,6 +360,29 @@ def test_damage_within_a_file_is_named_with_the_demo(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"lift\.hdf5: data/demo_2: obs/agentview_image: damaged or cut off \(OSError"):
         read(source(path))
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    act(tmp_path / "a.h5")
+    act(tmp_path / "a.hdf5")
+    with pytest.raises(
+        ValueError, match=r"a\.hdf5: found episode a, which is in .*a\.h5, too: rename one of the files"
+    ):
+        source(tmp_path, layout="file").describe()
+
+
+def test_pictures_that_are_compressed_within_the_file_are_refused(tmp_path: Path) -> None:
+    rows = {"observations/images/top": np.zeros((4, 900), np.uint8), "action": numbers("a", 4)}
+    path = write(tmp_path / "a.hdf5", rows)
+    with pytest.raises(
+        ValueError, match=r"images/top is uint8 \[4, 900\], expected pictures .*compressed within the file are not read"
+    ):
+        source(path, layout="file", keys={"frames": "observations/images/top"}).describe()
+    with pytest.raises(
+        ValueError,
+        match=r"a\.hdf5: found neither pictures .*what is there: action float64 \[4, 7\]; observations/images/top",
+    ):
+        source(path, layout="file").describe()
 
 
 def test_a_data_set_of_minari_is_sent_to_its_own_source(tmp_path: Path) -> None:

@@ -12,13 +12,11 @@ import numpy as np
 
 from lamflow.episodes.array_parts import FRAMES, STATE, RecordedPart, RecordedPicture, fitted, is_picture, part_of_array
 from lamflow.episodes.fit import FrameFit
-from lamflow.episodes.hdf5_file import listed
+from lamflow.episodes.hdf5_file import DONES, TIMEOUTS, listed
 from lamflow.episodes.hdf5_settings import Hdf5Settings
 
 ACTIONS: Final = ("actions", "action")
 REWARDS: Final = ("rewards", "reward")
-DONES: Final = ("terminals", "dones", "done", "terminations", "terminated")
-TIMEOUTS: Final = ("timeouts", "truncations", "truncated")
 _OBSERVATIONS: Final = ("obs", "observations", "observation")
 _CAMERAS: Final = ("agentview_rgb", "agentview_image", FRAMES, "images", "image", *_OBSERVATIONS, "pixels", "rgb")
 """The last words of the names of pictures; the first one that is there is taken where there are several."""
@@ -85,11 +83,18 @@ def check_present(arrays: Arrays, columns: Columns, what: str) -> None:
 
 
 def recorded_parts(arrays: Arrays, columns: Columns, what: str) -> dict[str, RecordedPart]:
-    """What the parts of an observation are."""
-    return {
+    """What the parts of an observation are; ValueError where ``frames`` are no pictures."""
+    parts = {
         name: part_of_array(arrays[key].dtype, arrays[key].shape[1:], f"{what}: {key}")
         for name, key in columns.parts.items()
     }
+    if FRAMES in parts and not isinstance(parts[FRAMES], RecordedPicture):
+        key = columns.parts[FRAMES]
+        raise ValueError(
+            f"{what}: {key} is {arrays[key].dtype} {list(arrays[key].shape)}, expected pictures uint8 [rows, H, W, 3]: name another key in "
+            "keys.frames, or in keys.parts if these are vectors; pictures that are compressed within the file are not read: unpack them"
+        )
+    return parts
 
 
 def check_alike(parts: Mapping[str, RecordedPart], first: Mapping[str, RecordedPart], fit: FrameFit, what: str) -> None:
@@ -134,9 +139,13 @@ def _camera(pictures: list[str], arrays: Arrays, what: str) -> str:
 def _vectors(arrays: Arrays, what: str) -> dict[str, str]:
     """Vectors, where there is no picture."""
     observed = {key: array for key, array in arrays.items() if key.partition("/")[0] in _OBSERVATIONS and array.shape}
-    found = [key for key, array in observed.items() if array.ndim <= 2 and array.dtype.kind in "fiub"]
+    found = [
+        key
+        for key, array in observed.items()
+        if array.ndim <= 2 and array.dtype.kind in "fiub" and not _is_bytes(array)
+    ]
     if not found:
-        for key, array in observed.items():
+        for key, array in observed.items() if not any(map(_is_bytes, observed.values())) else ():
             part_of_array(array.dtype, array.shape[1:], f"{what}: {key}")
         raise ValueError(
             f"{what}: found neither pictures (uint8) nor vectors in {', '.join(_OBSERVATIONS)}; what is there: {listed(arrays)}. Say what "
@@ -166,6 +175,11 @@ def _first(names: tuple[str, ...], arrays: Arrays) -> str | None:
 def _is_observed(key: str) -> bool:
     """Not the next observation, which a row of its own holds."""
     return not any(part.startswith("next_") for part in key.split("/"))
+
+
+def _is_bytes(array: h5py.Dataset) -> bool:
+    """Rows of bytes are compressed pictures, rather than vectors."""
+    return array.dtype == np.uint8 and array.ndim == 2
 
 
 def _is_picture(array: h5py.Dataset) -> bool:

@@ -16,6 +16,9 @@ from lamflow.episodes.hdf5_settings import ENDINGS
 
 DEMOS: Final = "data"
 """The group that holds a group per episode in robomimic's layout."""
+DONES: Final = ("terminals", "dones", "done", "terminations", "terminated")
+TIMEOUTS: Final = ("timeouts", "truncations", "truncated")
+"""What flags that end episodes are called."""
 MINARI_FILE: Final = "main_data.hdf5"
 _MOST_LISTED: Final = 30
 
@@ -70,11 +73,12 @@ def natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def layout_at(path: Path) -> Literal["robomimic", "d4rl"] | None:
-    """The layout of a file, None where it is none of those that are read."""
+def layout_at(path: Path) -> Literal["robomimic", "d4rl", "file"] | None:
+    """The layout of a file; file: one without flags that end episodes; None where it is none of those that are read."""
     try:
         with opened(path) as file:
-            return layout_of(file)
+            layout = layout_of(file)
+            return "file" if layout == "d4rl" and not any(flag in file for flag in (*DONES, *TIMEOUTS)) else layout
     except ValueError:
         return None
 

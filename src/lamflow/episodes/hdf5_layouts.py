@@ -92,6 +92,14 @@ class _Survey:
     def found(self) -> Found:
         """What they hold."""
         assert self._columns is not None
+        seen: dict[str, Path] = {}
+        for stored in self._episodes:
+            name, path = stored.entry.name, stored.path
+            if name in seen:
+                raise ValueError(
+                    f"{path}: found episode {name}, which is in {seen[name]}, too: rename one of the files"
+                )
+            seen[name] = path
         return Found(
             layout=self._layout,
             columns=self._columns,

@@ -105,4 +105,7 @@ class Hdf5Settings(SourceSettings):
         from lamflow.episodes.hdf5_file import layout_at
 
         layout = layout_at(files[0])
-        return None if layout is None else cls(path=str(path), layout=layout if layout == "robomimic" else "auto")
+        if layout is None:
+            return None
+        is_clear = layout == "robomimic" or (layout == "file" and len(files) > 1)
+        return cls(path=str(path), layout=layout if is_clear else "auto")
