@@ -207,6 +207,58 @@ def test_chunks_are_found_below_any_folder(tmp_path: Path, prefix: str) -> None:
     assert imported(archive, "test").num_rows == TEST_ROWS
 
 
+def unpacked(archive: Path, folder: str = "") -> Path:
+    """What `unzip` makes of it."""
+    root = archive.parent / "unpacked"
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(root)
+    return root / folder
+
+
+@pytest.mark.parametrize("folder", ["", "expert_data", "expert_data/leaper"])
+def test_a_folder_into_which_the_zip_was_unpacked_gives_the_same_stores(archive: Path, folder: str) -> None:
+    from_zip = imported(archive, "test").load()
+    path = unpacked(archive, folder)
+    from_folder = imported(path, "test").load()
+    for name in ("frames", "actions", "rewards", "terminated", "truncated", "episode_starts"):
+        np.testing.assert_array_equal(getattr(from_folder, name), getattr(from_zip, name))
+    record = json.loads(path.parent.joinpath("test.json").read_text())
+    assert record["inputs"]["archive"]["path"].endswith("expert_data/leaper")
+
+
+def test_a_folder_that_holds_all_games_gives_the_one_that_is_asked_for(archive: Path) -> None:
+    root = unpacked(archive)
+    (root / "expert_data" / "bigfish" / "train").mkdir(parents=True)
+    (root / "expert_data" / "bigfish" / "train" / "0.npz").write_bytes(b"of another game")
+    assert imported(root, "test").num_rows == TEST_ROWS
+    with pytest.raises(
+        ValueError, match=r"bigfish: found chunks of bigfish, expected chunks of leaper: give the folder"
+    ):
+        imported(root / "expert_data" / "bigfish")
+
+
+def test_a_folder_of_another_form_is_named(archive: Path) -> None:
+    root = unpacked(archive)
+    (root / "expert_data" / "leaper" / "train" / "9.npz").unlink()
+    with pytest.raises(
+        ValueError, match=r"leaper: found train/8\.npz and then train/10\.npz, expected numbers without a gap"
+    ):
+        imported(root)
+    chunk = root / "expert_data" / "leaper" / "test" / "0.npz"
+    chunk.write_bytes(chunk.read_bytes()[:5000])
+    (root / "expert_data" / "leaper" / "train" / "8.npz").unlink()
+    with pytest.raises(ValueError, match=r"leaper: test/0\.npz: damaged or cut off"):
+        imported(root, "test")
+    chunk.write_bytes(bytes(5_000_000))
+    with pytest.raises(ValueError, match=r"leaper: test/0\.npz: found 5000000 bytes, expected at most"):
+        imported(root, "test")
+    with pytest.raises(
+        ValueError, match=r"elsewhere: found no folder leaper/train or leaper/test, in it or in expert_data"
+    ):
+        (root / "elsewhere").mkdir()
+        imported(root / "elsewhere")
+
+
 def test_too_few_chunks_are_refused(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "leaper.zip", {"train/0": GOOD})
     for split in ("train", "validation", "test"):

@@ -37,6 +37,10 @@ def test_archives_lie_under_resources_unless_a_copy_is_named(tmp_path: Path) -> 
     assert archive_path("dgrl", "procgen-maze", sources.dgrl["procgen-maze"]) == Path("resources/dgrl/maze.tar.xz")
     copy = read_sources(changed(tmp_path, "lapo", path="/data/maze.zip")).lapo["procgen-maze"]
     assert archive_path("lapo", "procgen-maze", copy) == Path("/data/maze.zip")
+    (tmp_path / "v1.0").mkdir()
+    for folder in ("/data/expert_data", str(tmp_path / "v1.0")):
+        unpacked = read_sources(changed(tmp_path, "lapo", path=folder)).lapo["procgen-maze"]
+        assert archive_path("lapo", "procgen-maze", unpacked) == Path(folder)
 
 
 def test_an_environment_without_data_is_named_with_those_that_have_some() -> None:
@@ -60,6 +64,12 @@ def test_an_environment_without_data_is_named_with_those_that_have_some() -> Non
             {"path": "data/maze.ZIP"},
             r"lapo\.procgen-maze\.path: .*'data/maze\.ZIP', .* name ends in \.zip: rename it",
         ),
+        (
+            "lapo",
+            {"path": "expert_data", "size": 9},
+            r"lapo\.procgen-maze: path: found the folder 'expert_data' with a size or sha256, which are those of a zip",
+        ),
+        ("dgrl", {"path": "data/maze"}, r"dgrl\.procgen-maze\.path: .* name ends in \.tar\.xz"),
         ("dgrl", {"path": "data/maze.txz"}, r"dgrl\.procgen-maze\.path: .*'data/maze\.txz', .* name ends in \.tar\.xz"),
         ("dgrl", {"path": "data/maze.zip"}, r"dgrl\.procgen-maze\.path: .* name ends in \.tar\.xz"),
         ("lapo", {"train_chunks": 0}, r"lapo\.procgen-maze\.train_chunks"),

@@ -1,4 +1,4 @@
-"""LAPO's published data: a zip of npz chunks, read a chunk at a time without unpacking it.
+"""LAPO's published data: a zip of npz chunks, read a chunk at a time without unpacking it, or a folder into which it was unpacked.
 
 ``<game>/{train,test}/<number>.npz`` hold T consecutive steps of one environment in ``obs`` uint8 [T, 64, 64, 3], ``ta`` (action)
 [T], ``done`` [T] and ``rewards`` [T]; what else is in them is not read. A chunk's compressed bytes are held in memory and its
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.data.damage import named_damage
+from lamflow.data.lapo_archive import LapoArchive
 from lamflow.data.npz_file import NpyStream, NpzFile
 from lamflow.data.store import UNKNOWN_LEVEL
-from lamflow.data.zip_member import member_bytes
 from lamflow.envs.interface import Episode
 from lamflow.envs.spec import FRAMES, EnvironmentSpec
 
@@ -44,7 +43,7 @@ _CLEAR_RATIO: Final = 1.5
 """How much more the frame changes at a new level than beside it; in all 16 games the medians differ 2.6 times or more."""
 
 
-def chunk_names(archive: zipfile.ZipFile, game: str) -> dict[str, list[str]]:
+def chunk_names(archive: LapoArchive, game: str) -> dict[str, list[str]]:
     """Names of the chunks of ``train`` and ``test`` in the order of their numbers.
 
     ValueError for those of another game, two of one number, gaps in the numbers and files that are no chunks: each may be a
@@ -52,39 +51,36 @@ def chunk_names(archive: zipfile.ZipFile, game: str) -> dict[str, list[str]]:
     """
     found: dict[str, dict[int, str]] = {"train": {}, "test": {}}
     left_out = 0
-    for member in archive.infolist():
-        name, match = member.filename, _CHUNK_NAME.search(member.filename)
+    for name in archive.names():
+        match = _CHUNK_NAME.search(name)
         if match is None:
-            if not (name.endswith("/") and member.file_size == 0):
-                _check_ours(archive, name)
-                left_out += 1
+            _check_ours(archive, name)
+            left_out += 1
             continue
         if match["game"] not in (None, game):
-            raise ValueError(
-                f"{archive.filename}: found {name}, expected chunks of {game}: give the archive of that game"
-            )
+            raise ValueError(f"{archive.path}: found {name}, expected chunks of {game}: give the archive of that game")
         numbered, number = found[match["part"]], int(match["number"])
         if number in numbered:
-            raise ValueError(f"{archive.filename}: found {numbered[number]} and {name}, expected one chunk of a number")
+            raise ValueError(f"{archive.path}: found {numbered[number]} and {name}, expected one chunk of a number")
         numbered[number] = name
     for part, numbered in found.items():
         for before, after in pairwise(sorted(numbered)):
             if after > before + 1:
                 raise ValueError(
-                    f"{archive.filename}: found {part}/{before}.npz and then {part}/{after}.npz, expected numbers without a gap: is the "
+                    f"{archive.path}: found {part}/{before}.npz and then {part}/{after}.npz, expected numbers without a gap: is the "
                     "archive whole?"
                 )
     if left_out:
-        print(f"{archive.filename}: {left_out} hidden file(s) left out")
+        print(f"{archive.path}: {left_out} hidden file(s) left out")
     return {part: [name for _, name in sorted(numbered.items())] for part, numbered in found.items()}
 
 
-def _check_ours(archive: zipfile.ZipFile, name: str) -> None:
+def _check_ours(archive: LapoArchive, name: str) -> None:
     """ValueError for a file that is no chunk, unless it is one that systems add."""
     folders = name.split("/")
     if "__MACOSX" not in folders and not folders[-1].startswith("."):
         raise ValueError(
-            f"{archive.filename}: found {name!r}, expected chunks <game>/{{train,test}}/<number>.npz and nothing else: is the "
+            f"{archive.path}: found {name!r}, expected chunks <game>/{{train,test}}/<number>.npz and nothing else: is the "
             "archive whole?"
         )
 
@@ -114,15 +110,13 @@ class LapoChunk:
     rows than ``num_rows``, actions that ``spec`` does not have, and damaged content.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, *, num_rows: int, spec: EnvironmentSpec) -> None:
-        self.what = f"{archive.filename}: {name}"
+    def __init__(self, archive: LapoArchive, name: str, *, num_rows: int, spec: EnvironmentSpec) -> None:
+        self.what = f"{archive.path}: {name}"
         self.num_rows = num_rows
         self.spec = spec
         self._next_row = 0
         frame_bytes = math.prod(spec.frame_shape)
-        content = member_bytes(
-            archive, archive.getinfo(name), most_bytes=_MAX_CHUNK_RATIO * num_rows * frame_bytes + _MAX_EXTRA_BYTES
-        )
+        content = archive.content(name, most_bytes=_MAX_CHUNK_RATIO * num_rows * frame_bytes + _MAX_EXTRA_BYTES)
         with named_damage(self.what):
             npz = NpzFile(content)
         missing = [key for key in _DTYPES if key not in npz.keys]

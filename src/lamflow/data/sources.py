@@ -37,9 +37,14 @@ class ArchiveSource(Settings):
     @field_validator("path")
     @classmethod
     def _ends_as_its_kind(cls, given: Path | None) -> Path | None:
-        if given is not None and not given.name.endswith(cls.ending):
+        if given is not None and not given.name.endswith(cls.ending) and not cls._is_unpacked(given):
             raise ValueError(f"found {str(given)!r}, expected a file whose name ends in {cls.ending}: rename it")
         return given
+
+    @classmethod
+    def _is_unpacked(cls, path: Path) -> bool:
+        """Whether it is a folder into which an archive of this kind was unpacked, where such are read."""
+        return False
 
     @model_validator(mode="after")
     def _demonstrator_is_above_random(self) -> ArchiveSource:
@@ -50,7 +55,8 @@ class ArchiveSource(Settings):
 
 
 class LapoSource(ArchiveSource):
-    """LAPO's published chunks of one game, a zip."""
+    """LAPO's published chunks of one game, a zip. ``path`` may be a folder into which it was unpacked: ``expert_data``, the folder that
+    holds it, or that of the game in it."""
 
     ending: ClassVar[str] = ".zip"
 
@@ -63,6 +69,19 @@ class LapoSource(ArchiveSource):
         description="The row of an episode that `done` marks: last or first; auto: as the frames say, which change most "
         "where a new level begins.",
     )
+
+    @classmethod
+    def _is_unpacked(cls, path: Path) -> bool:
+        return not path.suffix or path.is_dir()
+
+    @model_validator(mode="after")
+    def _only_zips_have_a_digest(self) -> LapoSource:
+        if self.path is not None and not self.path.name.endswith(self.ending) and (self.size or self.sha256):
+            raise ValueError(
+                f"path: found the folder {str(self.path)!r} with a size or sha256, which are those of a zip: leave these out, or give "
+                "the zip"
+            )
+        return self
 
 
 class DgrlSource(ArchiveSource):

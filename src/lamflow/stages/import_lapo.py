@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lamflow.code_digests import Code
-from lamflow.data.damage import named_damage
-from lamflow.data.downloads import FULL_DISK, check_archive
+from lamflow.data.downloads import FULL_DISK
+from lamflow.data.lapo_archive import LapoArchive, opened_archive
 from lamflow.data.lapo_chunks import (
     LapoChunk,
     Marks,
@@ -31,8 +30,9 @@ from lamflow.provenance import record_provenance
 def import_lapo(
     *, environment: Mapping[str, Any], split: str, settings: Mapping[str, Any], archive: Path | str, output: Path | str
 ) -> None:
-    """Convert the chunks of ``split`` in the zip ``archive`` to the episode store ``output``, one chunk in memory at a time.
+    """Convert the chunks of ``split`` in ``archive`` to the episode store ``output``, one chunk in memory at a time.
 
+    ``archive``: LAPO's zip of the game, or a folder into which it was unpacked.
     ``settings``: ``lamflow.data.sources.LapoSource``. Episodes end where ``done`` says; chunk borders are cut, and what they cut
     off is kept as an episode of its own. Level seeds are unknown: -1. ValueError when the archive is not as recorded, damaged,
     or not of LAPO's form; OSError, which names the path and the room that is needed, when the disk is full. ``output`` appears
@@ -41,16 +41,14 @@ def import_lapo(
     started = time.monotonic()
     source, archive = LapoSource.model_validate(settings), Path(archive)
     spec = EnvironmentSpec.from_facts(environment)
-    check_archive(archive, source)
-    with ExitStack() as stack:
-        with named_damage(str(archive)):
-            opened = stack.enter_context(zipfile.ZipFile(archive))
+    game = spec.simulator_id.split("/")[0]
+    with opened_archive(archive, source, game) as opened:
         names = chunks_of_split(
-            chunk_names(opened, spec.simulator_id.split("/")[0]),
+            chunk_names(opened, game),
             split,
             train_chunks=source.train_chunks,
             validation_chunks=source.validation_chunks,
-            archive=archive,
+            archive=opened.path,
         )
         with _needed_room(opened, names, output):
             _convert(opened, names, split, source, spec, output)
@@ -58,14 +56,14 @@ def import_lapo(
         Path(output),
         code=Code(__name__),
         settings=settings,
-        inputs={"archive": archive},
+        inputs={"archive": opened.path},
         seed=None,
         wall_seconds=time.monotonic() - started,
     )
 
 
 def _convert(
-    archive: zipfile.ZipFile,
+    archive: LapoArchive,
     names: list[str],
     split: str,
     source: LapoSource,
@@ -74,7 +72,7 @@ def _convert(
 ) -> None:
     num_rows = source.test_chunk_rows if split == "test" else source.train_chunk_rows
     attributes = {
-        "source": f"LAPO's published data, {Path(str(archive.filename)).name}, version {source.version}",
+        "source": f"LAPO's published data, {archive.path.name}, version {source.version}",
         "licence": source.licence,
         "return_expert": source.return_expert,
         "return_random": source.return_random,
@@ -98,7 +96,7 @@ def _convert(
 
 
 @contextmanager
-def _needed_room(archive: zipfile.ZipFile, names: list[str], output: Path | str) -> Iterator[None]:
+def _needed_room(archive: LapoArchive, names: list[str], output: Path | str) -> Iterator[None]:
     """Adds to a full disk's message how much room the store needs."""
     try:
         yield
@@ -106,7 +104,7 @@ def _needed_room(archive: zipfile.ZipFile, names: list[str], output: Path | str)
         if error.errno not in FULL_DISK:
             raise
         # ASSUME: frames take as much room as in the archive; zstd and deflate differ by less than a tenth.
-        needed = sum(archive.getinfo(name).compress_size for name in names)
+        needed = sum(archive.stored_bytes(name) for name in names)
         raise OSError(
             error.errno, f"{error.strerror} (the whole store needs about {needed / 1e9:.3f} GB)", str(output)
         ) from error
