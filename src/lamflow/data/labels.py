@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,11 +81,7 @@ def draw_labels(
 
 def labelled_members(arrays: EpisodeArrays, members: MemberShares) -> MemberShares:
     """The same members of a union, of which those alone have a share of the labels of which any action is known."""
-    known = np.add.reduceat(arrays.is_labelled, members.starts) > 0
-    if known.all() or not known.any():
-        return members
-    shares = np.where(known, members.shares, 0)
-    return replace(members, shares=shares / shares.sum())
+    return members.among(np.flatnonzero(arrays.is_labelled))
 
 
 def _drawable(arrays: EpisodeArrays, unit: Unit, within: NDArray[np.int64] | None) -> NDArray[np.int64]:

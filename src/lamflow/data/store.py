@@ -24,7 +24,7 @@ from lamflow.data.actions import Recorded, action_problem, no_action, recorded_i
 from lamflow.data.chunk_reader import Rows
 from lamflow.data.group_reader import REPAIR, GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
-from lamflow.data.joined import JoinedGroup
+from lamflow.data.joined import Filled, JoinedGroup
 from lamflow.data.pieces import Columns, OpenEpisode
 from lamflow.data.shares import MemberShares
 from lamflow.envs.interface import Episode, Parts
@@ -554,7 +554,16 @@ def _joined(attributes: Mapping[str, Any], members: Sequence[EpisodeStore]) -> J
         names=[{array_of(spec.main): array_of(member.spec.main)} for member in members],
         arrays=[array.name for array in (*row_array_specs(spec), *EPISODE_ARRAY_SPECS)],
         num_rows=[member.num_rows for member in members],
+        instead=[_without_space(spec, member) for member in members],
     )
+
+
+def _without_space(spec: EnvironmentSpec, member: EpisodeStore) -> dict[str, Filled]:
+    """What a union has for the actions of a member in which nobody recorded any."""
+    if member.spec.action == spec.action:
+        return {}
+    actions = ArraySpec("actions", spec.action.dtype, spec.action.shape)
+    return {actions.name: Filled(member.num_rows, actions, no_action(spec.action))}
 
 
 def refuse_older(path: Path, attributes: Mapping[str, Any]) -> None:

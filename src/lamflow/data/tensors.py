@@ -198,8 +198,9 @@ class EpisodeTensors:
         """At most ``count`` of ``rows`` int64 [M] at random, always the same ones; in a union by share, as far as members have rows."""
         if self.members is not None:
             generator, found = np.random.default_rng(0), rows.cpu().numpy()
-            sequence = self.members.sequence(min(count, len(found)), generator)
-            return torch.from_numpy(self.members.drawn(found, sequence, generator)).to(rows.device)
+            members = self.members.among(found)
+            sequence = members.sequence(min(count, len(found)), generator)
+            return torch.from_numpy(members.drawn(found, sequence, generator)).to(rows.device)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
         return rows[order[:count].to(rows.device)]
 
