@@ -10,17 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import ARM, ATTRIBUTES, random_episode
 from numpy.typing import NDArray
 from test_damaged_stores import at, edit_attributes, rewrite
 
+from lamflow.data.label_budgets import LabelBudget
+from lamflow.data.labels import draw_labels
 from lamflow.data.store import EpisodeStore, EpisodeWriter
+from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.unions import join_stores
 from lamflow.data.validate import store_problems
-from lamflow.data.windows import effectful, labelled_transitions
+from lamflow.data.windows import WindowSpec, effectful, labelled_transitions
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.envs.union_facts import describe
+from lamflow.envs.union_settings import UnionSettings
 from lamflow.spaces import Pixels, Unknown
 
 DOORKEY = preset("xland-doorkey-5x5")
@@ -268,3 +274,44 @@ def test_a_union_knows_which_actions_its_members_know(tmp_path: Path) -> None:
     assert (union.recorded, arrays.frame_tolerance) == ("some", 2)
     assert np.array_equal(arrays.is_labelled, np.concatenate([store.load().is_labelled for store in stores]))
     assert arrays.is_labelled.sum() == 9 + KNOWN.sum()
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> EpisodeStore:
+    """A union of a store without actions, of one with those of some rows, and of one more without."""
+    specs = {
+        "clips": replace(CLIPS, observation=ARM.observation),
+        "arm": ARM,
+        "more": replace(CLIPS, name="more", observation=ARM.observation),
+    }
+    stores = []
+    for name, spec in specs.items():
+        episodes = episodes_of(ARM, KNOWN)
+        if spec is not ARM:
+            episodes = [replace(found, actions=np.full(found.length, -1), labelled=None) for found in episodes]
+        stores.append(write(tmp_path / f"{name}.zarr", spec, episodes).path)
+    union = describe(UnionSettings(members=tuple(specs)), "union", specs)
+    join_stores(tmp_path / "union.zarr", stores, spec=union, split="train", shares=[0.25, 0.25, 0.5])
+    return EpisodeStore.open(tmp_path / "union.zarr")
+
+
+def test_a_union_may_have_members_without_an_action_space(mixed: EpisodeStore) -> None:
+    assert store_problems(mixed.path) == []
+    arrays, arm = mixed.load(), mixed.members[1].load()
+    first, stop = mixed.members[0].num_rows, mixed.members[0].num_rows + arm.num_rows
+    assert arrays.actions.dtype == np.float32 and np.array_equal(arrays.actions[first:stop], arm.actions)
+    assert not arrays.actions[:first].any() and not arrays.actions[stop:].any()
+    assert np.array_equal(mixed.array("actions")[first - 2 : stop - 3], arrays.actions[first - 2 : stop - 3])
+    assert np.flatnonzero(arrays.is_labelled).tolist() == (first + np.flatnonzero(arm.is_labelled)).tolist()
+
+
+def test_all_labels_of_such_a_union_are_of_the_labelled_member(mixed: EpisodeStore) -> None:
+    arrays, data = mixed.load(), EpisodeTensors.open(mixed, window_gib=0)
+    labelled = labelled_transitions(arrays)
+    assert sorted(draw_labels(arrays, LabelBudget(5), draw=0, seed=0).tolist()) == labelled.tolist()
+    assert data.labelled_rows.tolist() == sorted(data.some_of(data.labelled_rows, 99).tolist()) == labelled.tolist()
+    assert arrays.members is not None and set(arrays.members.of(data.sample(20).numpy())) == {0, 1, 2}
+    with data.stream(WindowSpec(columns=("actions",)), labelled, 4, seed=0) as stream:
+        rows = stream.rows(0)
+        assert torch.isin(rows, labelled).all()
+        assert np.array_equal(stream.window(0).at("actions"), arrays.actions[rows])

@@ -9,7 +9,7 @@ from lamflow.data.label_budgets import LabelCount
 from lamflow.experiment.artefacts import artefacts_of
 from lamflow.experiment.experiment import Experiment
 from lamflow.methods.settings import Stage
-from lamflow.spaces import Discrete, Pixels, Unknown
+from lamflow.spaces import Discrete, Pixels
 
 Run = Mapping[str, Any]
 """Values of wildcards by their names."""
@@ -159,7 +159,6 @@ class Targets:
         watched: list[Run] = [{}] if self.policy_returns() else []
         online = [run for run in envs if self.method_runs([run["env"]], "online")]
         with_lams = [run for run in envs if experiment.lams_of(run["env"])]
-        coloured = [run for run in with_lams if not isinstance(experiment.environment(run["env"]).action, Unknown)]
         coded = [
             {"env": env, "lam": lam}
             for env in experiment.envs
@@ -190,8 +189,8 @@ class Targets:
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
             *self.paths("plots/{env}/lam_curves.svg", with_lams),
             *self.paths("plots/{env}/episode_film.gif", [run for run in envs if run["env"] in drawn]),
-            *self.paths("plots/{env}/latent_space.svg", coloured),
-            *self.paths("plots/{env}/latent_umap.svg", coloured),
+            *self.paths("plots/{env}/latent_space.svg", with_lams),
+            *self.paths("plots/{env}/latent_umap.svg", with_lams),
             *self.paths("plots/{env}/{lam}/code_actions.svg", coded),
             *self.paths("plots/{env}/{lam}/film_strip.png", [run for run in coded if run["env"] in drawn]),
         ]
