@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from test_windows import arrays_of
 
 from lamflow.data.label_budgets import LabelBudget
-from lamflow.data.labels import draw_episodes, draw_labels
+from lamflow.data.labels import draw_episodes, draw_labels, labelled_members
+from lamflow.data.shares import MemberShares
 from lamflow.data.windows import transition_rows
 
 ARRAYS = arrays_of([5, 1, 7, 3, 4, 9])
@@ -109,3 +112,67 @@ def test_labels_of_some_episodes_lie_in_these(unit: str, most: int) -> None:
     assert sorted(rows.tolist()) == expected
     with pytest.raises(ValueError, match=rf"the 2 episodes that they are drawn from hold {most} {unit}"):
         draw_labels(ARRAYS, LabelBudget(most + 1, unit), draw=0, seed=0, within=within)  # type: ignore[arg-type]
+
+
+LABELLED = ARRAYS.acted & (np.arange(ARRAYS.num_rows) % 3 > 0)
+LABELLED[ARRAYS.episode_starts[2] : ARRAYS.episode_starts[4]] = ARRAYS.acted[
+    ARRAYS.episode_starts[2] : ARRAYS.episode_starts[4]
+]
+"""Two of three rows, and all of the third and the fourth episode."""
+SOME = replace(ARRAYS, labelled=LABELLED)
+
+
+def test_labels_are_drawn_from_rows_whose_action_is_known() -> None:
+    held = int(LABELLED.sum())
+    rows = draw_labels(SOME, LabelBudget(held), draw=0, seed=0)
+    assert sorted(rows.tolist()) == np.flatnonzero(LABELLED).tolist()
+    assert draw_labels(SOME, LabelBudget(5), draw=0, seed=0).tolist() == rows[:5].tolist()
+
+
+def test_labelled_trajectories_are_those_of_which_all_actions_are_known() -> None:
+    starts, drawn = ARRAYS.episode_starts, draw_labels(SOME, LabelBudget(2, "trajectories"), draw=0, seed=0)
+    assert sorted(drawn.tolist()) == [*range(starts[2], starts[2] + 7), *range(starts[3], starts[3] + 3)]
+
+
+def test_labels_within_episodes_are_those_that_are_known_there() -> None:
+    within = np.array([0, 2])
+    known = int(LABELLED[: ARRAYS.episode_starts[1]].sum()) + 7
+    rows = draw_labels(SOME, LabelBudget(known), draw=0, seed=0, within=within)
+    assert set(np.searchsorted(ARRAYS.episode_starts, rows, side="right") - 1) == {0, 2}
+    with pytest.raises(
+        ValueError, match=rf"the 2 episodes .* hold {known} transitions whose actions are known, expected"
+    ):
+        draw_labels(SOME, LabelBudget(known + 1), draw=0, seed=0, within=within)
+
+
+@pytest.mark.parametrize(
+    ("known", "unit", "message"),
+    [
+        (LABELLED, "trajectories", "hold 2 trajectories whose actions are known, expected 1 to 2, in label draw 0: .* record"),
+        (LABELLED, "transitions", f"hold {LABELLED.sum()} transitions whose actions are known, expected 1 to {LABELLED.sum()}"),
+        (LABELLED & False, "transitions", "hold 0 transitions whose actions are known, expected one at least, in label draw"),
+        (LABELLED & False, "trajectories", "hold 0 trajectories whose actions are known, expected one at least"),
+    ],
+)  # fmt: skip
+def test_asking_for_more_than_is_labelled_is_refused(known: NDArray[np.bool_], unit: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"train\.zarr: label count 40 {unit}: the episodes {message}"):
+        draw_labels(
+            replace(ARRAYS, labelled=known),
+            LabelBudget(40, unit),  # type: ignore[arg-type]
+            draw=0,
+            seed=0,
+            store=Path("train.zarr"),
+        )
+
+
+def test_labels_of_a_union_are_of_its_labelled_members_alone() -> None:
+    starts = ARRAYS.episode_starts[[0, 2, 4]]
+    known = ARRAYS.acted & ((np.arange(ARRAYS.num_rows) < starts[1]) | (np.arange(ARRAYS.num_rows) >= starts[2]))
+    members = MemberShares(("one", "silent", "two"), starts, np.array([0.25, 0.5, 0.25]))
+    arrays = replace(ARRAYS, labelled=known, members=members)
+    assert labelled_members(arrays, members).shares.tolist() == [0.5, 0, 0.5]
+    for draw in range(5):
+        rows = draw_labels(arrays, LabelBudget(8), draw=draw, seed=0).numpy()
+        assert known[rows].all()
+        first, silent, second = np.bincount(members.of(rows), minlength=3)
+        assert silent == 0 and abs(first - second) <= 2

@@ -63,7 +63,7 @@ def measure(films: dict[str, Any]) -> Measure:
         fit, test = films[model.spec.name]
         with torch.no_grad():
             fitted, tested = (data.part(model.window, data.sample(most)) for data in (fit, test))
-            return held_out_metrics(model.eval(), fit=fitted, test=tested)
+            return held_out_metrics(model.eval(), fit=fitted, test=tested, judged=tested)
 
     return metrics_of
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from labelled_files import relabelled
 
 from lamflow import plots
 from lamflow.data.latents import LatentWriter
@@ -18,6 +19,7 @@ from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
 from lamflow.lam.one_step import OneStepLam
 from lamflow.lam.one_step_settings import OneStepSettings
+from lamflow.plots.latent_panels import ACTIONS_UNKNOWN
 from lamflow.stages.plot_code_actions import plot_code_actions
 from lamflow.stages.plot_film_strip import plot_film_strip, start_row
 from lamflow.stages.plot_label_curve import plot_label_curve
@@ -186,6 +188,23 @@ def test_film_strip_of_a_model(episodes: Path, write_latents: Callable[..., Path
         output=tmp_path / "film_strip.svg",
     )
     check(tmp_path / "film_strip.svg", "plot_film_strip", "now", "really next:", f"{ENV}, lapo, seed 0")
+
+
+@pytest.mark.slow
+def test_figures_of_actions_are_of_the_rows_whose_action_is_known(
+    episodes: Path, write_latents: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Here those of action 2 alone, or none."""
+    arrays = EpisodeStore.open(episodes).load()
+    for labelled, shown in ((arrays.actions == 2, ">turn left<"), (arrays.acted & False, f">{ACTIONS_UNKNOWN}<")):
+        relabelled(episodes, episodes, labelled)
+        latents = write_latents("lapo", 2)
+        plot_latent_space(episodes=episodes, latents=[latents], output=tmp_path / "latent_space.svg")
+        check(tmp_path / "latent_space.svg", "plot_latent_space", "lapo, seed 0", shown)
+        plot_code_actions(episodes=episodes, latents=latents, output=tmp_path / "code_actions.svg")
+        check(tmp_path / "code_actions.svg", "plot_code_actions", f"{ENV}, lapo, seed 0")
+        assert "toggle" not in (tmp_path / "latent_space.svg").read_text()
+    assert ACTIONS_UNKNOWN in (tmp_path / "code_actions.svg").read_text()
 
 
 def test_the_start_frame_is_one_of_the_most_frequent_action(episodes: Path) -> None:

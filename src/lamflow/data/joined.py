@@ -90,9 +90,27 @@ class JoinedArray:
         return np.concatenate(found)
 
 
+@dataclass(frozen=True)
+class Filled:
+    """An array whose rows are all alike: in the place of one that has no rows of that kind."""
+
+    num_rows: int
+    spec: ArraySpec
+    value: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[rows, ...]."""
+        return (self.num_rows, *self.spec.row_shape)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return np.full((len(range(self.num_rows)[rows]), *self.spec.row_shape), self.value, self.spec.dtype)
+
+
 class JoinedGroup:
     """The arrays of several groups as those of one. ``names``: for each group, what it calls arrays that have another name in the whole;
-    ``arrays``: the names in the whole; ``num_rows``: of each group. ValueError as from ``GroupReader``."""
+    ``arrays``: the names in the whole; ``num_rows``: of each group; ``instead``: for each group, what is sliced in the place of some of its
+    arrays, by their names in the whole. ValueError as from ``GroupReader``."""
 
     def __init__(
         self,
@@ -101,16 +119,19 @@ class JoinedGroup:
         names: Sequence[Mapping[str, str]],
         arrays: Sequence[str],
         num_rows: Sequence[int],
+        instead: Sequence[Mapping[str, Filled]],
     ) -> None:
         self._groups = groups
         self._names = names
         self._arrays = arrays
+        self._instead = instead
         self._firsts = [sum(num_rows[:place]) for place in range(len(num_rows))]
 
     def __getitem__(self, name: str) -> JoinedArray:
         """The array ``name``, read where it is sliced."""
         added = self._firsts if name == STARTS else [0] * len(self._groups)
-        return JoinedArray([group[mine] for group, mine in self._of_each(name)], added)
+        parts = zip(self._of_each(name), self._instead, strict=True)
+        return JoinedArray([instead.get(name) or group[mine] for (group, mine), instead in parts], added)
 
     def rows(self, name: str) -> JoinedRows:
         """A reader of the array ``name``."""

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamflow.data.label_budgets import LabelBudget
+from lamflow.data.label_budgets import LabelBudget, Unit
 from lamflow.data.shares import MemberShares
 from lamflow.data.store import EpisodeArrays
-from lamflow.data.windows import transition_rows
+from lamflow.data.windows import labelled_transitions, transition_rows
 from lamflow.settings import EpisodeCount
 
 _EPISODE_STREAM = 11_000_003
@@ -54,48 +54,80 @@ def draw_labels(
 ) -> Tensor:
     """int64 rows of the labelled transitions: so many of them, or all those of so many episodes that have some.
 
-    Drawn without replacement from the rows with an action and a next frame, of the episodes ``within`` int64 [E] or of all; in a union, of
-    each member by its share. Of the same ``seed`` and ``draw`` a smaller count is the beginning of a larger one. ValueError, which names
+    Drawn without replacement from the rows whose action is known and that have a next frame, of the episodes ``within`` int64 [E] or of
+    all; trajectories from the episodes of which all these actions are known. In a union, of each member by its share, among those of which
+    any action is known. Of the same ``seed`` and ``draw`` a smaller count is the beginning of a larger one. ValueError, which names
     ``store``, when the data holds fewer.
     """
     count, unit = budget.count, budget.unit
-    usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
-    stops = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
-    rows = transition_rows(arrays)
-    if within is not None:
-        usable = np.intersect1d(usable, within)
-        rows = rows[torch.from_numpy(np.isin(np.searchsorted(stops, rows.numpy()), within))]
-    held = len(rows) if unit == "transitions" else len(usable)
-    if not 0 < count <= held:
-        num_episodes = arrays.num_episodes if within is None else len(within)
-        unusable = num_episodes - len(usable)
-        those = "the episodes" if within is None else f"the {num_episodes} episodes that they are drawn from"
-        without = f" ({unusable} episodes without a transition do not count)" if unusable else ""
+    firsts = _drawable(arrays, unit, within)
+    if not 0 < count <= len(firsts):
         raise ValueError(
-            f"{f'{store}: ' if store else ''}label count {count} {unit}: {those} hold {held} {unit}, expected 1 to {held}{without}, "
-            f"in label draw {draw}: lower the count under `labels`, or raise `collection.train_episodes`"
+            f"{f'{store}: ' if store else ''}label count {count} {unit}: {_held(arrays, len(firsts), unit, within)}, in label draw {draw}: "
+            f"{_remedy(arrays)}"
         )
     generator = np.random.default_rng((seed, draw, unit == "trajectories"))
-    firsts = rows.numpy() if unit == "transitions" else arrays.episode_starts[usable]
     if arrays.members is not None:
-        drawn = _by_share(firsts, arrays.members, count, generator, f"{store}: " if store else "", unit)
+        members = labelled_members(arrays, arrays.members)
+        drawn = _by_share(firsts, members, count, generator, f"{store}: " if store else "", unit, _remedy(arrays))
     else:
-        drawn = firsts[generator.permutation(held)[:count]]
+        drawn = firsts[generator.permutation(len(firsts))[:count]]
     if unit == "transitions":
         return torch.from_numpy(drawn)
+    lasts = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
     episodes = np.searchsorted(arrays.episode_starts, drawn)
-    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], stops[e]) for e in episodes]))
+    return torch.from_numpy(np.concatenate([np.arange(arrays.episode_starts[e], lasts[e]) for e in episodes]))
+
+
+def labelled_members(arrays: EpisodeArrays, members: MemberShares) -> MemberShares:
+    """The same members of a union, of which those alone have a share of the labels of which any action is known."""
+    return members.among(np.flatnonzero(arrays.is_labelled))
+
+
+def _drawable(arrays: EpisodeArrays, unit: Unit, within: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """int64: the rows that labels are drawn from, or the first rows of the episodes."""
+    lasts = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
+    rows = (labelled_transitions if unit == "transitions" else transition_rows)(arrays).numpy()
+    episodes = np.searchsorted(lasts, rows)
+    if unit == "transitions":
+        return rows if within is None else rows[np.isin(episodes, within)]
+    usable = np.setdiff1d(episodes, episodes[~arrays.is_labelled[rows]])
+    return arrays.episode_starts[usable if within is None else np.intersect1d(usable, within)]
+
+
+def _held(arrays: EpisodeArrays, held: int, unit: Unit, within: NDArray[np.int64] | None) -> str:
+    """What labels can be drawn from, in words."""
+    usable = episodes_with_transitions(arrays.episode_starts, arrays.num_rows)
+    num_episodes = arrays.num_episodes if within is None else len(within)
+    unusable = num_episodes - (len(usable) if within is None else len(np.intersect1d(usable, within)))
+    those = "the episodes" if within is None else f"the {num_episodes} episodes that they are drawn from"
+    without = f" ({unusable} episodes without a transition do not count)" if unusable else ""
+    known = "" if arrays.labelled is None else " whose actions are known"
+    expected = f"1 to {held}" if held else "one at least"
+    return f"{those} hold {held} {unit}{known}, expected {expected}{without}"
+
+
+def _remedy(arrays: EpisodeArrays) -> str:
+    if arrays.labelled is None:
+        return "lower the count under `labels`, or raise `collection.train_episodes`"
+    return "lower the count under `labels`, or record the actions of more rows"
 
 
 def _by_share(
-    rows: NDArray[np.int64], members: MemberShares, count: int, generator: np.random.Generator, store: str, unit: str
+    rows: NDArray[np.int64],
+    members: MemberShares,
+    count: int,
+    generator: np.random.Generator,
+    store: str,
+    unit: str,
+    remedy: str,
 ) -> NDArray[np.int64]:
     """``count`` of ``rows``, of each member by its share; ValueError when one has too few."""
     held = np.bincount(members.of(rows), minlength=len(members.names))
     for name, share, has in zip(members.names, members.shares.tolist(), held.tolist(), strict=True):
         if share * count > has + 1:  # a draw may be off by one
             raise ValueError(
-                f"{store}label count {count} {unit}: {name} has a share of {share:.3g} of them, and its episodes hold {has} {unit}: lower "
-                "the count under `labels`, or its share, or raise `collection.train_episodes`"
+                f"{store}label count {count} {unit}: {name} has a share of {share:.3g} of them, and its episodes hold {has} {unit}: "
+                f"{remedy}, or lower its share"
             )
     return members.drawn(rows, members.sequence(count, generator), generator)

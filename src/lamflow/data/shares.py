@@ -5,7 +5,7 @@ Shapes: K members, M rows. Row numbers are int64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
@@ -30,6 +30,14 @@ class MemberShares:
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [M]: the member that each row is of."""
         return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def among(self, rows: NDArray[np.int64]) -> MemberShares:
+        """The same members, of which those alone have a share that have some of ``rows``; all of them where there is no row."""
+        has_some = np.bincount(self.of(rows), minlength=len(self.starts)) > 0
+        if has_some.all() or not has_some.any():
+            return self
+        shares = np.where(has_some, self.shares, 0)
+        return replace(self, shares=shares / shares.sum())
 
     def sequence(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """int64 [count]: a member for each of so many draws. Each is member k with probability ``shares[k]``; a shorter sequence is the

@@ -80,7 +80,8 @@ def _change(window: Window) -> Tensor:
 class EpisodeTensors:
     """A split: small columns as tensors on ``device``, wide ones (frames, latents) in memory or in their files.
 
-    ``rows`` int64 [M]: those with an action and a next frame, of the episodes that count. ``actions`` int64 [N], ``acted`` bool [N].
+    ``rows`` int64 [M]: those with a next frame, of the episodes that count. ``actions`` int64 [N]; ``labelled`` bool [N]: whose actions are
+    known. ``frame_tolerance``: see ``EpisodeArrays``.
     ``parts``: names of the parts of observations beside the main one, whose column is ``FRAMES``. ``members``: whose rows are whose in a
     union, which ``stream`` draws by share. Windows are asked of what ``part``, ``stream`` and ``sections`` answer, for their rows: whether
     the wide columns fit into memory makes no difference to who asks.
@@ -94,7 +95,8 @@ class EpisodeTensors:
         self._counts: Tensor | None = None  # bool [N], of the rows that count where not all do
         self.members = arrays.members
         self.actions = torch.from_numpy(arrays.actions).to(self.device)
-        self.acted = torch.from_numpy(arrays.acted).to(self.device)
+        self.labelled = torch.from_numpy(arrays.is_labelled).to(self.device)
+        self.frame_tolerance = arrays.frame_tolerance
         parts = {name: torch.from_numpy(part).to(self.device) for name, part in arrays.observations.items()}
         self.parts = tuple(name for name in parts if name != arrays.main)
         self.main = arrays.main
@@ -136,8 +138,13 @@ class EpisodeTensors:
 
     @property
     def action_rows(self) -> Tensor:
-        """int64: rows with an action, ascending; with or without a next frame."""
-        return torch.nonzero(self.acted if self._counts is None else self.acted & self._counts)[:, 0]
+        """int64: rows whose action is known, ascending; with or without a next frame."""
+        return torch.nonzero(self.labelled if self._counts is None else self.labelled & self._counts)[:, 0]
+
+    @property
+    def labelled_rows(self) -> Tensor:
+        """int64: of ``rows`` those whose action is known."""
+        return self.rows[self.labelled[self.rows]]
 
     def moments(self, *, changes: bool = False) -> dict[str, tuple[Tensor, Tensor]]:
         """Mean and standard deviation, float32 [entries] each, of the parts that are vectors of numbers, over all rows that count.
@@ -191,8 +198,9 @@ class EpisodeTensors:
         """At most ``count`` of ``rows`` int64 [M] at random, always the same ones; in a union by share, as far as members have rows."""
         if self.members is not None:
             generator, found = np.random.default_rng(0), rows.cpu().numpy()
-            sequence = self.members.sequence(min(count, len(found)), generator)
-            return torch.from_numpy(self.members.drawn(found, sequence, generator)).to(rows.device)
+            members = self.members.among(found)
+            sequence = members.sequence(min(count, len(found)), generator)
+            return torch.from_numpy(members.drawn(found, sequence, generator)).to(rows.device)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
         return rows[order[:count].to(rows.device)]
 

@@ -130,10 +130,12 @@ class EnvironmentSpec:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """For each action the name of those that do the same: "none" if it is one of them, else the shortest."""
+        """For each action the name of those that do the same: "none" if it is one of them, else the shortest. Numbers where actions have no
+        names."""
         members: dict[int, list[str]] = {}
+        named = self.action_names or tuple(map(str, range(self.num_actions)))
         for action, first in enumerate(self.class_of_action):
-            members.setdefault(first, []).append(self.action_names[action])
+            members.setdefault(first, []).append(named[action])
         names = {first: min(found, key=lambda name: (name != "none", len(name))) for first, found in members.items()}
         return tuple(names[first] for first in self.class_of_action)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.union_settings import UnionSettings
-from lamflow.spaces import ActionSpace, Part, to_facts
+from lamflow.spaces import ActionSpace, Part, Unknown, to_facts
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
 
@@ -16,17 +16,20 @@ UNION = "union"
 def describe(settings: UnionSettings, name: str, others: Mapping[str, EnvironmentSpec]) -> EnvironmentSpec:
     """The facts of the union; ``others``: those of all that it names. ValueError names the two that differ, and in what.
 
-    Its observations have the part that latent action models see, by the name that it has in the first member, and the other parts that all
+    Its actions are those of the members that have some: episodes without actions may stand beside others with theirs. Its observations
+    have the part that latent action models see, by the name that it has in the first member, and the other parts that all
     members have, and the environments in which its agents play: ``own`` says which are left out. Actions do the same thing where they do it
     in each of the members. All else is the members' alone: what learns need not do it again where agents play elsewhere.
     """
     first, *further = (others[member] for member in settings.made_of)
     played = [others[member] for member in settings.played_in if member not in settings.made_of]
-    for spec in further:
-        _check_equal(first, spec, "members")
-    for spec in played:
-        _check_equal(first, spec, "evaluation.members")
     members = [first, *further]
+    acting = [spec for spec in members if not isinstance(spec.action, Unknown)]
+    for key, others_named in (("members", further), ("evaluation.members", played)):
+        for spec in others_named:
+            _check_frames(first, spec, key)
+            if acting and not isinstance(spec.action, Unknown):
+                _check_actions(acting[0], spec, key)
     every = [*members, *played]
     parts = {first.main: first.main_part, **_shared_parts(every)}
     found = {part for spec in every for part in spec.observation if part != spec.main}
@@ -34,12 +37,12 @@ def describe(settings: UnionSettings, name: str, others: Mapping[str, Environmen
         name=name,
         family=UNION,
         observation=parts,
-        action=first.action,
+        action=acting[0].action if acting else first.action,
         main=first.main,
         max_steps=max(spec.max_steps for spec in members),
         final_observations=all(spec.final_observations for spec in members),
-        action_names=_names(members),
-        action_classes=_classes(members),
+        action_names=_names(acting),
+        action_classes=_classes(acting),
         own={
             "members": list(settings.made_of),
             "view": first.view,
@@ -49,15 +52,23 @@ def describe(settings: UnionSettings, name: str, others: Mapping[str, Environmen
     )
 
 
-def _check_equal(first: EnvironmentSpec, other: EnvironmentSpec, key: str) -> None:
+def _check_frames(first: EnvironmentSpec, other: EnvironmentSpec, key: str) -> None:
     seen = [f"{_said(spec.main_part)} ({spec.view})" for spec in (first, other)]
-    acts = [_said(spec.action) for spec in (first, other)]
-    for (one, two), what in ((seen, "what latent action models see"), (acts, "their actions")):
-        if one != two:
-            raise ValueError(
-                f"{key}: {first.name} and {other.name} differ in {what}: found {one} and {two}, expected the same; take environments that "
-                "agree in it, or make them agree by wrappers"
-            )
+    if seen[0] != seen[1]:
+        raise ValueError(f"{key}: {_difference(first, other, 'what latent action models see', *seen)}")
+
+
+def _check_actions(first: EnvironmentSpec, other: EnvironmentSpec, key: str) -> None:
+    if first.action != other.action:
+        differ = _difference(first, other, "their actions", _said(first.action), _said(other.action))
+        raise ValueError(f"{key}: {differ}")
+
+
+def _difference(first: EnvironmentSpec, other: EnvironmentSpec, what: str, one: str, two: str) -> str:
+    return (
+        f"{first.name} and {other.name} differ in {what}: found {one} and {two}, expected the same; take environments that agree in it, or "
+        "make them agree by wrappers"
+    )
 
 
 def _said(space: Part | ActionSpace) -> str:
@@ -78,14 +89,14 @@ def _shared_parts(every: Sequence[EnvironmentSpec]) -> dict[str, Part]:
 def _names(members: Sequence[EnvironmentSpec]) -> tuple[str, ...]:
     """Of actions; where members differ, each of the names."""
     named = [spec.action_names for spec in members if spec.action_names]
-    if len(named) < len(members):
+    if not named or len(named) < len(members):
         return ()
     return tuple(" / ".join(dict.fromkeys(names)) for names in zip(*named, strict=True))
 
 
 def _classes(members: Sequence[EnvironmentSpec]) -> tuple[tuple[int, ...], ...]:
     """The sets of actions that do the same thing in each of the members."""
-    if not all(spec.action_classes for spec in members):
+    if not members or not all(spec.action_classes for spec in members):
         return ()
     same: dict[tuple[int, ...], list[int]] = {}
     for action, classes in enumerate(zip(*(spec.class_of_action for spec in members), strict=True)):

@@ -33,8 +33,8 @@ class UnionSettings(EnvironmentSettings):
     kind: Literal["union"] = "union"
     members: tuple[str, ...] = Field(
         min_length=1,
-        description="Environments by name, presets or your own. Their actions are equal, and so is the space of what latent action models "
-        "see.",
+        description="Environments by name, presets or your own. The space of what latent action models see is equal, and so are "
+        "the actions of those that have some: labels are of these.",
     )
     shares: tuple[Share, ...] | Literal["equal", "by size"] = Field(
         "equal",

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lamflow.data.windows import FRAMES, Window
+from lamflow.data.windows import FRAMES, Window, frames_differ
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
 from lamflow.spaces import Categories, Pixels, Vector
@@ -48,12 +48,12 @@ class FrameMetrics(Protocol):
         ...
 
 
-def frame_metrics(spec: EnvironmentSpec) -> FrameMetrics:
-    """Those of the environment's kind of frame."""
+def frame_metrics(spec: EnvironmentSpec, tolerance: float = 0) -> FrameMetrics:
+    """Those of the environment's kind of frame. ``tolerance``: numbers of equal frames differ by so much at most."""
     part = spec.main_part
     if isinstance(part, Categories):
         return GridFrameMetrics(part.sizes)
-    return {Pixels: PixelFrameMetrics, Vector: VectorFrameMetrics}[type(part)]()
+    return {Pixels: PixelFrameMetrics, Vector: VectorFrameMetrics}[type(part)](tolerance)
 
 
 class GridFrameMetrics:
@@ -117,7 +117,8 @@ class PixelFrameMetrics:
     unit = 255.0
     """What 1 is in the numbers of frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance: float = 0) -> None:
+        self.tolerance = tolerance
         self.frames = 0
         self.squared_change = 0.0
         self.nearer = NearerFrames()
@@ -131,7 +132,7 @@ class PixelFrameMetrics:
         """Count the most likely next frames, float32 [B, ...]."""
         present, following = window.at(FRAMES), window.at(FRAMES, 1)
         to_present, to_next = ((predicted - frame).square().flatten(1).sum(1) for frame in (present, following))
-        changes = (present != following).flatten(1).any(1)
+        changes = frames_differ(present, following, self.tolerance).flatten(1).any(1)
         self.nearer.add(changes, to_present, to_next)
 
     def add_windows(self, window: Window) -> None:
@@ -155,8 +156,8 @@ class VectorFrameMetrics(PixelFrameMetrics):
 
     unit = 1.0
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tolerance: float = 0) -> None:
+        super().__init__(tolerance)
         self.predicted: list[Tensor] = []
         self.changes: list[Tensor] = []
 

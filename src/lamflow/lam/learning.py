@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lamflow.data.held_windows import HeldWindows
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.model import LatentActionModel
@@ -40,23 +41,26 @@ def fit_latent_action_model(
 ) -> LatentActionModel:
     """Train on windows of ``data``, both splits being on the default device.
 
-    The true actions are read by the probes only, which give nothing back; with supervision, the training also reads those of
-    ``labelled_rows`` int64, which is given then and only then.
+    The true actions, where they are known, are read by the probes only, which give nothing back; with supervision, the training also
+    reads those of ``labelled_rows`` int64, which is given then and only then.
     """
     assert (labelled_rows is None) == (settings.supervision is None)
     seed_everything(seed)
     model: LatentActionModel = settings.build(spec=spec).to(default_device())
     if names := moments_read_by(model):
         standardise_inputs(model, data.moments(changes=change_of(spec.main) in names))
-    fit = data.part(model.window, data.sample(PROBE_TRANSITIONS))
+    fit = data.part(model.window, data.some_of(data.labelled_rows, PROBE_TRANSITIONS))
     test = held_out.part(model.window, held_out.sample(VALIDATION_TRANSITIONS))
+    judged = _judged(model, held_out, test)
     supervised, labelled = None, None
     if settings.supervision is not None and labelled_rows is not None:
         supervised = SupervisedLam(model, settings.supervision).to(default_device())
         labelled = LabelledTransitions(data, labelled_rows, model.window, settings.supervision, seed)
 
     def validate() -> dict[str, float]:
-        return held_out_metrics(model, fit=fit, test=test, supervised=supervised)
+        return held_out_metrics(
+            model, test=test, fit=fit, judged=judged, tolerance=held_out.frame_tolerance, supervised=supervised
+        )
 
     with data.stream(model.training_window, data.rows, settings.training.batch_size, seed) as stream:
 
@@ -77,6 +81,14 @@ def fit_latent_action_model(
             title=title,
         )
     return model
+
+
+def _judged(model: LatentActionModel, held_out: EpisodeTensors, test: HeldWindows) -> HeldWindows:
+    """The held-out transitions whose action is known, as many as ``test``, or these themselves where they all are."""
+    labelled = held_out.labelled_rows
+    if len(labelled) == len(held_out.rows):
+        return test
+    return held_out.part(model.window, held_out.some_of(labelled, VALIDATION_TRANSITIONS))
 
 
 def load_latent_action_model(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from lamflow.components import Chosen, Component, Registry
+from lamflow.envs.spec import EnvironmentSpec
 from lamflow.quantizers.settings import QUANTIZERS, QuantizerSettings
 from lamflow.quantizers.vq_ema_settings import VqEmaSettings
 from lamflow.settings import DEEPEST, LARGEST_BATCH, MOST, Settings, Width
+from lamflow.spaces import Unknown
 from lamflow.training.settings import TrainingSettings
 
 
@@ -30,6 +32,14 @@ class SupervisionSettings(Settings):
     hidden_widths: tuple[Width, ...] = Field(
         (), max_length=DEEPEST, description="Hidden layers of the head; none: a linear map."
     )
+
+    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
+        """Labels where nobody recorded actions."""
+        if isinstance(spec.action, Unknown):
+            yield (
+                "labels",
+                f"found {self.labels}, and the episodes of {spec.name} have no actions: leave `supervision` out",
+            )
 
 
 class LamSettings(Component):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lamflow.data.held_windows import HeldWindows, inference_batches
-from lamflow.data.windows import FRAMES
+from lamflow.data.windows import FRAMES, frames_differ
 from lamflow.lam.frame_metrics import frame_metrics
 from lamflow.lam.model import LatentActionModel, Latents
 from lamflow.lam.probe import Probed, probe_metrics
@@ -24,10 +24,10 @@ def label_rows(model: LatentActionModel, held: HeldWindows) -> Latents:
     return Latents(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def effectful_rows(held: HeldWindows) -> Tensor:
-    """bool [N]: the transition at that row changes the frame."""
-    changed = [(window.at(FRAMES) != window.at(FRAMES, 1)).flatten(1).any(1) for window in held.windows()]
-    return torch.cat(changed)
+def effectful_rows(held: HeldWindows, tolerance: float = 0) -> Tensor:
+    """bool [N]: the transition at that row changes the frame; ``tolerance``: of the store's frames."""
+    pairs = ((window.at(FRAMES), window.at(FRAMES, 1)) for window in held.windows())
+    return torch.cat([frames_differ(present, following, tolerance).flatten(1).any(1) for present, following in pairs])
 
 
 def codebook_metrics(codes_NT: Tensor, *, codes_each: int, codebooks: int) -> dict[str, float]:
@@ -78,7 +78,9 @@ def error_of_mean(values_N: Tensor, groups_N: Tensor) -> float:
 
 
 @torch.no_grad()
-def forward_metrics(model: LatentActionModel, held: HeldWindows, quantized_ND: Tensor) -> dict[str, float]:
+def forward_metrics(
+    model: LatentActionModel, held: HeldWindows, quantized_ND: Tensor, tolerance: float = 0
+) -> dict[str, float]:
     """How well the FDM predicts held-out frames, and how much of that it owes to the latent.
 
     Losses (see ``LatentActionModel.prediction_loss``) with the true latent, with another transition's (and the standard error of the
@@ -86,7 +88,7 @@ def forward_metrics(model: LatentActionModel, held: HeldWindows, quantized_ND: T
     """
     generator = torch.Generator().manual_seed(0)
     shuffled_ND = quantized_ND[torch.randperm(len(quantized_ND), generator=generator).to(quantized_ND.device)]
-    frames = frame_metrics(model.spec)
+    frames = frame_metrics(model.spec, tolerance)
     true_loss = shuffled_loss = 0.0
     differences: list[Tensor] = []
     parts = zip(held.windows(), inference_batches(quantized_ND), inference_batches(shuffled_ND), strict=True)
@@ -109,30 +111,35 @@ def forward_metrics(model: LatentActionModel, held: HeldWindows, quantized_ND: T
 def held_out_metrics(
     model: LatentActionModel,
     *,
-    fit: HeldWindows,
     test: HeldWindows,
+    fit: HeldWindows,
+    judged: HeldWindows,
+    tolerance: float = 0,
     supervised: SupervisedLam | None = None,
 ) -> dict[str, float]:
-    """All of the above for the transitions ``test`` of held-out episodes; the probes are fitted on those ``fit`` of training episodes.
+    """All of the above for the transitions ``test`` of held-out episodes, whose actions need not be known.
 
-    ``supervised``: a model that also learns from labels, and whose head reads actions off latents.
+    Probes are fitted on the transitions ``fit`` of training episodes, and judged on those ``judged`` of held-out ones: their actions are
+    known. Where there are none of the one or the other, nothing is said of actions but how many there are. ``tolerance``: of the held-out
+    store's frames. ``supervised``: a model that also learns from labels, and whose head reads actions off latents.
     """
-    fitted, tested, test_actions = label_rows(model, fit), label_rows(model, test), test.at("actions")
+    tested = label_rows(model, test)
     quantizer = model.settings.quantizer
-    return {
-        **forward_metrics(model, test, tested.quantized),
+    found = {
+        **forward_metrics(model, test, tested.quantized, tolerance),
         **latent_metrics(tested),
         **codebook_metrics(tested.codes, codes_each=quantizer.num_codes, codebooks=quantizer.num_codebooks),
-        "probe/fitted_transitions": len(fit.rows),
-        "probe/judged_transitions": len(test.rows),
-        **probe_metrics(
-            model.spec,
-            Probed(fitted.continuous, fit.at("actions")),
-            Probed(tested.continuous, test_actions),
-            effectful_rows(test),
-        ),
-        **(_supervision_metrics(supervised, tested.continuous, test_actions) if supervised else {}),
     }
+    if len(fit.rows) or len(judged.rows):
+        found |= {"probe/fitted_transitions": len(fit.rows), "probe/judged_transitions": len(judged.rows)}
+    if not len(judged.rows):
+        return found
+    latents_ND = (tested if judged is test else label_rows(model, judged)).continuous
+    known = Probed(latents_ND, judged.at("actions"))
+    if len(fit.rows):
+        fitted = Probed(label_rows(model, fit).continuous, fit.at("actions"))
+        found |= probe_metrics(model.spec, fitted, known, effectful_rows(judged, tolerance))
+    return found | (_supervision_metrics(supervised, known.latents, known.actions) if supervised else {})
 
 
 @torch.no_grad()

@@ -170,6 +170,8 @@ def _healthy(metrics: Mapping[str, float]) -> str:
         facts.append(
             f"the true action read off latents of transitions that change the frame with an R² of {r_squared:.2f}"
         )
+    if accuracy is None and r_squared is None:
+        facts.append("no probe of true actions")
     text = "; ".join(facts)
     return f"{text[0].upper()}{text[1:]}."
 

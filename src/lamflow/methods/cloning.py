@@ -33,7 +33,7 @@ class Cloning(NamedTuple):
     settings: PolicySettings
     target: Target
     train: Callable[[], Examples]
-    validation: Examples
+    validation: Examples | None
 
     def task(self) -> PolicyTask:
         """The training, to be done."""
@@ -59,7 +59,8 @@ class Cloning(NamedTuple):
 
 class ActionCloning:
     """The episodes of a job, as policies in true actions are trained and validated on them: ``data``, of the train split, counts those
-    alone that the settings ask for. ``target``: another one than the actions' own loss."""
+    alone that the settings ask for. Validated is on rows whose action is known; where there are none, not at all. ``target``: another one
+    than the actions' own loss."""
 
     def __init__(self, job: Job, settings: PolicySettings, target: Target | None = None) -> None:
         self.job, self.settings = job, settings
@@ -68,7 +69,8 @@ class ActionCloning:
         split = EpisodeTensors.open(job.store("train"), window_gib=settings.training.window_gib)
         self.data = split.of_episodes(job.train_episodes(settings.episodes))
         held_out = EpisodeTensors.open(job.store("validation"), window_gib=0)
-        self.validation = Examples(held_out, held_out.action_rows.to(held_out.device), "actions")
+        known = held_out.action_rows.to(held_out.device)
+        self.validation = Examples(held_out, known, "actions") if len(known) else None
 
     def of_rows(self, member: Member, rows: Tensor) -> PolicyTask:
         """The training of a member's policy on the true actions of some rows."""

@@ -19,9 +19,15 @@ class OracleCloning:
         self.settings = settings
 
     def policies(self, job: Job) -> Policies:
-        """One, on every action of the train split."""
+        """One, on every action of the train split that is known; ValueError where none is."""
         cloning = ActionCloning(job, self.settings.policy)
-        return Policies([cloning.of_rows(Member(ALL_LABELS, 0), cloning.data.action_rows)])
+        rows = cloning.data.action_rows
+        if not len(rows):
+            raise ValueError(
+                f"{job.file('train')}: found no row whose action is known, expected one at least, as {job.method} clones them: record "
+                "actions, or leave the method out for this environment"
+            )
+        return Policies([cloning.of_rows(Member(ALL_LABELS, 0), rows)])
 
     def agent(self, job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
         """It plays by its policy."""

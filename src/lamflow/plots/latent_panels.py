@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,18 @@ from lamflow.plots import style
 from lamflow.spaces import Discrete
 
 Floats = NDArray[np.float64]
+ACTIONS_UNKNOWN = "no effectful transition whose action is known"
 
 
 @dataclass(frozen=True)
 class LatentPanel:
     """What one panel shows: ``latents`` float [M, D] before quantisation and the true ``actions`` of M transitions, int [M], or of
-    continuous ones their first principal component, float [M]."""
+    continuous ones their first principal component, float [M]. ``without``: what it says where there are none."""
 
     title: str
     latents: NDArray[np.float32]
     actions: NDArray[Any]
+    without: str = "no effectful transitions"
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,19 @@ class Plane:
 def read_latent_panels(
     episodes: Path | str, latents: Sequence[Path | str]
 ) -> tuple[list[LatentPanel], tuple[str, ...]]:
-    """A panel for each latent store of the store ``episodes``, over its effectful transitions, and the names of actions (classes), none
-    where actions are continuous."""
+    """A panel for each latent store of the store ``episodes``, over its effectful transitions whose action is known, and the names of
+    actions (classes), none where actions are continuous."""
     store = EpisodeStore.open(episodes)
     arrays = store.load()
-    rows = effectful(arrays).numpy()
+    changes = effectful(arrays).numpy()
+    rows = changes & arrays.is_labelled
     actions, names = _shown_actions(store.spec, arrays.actions[rows])
     panels = []
     for path in latents:
         latent_store = LatentStore.open(path, episodes=store)
         title = f"{latent_store.attributes['lam']}, seed {latent_store.attributes['seed']}"
-        panels.append(LatentPanel(title, latent_store.load().latents[rows], actions))
+        panel = LatentPanel(title, latent_store.load().latents[rows], actions)
+        panels.append(replace(panel, without=ACTIONS_UNKNOWN) if changes.any() and not rows.any() else panel)
     return panels, names
 
 
@@ -66,7 +70,9 @@ def _shown_actions(spec: EnvironmentSpec, actions: NDArray[Any]) -> tuple[NDArra
     """What points are coloured by, [M], and its names, if it has some."""
     if isinstance(spec.action, Discrete):
         return name_classes(spec, actions)
-    centred = actions.astype(float) - actions.mean(0) if len(actions) else actions.astype(float)
+    if not len(actions):
+        return np.zeros(0), ()
+    centred = actions.astype(float) - actions.mean(0)
     main = np.linalg.svd(centred, full_matrices=False)[2][:1]
     return (centred @ main.T).sum(1), ()
 
@@ -87,9 +93,7 @@ def draw_planes(
             if len(panel.actions):
                 points = _draw_points(axis, project(panel), named=bool(action_names))
             else:
-                axis.text(
-                    0.5, 0.5, "no effectful transitions", transform=axis.transAxes, ha="center", color=style.MUTED
-                )
+                axis.text(0.5, 0.5, panel.without, transform=axis.transAxes, ha="center", color=style.MUTED)
             style.set_title(axis, panel.title, columns)
         style.hide_unused(axes, len(panels))
         if not action_names:

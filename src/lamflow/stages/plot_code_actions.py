@@ -11,13 +11,15 @@ from lamflow.data.store import EpisodeStore
 from lamflow.data.windows import effectful
 from lamflow.evaluation.codes import count_codes, name_classes
 from lamflow.plots.code_actions import draw_code_actions
-from lamflow.plots.style import save_figure
+from lamflow.plots.latent_panels import ACTIONS_UNKNOWN
+from lamflow.plots.style import figure_of_text, save_figure
 from lamflow.provenance import record_provenance
 from lamflow.spaces import Discrete
 
 
 def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path | str) -> None:
-    """Draw the codes of the effectful transitions; ValueError when the LAM of ``latents`` has no codebook."""
+    """Draw the codes of the effectful transitions whose action is known, or say that there are none; ValueError when the LAM of
+    ``latents`` has no codebook."""
     started = time.monotonic()
     store = EpisodeStore.open(episodes)
     latent_store = LatentStore.open(latents, episodes=store)
@@ -28,14 +30,18 @@ def plot_code_actions(*, episodes: Path | str, latents: Path | str, output: Path
     arrays, spec = store.load(), store.spec
     if not isinstance(spec.action, Discrete):
         raise ValueError(
-            f"{episodes}: actions of {spec.name} are continuous, so there are none to count under each code"
+            f"{episodes}: actions of {spec.name} are continuous or unknown, so there are none to count under each code"
         )
-    rows = effectful(arrays).numpy()
-    if not rows.any():
+    changes, title = effectful(arrays).numpy(), f"{store.env}, {lam}, seed {seed}"
+    if not changes.any():
         raise ValueError(f"{episodes}: no action changes a frame, so there are no effectful transitions to draw")
-    actions, names = name_classes(spec, arrays.actions[rows])
-    table = count_codes(codes[rows], actions, num_actions=len(names))
-    save_figure(draw_code_actions(table, names, title=f"{store.env}, {lam}, seed {seed}"), Path(output))
+    rows = changes & arrays.is_labelled
+    if rows.any():
+        actions, names = name_classes(spec, arrays.actions[rows])
+        figure = draw_code_actions(count_codes(codes[rows], actions, num_actions=len(names)), names, title=title)
+    else:
+        figure = figure_of_text(f"{title}: {ACTIONS_UNKNOWN}")
+    save_figure(figure, Path(output))
     record_provenance(
         Path(output),
         code=Code(__name__),
