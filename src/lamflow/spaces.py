@@ -71,14 +71,34 @@ class Box:
         return (len(self.low),)
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """Actions that nobody recorded: episodes of such an environment have none. In stores they are int64 in the place of actions."""
+
+    kind: ClassVar[str] = "unknown"
+    dtype: ClassVar[str] = "int64"
+    shape: ClassVar[tuple[int, ...]] = ()
+
+
 Part = Pixels | Categories | Vector
 """What a part of an observation may be."""
-ActionSpace = Discrete | Box
+KnownActions = Discrete | Box
+ActionSpace = KnownActions | Unknown
 _KINDS: Mapping[str, type[Part | ActionSpace]] = {
-    group.kind: group for group in (Pixels, Categories, Vector, Discrete, Box)
+    group.kind: group for group in (Pixels, Categories, Vector, Discrete, Box, Unknown)
 }
 PART_KINDS = (Pixels.kind, Categories.kind, Vector.kind)
-ACTION_KINDS = (Discrete.kind, Box.kind)
+ACTION_KINDS = (Discrete.kind, Box.kind, Unknown.kind)
+
+
+def known_actions(action: ActionSpace, whose: str) -> KnownActions:
+    """The space of actions; ValueError, which names ``whose`` they are, where nobody recorded any."""
+    if isinstance(action, Unknown):
+        raise ValueError(
+            f"{whose}: its episodes have no actions, expected discrete or continuous ones, as policies and decoders learn these: record "
+            "the actions of some rows at least, or learn nothing but latent actions of it"
+        )
+    return action
 
 
 def to_facts(space: Part | ActionSpace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -14,7 +15,7 @@ from lamflow.envs.gymnasium_spaces import space_of
 from lamflow.envs.presets import preset, presets
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.envs.xland_views import egocentric_twin
-from lamflow.spaces import Box
+from lamflow.spaces import Box, Unknown
 
 FACTS = preset("xland-doorkey-5x5").facts()
 
@@ -25,6 +26,12 @@ def test_facts_come_back_from_json_as_they_were(name: str) -> None:
     again = EnvironmentSpec.from_facts(json.loads(json.dumps(spec.facts())))
     assert again == spec
     assert hash(again) == hash(spec)
+
+
+def test_facts_without_an_action_space_come_back_as_they_were() -> None:
+    spec = replace(preset("xland-doorkey-5x5"), action=Unknown(), action_names=(), action_classes=())
+    assert spec.facts()["action"] == {"kind": "unknown"}
+    assert EnvironmentSpec.from_facts(json.loads(json.dumps(spec.facts()))) == spec
 
 
 @pytest.mark.parametrize("name", [name for name in presets() if name.startswith("xland-")])

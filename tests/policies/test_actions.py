@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from lamflow.envs.presets import preset
 from lamflow.policies.actions import LOG_DEVIATIONS, BoxActions, DiscreteActions, actions_of
-from lamflow.spaces import Box
+from lamflow.spaces import Box, Unknown
 
 LOGITS = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.25, 0.25]]).log()
 ACTIONS = torch.tensor([1, 2])
@@ -23,6 +23,14 @@ def test_the_loss_is_the_cross_entropy_in_nats_with_the_labels_smoothed() -> Non
     torch.testing.assert_close(space.loss(LOGITS, ACTIONS), expected)
     smoothed = 0.7 * expected + 0.3 * costs.mean()
     torch.testing.assert_close(space.loss(LOGITS, ACTIONS, label_smoothing=0.3), smoothed)
+
+
+def test_an_environment_without_actions_has_none_to_learn() -> None:
+    spec = replace(preset("xland-doorkey-5x5"), name="clips", action=Unknown())
+    with pytest.raises(
+        ValueError, match=r"clips: its episodes have no actions, expected discrete or continuous ones.*some rows"
+    ):
+        actions_of(spec)
 
 
 def test_answers_are_probabilities_whose_mean_is_one() -> None:

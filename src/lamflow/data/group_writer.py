@@ -192,6 +192,11 @@ class GroupWriter:
                 raise self._explained(error) from error
             raise
 
+    def leave_out(self, name: str) -> None:
+        """Remove the array ``name``, whatever was appended to it: the group is as if it had never been asked for."""
+        del self._arrays[name]
+        shutil.rmtree(self._temporary / name)
+
     def num_rows(self, name: str) -> int:
         """Rows appended to the array ``name`` so far."""
         return self._arrays[name].num_rows

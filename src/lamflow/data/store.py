@@ -3,7 +3,9 @@
 An episode of L transitions takes L + 1 rows: row t holds observation o_t, the action taken in it, the reward of that
 action and what it led to; so ``terminated`` or ``truncated`` stand on row L - 1. Row L is the final observation, with
 no action (``acted`` is False, and the action -1 or zeros), reward 0 and both flags False. In a store with ``final_observations: false``
-an episode has L rows, and its last action has no next frame. The store of a union of environments joins the stores of others, in place of
+an episode has L rows, and its last action has no next frame. Where nobody knows some of the actions (attribute ``actions: some``), the
+array ``labelled`` says of which rows they are known, and the others have -1 or zeros; ``actions: none`` has no such array, and no action on
+any row. The store of a union of environments joins the stores of others, in place of
 arrays of its own. Shapes: N rows, E episodes, A entries of an action.
 """
 
@@ -18,22 +20,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.data.actions import Recorded, action_problem, no_action, recorded_in
 from lamflow.data.chunk_reader import Rows
 from lamflow.data.group_reader import REPAIR, GroupReader, check_digest, check_format, load_metadata
 from lamflow.data.group_writer import ArraySpec, GroupWriter
 from lamflow.data.joined import JoinedGroup
+from lamflow.data.pieces import Columns, OpenEpisode
 from lamflow.data.shares import MemberShares
-from lamflow.envs.interface import Episode
+from lamflow.envs.interface import Episode, Parts
 from lamflow.envs.spec import FRAMES, EnvironmentSpec
-from lamflow.spaces import ActionSpace, Discrete
+from lamflow.spaces import Unknown
 
 FORMAT: Final = "lamflow-episodes"
 FORMAT_VERSION: Final = 2
 UNION_FORMAT: Final = "lamflow-union"
 UNION_FORMAT_VERSION: Final = 1
 SPLITS: Final = ("train", "validation", "test")
-NO_ACTION: Final = -1
-"""The discrete action on the row of a final observation; there the entries of others are 0."""
 UNKNOWN_LEVEL: Final = -1
 """The level seed of an episode whose data set does not tell it."""
 PARTS: Final = "observation"
@@ -41,7 +43,17 @@ PARTS: Final = "observation"
 _REQUIRED: Final = ("source", "licence")
 _OPTIONAL: Final = {"return_expert": None, "return_random": None}
 _OWN: Final = frozenset(
-    ("format", "format_version", "env", "environment", "split", "num_episodes", "num_rows", "return_behaviour")
+    (
+        "format",
+        "format_version",
+        "env",
+        "environment",
+        "split",
+        "num_episodes",
+        "num_rows",
+        "return_behaviour",
+        "actions",
+    )
 ) | {"complete", "files", "digest"}
 """Attributes that the writer fills in itself."""
 
@@ -53,7 +65,8 @@ class EpisodeArrays:
     ``observations``: their parts [N, ...] by name; ``actions`` int64 [N], or float32 [N, A]; ``acted`` bool [N], False on final
     observations; ``rewards`` float32 [N], raw; ``terminated`` and ``truncated`` bool [N]; ``episode_starts`` int64 [E], first rows;
     ``level_seeds`` int64 [E], -1 where unknown; ``main``: the part that latent action models see; ``members``: in a union, which rows are
-    whose, and their shares.
+    whose, and their shares; ``labelled`` bool [N]: whose actions are known, None: all that are ``acted``; ``frame_tolerance``: frames whose
+    numbers differ by no more are equal, as they went through a lossy codec (levels of 255).
     """
 
     observations: Mapping[str, NDArray[Any]]
@@ -66,6 +79,13 @@ class EpisodeArrays:
     level_seeds: NDArray[np.int64]
     main: str = FRAMES
     members: MemberShares | None = None
+    labelled: NDArray[np.bool_] | None = None
+    frame_tolerance: float = 0
+
+    @property
+    def is_labelled(self) -> NDArray[np.bool_]:
+        """bool [N]: whose actions are known."""
+        return self.acted if self.labelled is None else self.labelled & self.acted
 
     @property
     def frames(self) -> NDArray[Any]:
@@ -82,7 +102,7 @@ class EpisodeArrays:
 
     @property
     def num_transitions(self) -> int:
-        """Rows with an action and a next frame: all but the last row of each episode."""
+        """Rows with a next frame: all but the last row of each episode."""
         return self.num_rows - self.num_episodes
 
 
@@ -103,6 +123,8 @@ def row_array_specs(spec: EnvironmentSpec) -> tuple[ArraySpec, ...]:
     )
 
 
+LABELLED: Final = ArraySpec("labelled", "bool")
+"""Of stores that know the actions of some rows."""
 EPISODE_ARRAY_SPECS: Final = (ArraySpec("episode_starts", "int64"), ArraySpec("level_seeds", "int64"))
 """The arrays with one entry per episode."""
 
@@ -118,7 +140,8 @@ def spec_of(attributes: Mapping[str, Any]) -> EnvironmentSpec:
 def expected_arrays(attributes: Mapping[str, Any]) -> list[tuple[ArraySpec, int]]:
     """Every array of the episode store with these attributes, and its number of rows."""
     rows, episodes = int(attributes["num_rows"]), int(attributes["num_episodes"])
-    of_rows = [(array, rows) for array in row_array_specs(spec_of(attributes))]
+    labels = [LABELLED] if recorded_in(attributes) == "some" else []
+    of_rows = [(array, rows) for array in (*row_array_specs(spec_of(attributes)), *labels)]
     return of_rows + [(array, episodes) for array in EPISODE_ARRAY_SPECS]
 
 
@@ -126,8 +149,11 @@ class EpisodeWriter:
     """Writes an episode store; a context manager. The store appears at ``path`` when the block ends well.
 
     ``attributes``: ``source`` and ``licence`` (text) are needed; ``return_expert`` and ``return_random`` (mean raw
-    returns on test levels, or None) and ``final_observations`` (default: as in ``spec``) may be given; other keys are
+    returns on test levels, or None), ``final_observations`` (default: as in ``spec``) and ``frame_tolerance`` may be given; other keys are
     stored as they are. All but ``final_observations`` may still be changed through ``writer.attributes`` until the block ends.
+
+    An episode is written whole (``append``), or in pieces (``begin``, ``extend``, ``end``), which give the same store. Of how many rows the
+    action is known is seen by what was written.
     """
 
     def __init__(self, path: Path | str, *, spec: EnvironmentSpec, split: str, attributes: Mapping[str, Any]) -> None:
@@ -139,10 +165,11 @@ class EpisodeWriter:
         self.attributes: dict[str, Any] = {**_OPTIONAL, "final_observations": spec.final_observations, **attributes}
         _check_attributes(self.path, self.attributes)
         self._final = bool(self.attributes["final_observations"])
-        self._is_discrete = isinstance(spec.action, Discrete)
-        self._specs = {array.name: array for array in row_array_specs(spec)}
+        self._specs = {array.name: array for array in (*row_array_specs(spec), LABELLED)}
         self._group = GroupWriter(self.path, (*self._specs.values(), *EPISODE_ARRAY_SPECS))
         self._returns: dict[bool, list[float]] = {True: [], False: []}
+        self._open: OpenEpisode | None = None
+        self._num_acted = self._num_labelled = 0
 
     def __enter__(self) -> EpisodeWriter:
         self._group.__enter__()
@@ -150,30 +177,67 @@ class EpisodeWriter:
 
     @property
     def num_episodes(self) -> int:
-        """Episodes appended so far."""
+        """Episodes written so far."""
         return self._group.num_rows("level_seeds")
 
     @property
     def num_rows(self) -> int:
-        """Rows appended so far."""
+        """Rows written so far."""
         return self._group.num_rows("actions")
 
     def append(self, episode: Episode, *, whole: bool = True) -> None:
-        """Append one episode; ValueError when its arrays do not fit the environment or one another. ``whole``: it has all its
-        rows; the returns of others do not count in ``return_behaviour``."""
+        """Append one episode; ValueError when its arrays do not fit the environment or one another, and the store is as it was then.
+        ``whole``: it has all its rows; the returns of others do not count in ``return_behaviour``."""
         rows = episode.length + self._final
-        self._check_episode(episode, rows)
-        self._group.append("episode_starts", np.array([self.num_rows], np.int64))
-        self._group.append("level_seeds", np.array([episode.level_id], np.int64))
-        for name in self.spec.observation:
-            self._group.append(array_of(name), episode.observations[name])
-        self._group.append("actions", _padded(episode.actions, rows, NO_ACTION if self._is_discrete else 0))
-        self._group.append("acted", np.arange(rows) < episode.length)
-        self._group.append("rewards", _padded(episode.rewards, rows, 0))
-        last_action = np.arange(rows) == episode.length - 1
-        self._group.append("terminated", last_action & episode.terminated)
-        self._group.append("truncated", last_action & episode.truncated)
-        self._returns[whole].append(episode.total_reward)
+        labelled = self._labelled(episode.labelled, episode.length)
+        self._check_episode(episode, rows, labelled)
+        self.begin(episode.level_id, whole=whole)
+        self._extend(
+            episode.observations,
+            _padded(episode.actions, rows, no_action(self.spec.action)),
+            _padded(episode.rewards, rows, 0),
+            _padded(labelled, rows, 0),
+        )
+        self._end(episode.terminated, episode.truncated, episode.total_reward)
+
+    def begin(self, level_id: int, *, whole: bool = True) -> None:
+        """Begin an episode of the level ``level_id`` (-1: unknown), whose pieces follow. ``whole``: as for ``append``."""
+        assert self._open is None, f"{self.path}: the episode before has not ended"
+        self._open = OpenEpisode(self._named(level_id), level_id, held_rows=1 + self._final, whole=whole)
+
+    def extend(
+        self,
+        observations: Parts,
+        *,
+        actions: NDArray[Any] | None = None,
+        rewards: NDArray[np.float32] | None = None,
+        labelled: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Add n rows to the episode that has begun; ValueError, after which the store cannot be finished, when they do not fit the
+        environment or one another.
+
+        ``observations``: their parts [n, ...]; ``actions`` int64 [n] or float32 [n, A], None where nobody knows them; ``rewards`` float32
+        [n], None: 0; ``labelled`` bool [n]: whose actions are known, None: all that are given. What the row of a final observation has of
+        these does not count.
+        """
+        space, count = self.spec.action, len(observations.get(self.spec.main, ()))
+        known = np.zeros(count, np.bool_) if actions is None else self._labelled(labelled, count)
+        if actions is None:
+            actions = np.full((count, *space.shape), no_action(space), space.dtype)
+        if rewards is None:
+            rewards = np.zeros(count, np.float32)
+        given = {"actions": actions, "rewards": rewards, LABELLED.name: known}
+        self._check_shapes(self._begun.what, observations, given, count, count, f"{count} rows of {self.spec.main!r}")
+        self._check_numbers(self._begun.what, observations)
+        self._extend(observations, actions, rewards, known)
+
+    def end(self, *, terminated: bool, truncated: bool) -> None:
+        """End the episode, as its last action did. ValueError when it has no action; it is left out then, and others may follow."""
+        episode = self._begun
+        if not episode.is_complete:
+            self._open = None
+            raise ValueError(f"{episode.what}: found {episode.num_rows} row(s), expected an action at least")
+        self._end(terminated, truncated)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -187,12 +251,17 @@ class EpisodeWriter:
         self._group.__exit__(kind, error, trace)
 
     def _seal(self) -> None:
+        assert self._open is None, f"{self.path}: an episode has not ended"
         if self.num_episodes == 0:
             raise ValueError(f"{self.path}: found no episode to write, expected at least one")
         _check_attributes(self.path, self.attributes)
         returns = self._returns[True] or self._returns[False]
+        recorded = self._recorded
+        if recorded != "some":
+            self._group.leave_out(LABELLED.name)
         self._group.attributes = {
             **self.attributes,
+            **({} if recorded == "all" else {"actions": recorded}),
             "final_observations": self._final,
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -204,37 +273,99 @@ class EpisodeWriter:
             "return_behaviour": sum(returns) / len(returns),
         }
 
-    def _check_episode(self, episode: Episode, rows: int) -> None:
-        what = f"{self.path}: episode {self.num_episodes} (level {episode.level_id})"
-        if episode.length == 0:
+    @property
+    def _recorded(self) -> Recorded:
+        if self._num_labelled == self._num_acted:
+            return "all"
+        return "some" if self._num_labelled else "none"
+
+    @property
+    def _begun(self) -> OpenEpisode:
+        assert self._open is not None, f"{self.path}: no episode has begun"
+        return self._open
+
+    def _named(self, level_id: int) -> str:
+        """The next episode, for messages."""
+        return f"{self.path}: episode {self.num_episodes} (level {level_id})"
+
+    def _labelled(self, given: NDArray[np.bool_] | None, count: int) -> NDArray[np.bool_]:
+        """bool [count]: what is given; else all, and where nobody recorded actions, none."""
+        return np.full(count, not isinstance(self.spec.action, Unknown)) if given is None else given
+
+    def _extend(
+        self, observations: Parts, actions: NDArray[Any], rewards: NDArray[Any], labelled: NDArray[np.bool_]
+    ) -> None:
+        parts = {array_of(name): observations[name] for name in self.spec.observation}
+        piece = {**parts, "actions": actions, "rewards": rewards, LABELLED.name: labelled}
+        for rows in self._begun.extend(piece):
+            self._write(rows)
+
+    def _end(self, terminated: bool, truncated: bool, total_reward: float | None = None) -> None:
+        """``total_reward``: what its rewards sum to, where that is known."""
+        episode = self._begun
+        self._write(episode.tail(0), terminated=terminated, truncated=truncated)
+        if self._final:
+            self._write(episode.tail(1), acted=False)
+        self._group.append("episode_starts", np.array([self.num_rows - episode.num_rows], np.int64))
+        self._group.append("level_seeds", np.array([episode.level_id], np.int64))
+        self._returns[episode.whole].append(episode.total_reward if total_reward is None else total_reward)
+        self._open = None
+
+    def _write(self, rows: Columns, *, acted: bool = True, terminated: bool = False, truncated: bool = False) -> None:
+        """Rows of an episode, all with an action or none."""
+        count = len(rows["actions"])
+        labelled = rows[LABELLED.name] & acted
+        rewards = rows["rewards"] if acted else np.zeros(count, np.float32)
+        if problem := action_problem(self.spec, rows["actions"][labelled]) or _reward_problem(rewards):
+            raise ValueError(f"{self._begun.what}: {problem}")
+        actions = rows["actions"].copy()
+        actions[~labelled] = no_action(self.spec.action)
+        flags = {"acted": acted, "terminated": terminated, "truncated": truncated}
+        written = {**rows, "actions": actions, "rewards": rewards, LABELLED.name: labelled}
+        written |= {name: np.full(count, flag) for name, flag in flags.items()}
+        for name in self._specs:
+            self._group.append(name, written[name])
+        self._begun.total_reward += float(rewards.sum())
+        self._num_acted += count * acted
+        self._num_labelled += int(labelled.sum())
+
+    def _check_episode(self, episode: Episode, rows: int, labelled: NDArray[np.bool_]) -> None:
+        what, length = self._named(episode.level_id), episode.length
+        if length == 0:
             raise ValueError(f"{what}: found no action, expected at least one")
-        given: dict[str, tuple[NDArray[Any], int]] = {
-            "actions": (episode.actions, episode.length),
-            "rewards": (episode.rewards, episode.length),
-        }
-        if missing := [name for name in self.spec.observation if name not in episode.observations]:
-            raise ValueError(
-                f"{what}: found no part {missing[0]!r} in its observations, expected {', '.join(self.spec.observation)}"
-            )
-        given |= {array_of(name): (episode.observations[name], rows) for name in self.spec.observation}
-        for name, spec in self._specs.items():
-            if name not in given:
-                continue
-            array, length = given[name]
-            if array.shape != (length, *spec.row_shape) or array.dtype != np.dtype(spec.dtype):
-                raise ValueError(
-                    f"{what}: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} "
-                    f"{[length, *spec.row_shape]} ({episode.length} actions, final_observations: {self._final})"
-                )
-        if problem := action_problem(self.spec, episode.actions):
+        given = {"actions": episode.actions, "rewards": episode.rewards, LABELLED.name: labelled}
+        why = f"{length} actions, final_observations: {self._final}"
+        self._check_shapes(what, episode.observations, given, length, rows, why)
+        if problem := action_problem(self.spec, episode.actions[labelled]) or _reward_problem(episode.rewards):
             raise ValueError(f"{what}: {problem}")
-        if not np.isfinite(episode.rewards).all():
-            raise ValueError(f"{what}: found a reward that is NaN or infinite, expected finite rewards")
+        self._check_numbers(what, episode.observations)
+
+    def _check_shapes(
+        self, what: str, observations: Parts, given: Mapping[str, NDArray[Any]], length: int, rows: int, why: str
+    ) -> None:
+        """ValueError unless the arrays ``given`` have ``length`` rows, and the observations ``rows``, of the environment's kinds."""
+        if missing := [name for name in self.spec.observation if name not in observations]:
+            expected = ", ".join(self.spec.observation)
+            raise ValueError(f"{what}: found no part {missing[0]!r} in its observations, expected {expected}")
+        parts = {array_of(name): (observations[name], rows) for name in self.spec.observation}
+        for name, (array, count) in ({key: (array, length) for key, array in given.items()} | parts).items():
+            spec = self._specs[name]
+            if array.shape != (count, *spec.row_shape) or array.dtype != np.dtype(spec.dtype):
+                raise ValueError(
+                    f"{what}: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} {[count, *spec.row_shape]} ({why})"
+                )
+
+    def _check_numbers(self, what: str, observations: Parts) -> None:
         for name, part in self.spec.observation.items():
-            if part.dtype == "float32" and not np.isfinite(episode.observations[name]).all():
+            if part.dtype == "float32" and not np.isfinite(observations[name]).all():
                 raise ValueError(
                     f"{what}: found NaN or infinity in the part {name!r} of an observation, expected finite numbers"
                 )
+
+
+def _reward_problem(rewards: NDArray[Any]) -> str:
+    finite = np.isfinite(rewards).all()
+    return "" if finite else "found a reward that is NaN or infinite, expected finite rewards"
 
 
 def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -244,25 +375,19 @@ def _check_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
     own = sorted(_OWN & set(attributes))
     if own:
         raise ValueError(f"{path}: found attributes {', '.join(own)}, which the writer fills in itself: leave them out")
+    try:
+        tolerance_in(attributes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def outside_bounds(space: ActionSpace, actions: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which entries of actions [L, ...] are outside of their bounds, bool [L, ...]; NaN is."""
-    if isinstance(space, Discrete):
-        return (actions < 0) | (actions >= space.count)
-    return ~((actions >= np.array(space.low, np.float32)) & (actions <= np.array(space.high, np.float32)))
-
-
-def action_problem(spec: EnvironmentSpec, actions: NDArray[Any]) -> str:
-    """What is wrong with actions [L, ...] that were taken in an environment, empty where nothing is."""
-    outside = outside_bounds(spec.action, actions)
-    if not outside.any():
-        return ""
-    if isinstance(spec.action, Discrete):
-        return f"found actions from {actions.min()} to {actions.max()}, expected 0 to {spec.action.count - 1}"
-    row, entry = np.argwhere(outside)[0]
-    bounds = f"{spec.action.low[entry]:g} to {spec.action.high[entry]:g}"
-    return f"action {row}: found {actions[row, entry]:g} in entry {entry}, expected {bounds}"
+def tolerance_in(attributes: Mapping[str, Any]) -> float:
+    """By how much numbers of frames that should be equal may differ in a store with these attributes: levels of 255, 0 where nothing is
+    said; ValueError for what is no such number."""
+    found = attributes.get("frame_tolerance", 0)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < 255:
+        raise ValueError(f"found frame_tolerance {found!r}, expected a number of levels from 0 to 254")
+    return float(found)
 
 
 def _padded(values: NDArray[Any], rows: int, filler: int) -> NDArray[Any]:
@@ -322,8 +447,21 @@ class EpisodeStore:
 
     @property
     def num_transitions(self) -> int:
-        """Rows with an action and a next frame."""
+        """Rows with a next frame."""
         return self.num_rows - self.num_episodes
+
+    @property
+    def recorded(self) -> Recorded:
+        """Of how many rows with an action it is known."""
+        if not self.members:
+            return recorded_in(self.attributes)
+        found = {member.recorded for member in self.members}
+        return found.pop() if len(found) == 1 else "some"
+
+    @property
+    def frame_tolerance(self) -> float:
+        """See ``EpisodeArrays``; in a union the largest of its members."""
+        return max(tolerance_in(store.attributes) for store in self.simulated)
 
     @property
     def simulated(self) -> tuple[EpisodeStore, ...]:
@@ -373,7 +511,26 @@ class EpisodeStore:
         spec = self.spec
         values = self._group.load(without=() if frames else (array_of(spec.main),))
         parts = {name: values.pop(array_of(name)) for name in spec.observation if array_of(name) in values}
-        return EpisodeArrays(observations=parts, main=spec.main, members=self.shares, **values)
+        values.pop(LABELLED.name, None)
+        return EpisodeArrays(
+            observations=parts,
+            main=spec.main,
+            members=self.shares,
+            labelled=self._labelled(),
+            frame_tolerance=self.frame_tolerance,
+            **values,
+        )
+
+    def _labelled(self) -> NDArray[np.bool_] | None:
+        """bool [N]: whose actions are known; None where all are."""
+        if self.recorded == "all":
+            return None
+        if not self.members:
+            return (
+                np.asarray(self.array(LABELLED.name)[...]) if self.recorded == "some" else np.zeros(self.num_rows, bool)
+            )
+        each = [(member._labelled(), member) for member in self.members]
+        return np.concatenate([member.array("acted")[...] if found is None else found for found, member in each])
 
 
 def _members_of(path: Path, attributes: Mapping[str, Any]) -> tuple[EpisodeStore, ...]:

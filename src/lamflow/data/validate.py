@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.data import latents, store
+from lamflow.data.actions import is_no_action, no_action, outside_bounds, recorded_in, said_bounds
 from lamflow.data.group_reader import (
     check_digest,
     check_format,
@@ -25,7 +26,7 @@ from lamflow.data.group_reader import (
     unlisted_shards,
 )
 from lamflow.data.group_writer import ArraySpec
-from lamflow.spaces import Categories, Discrete, Pixels
+from lamflow.spaces import Categories, Pixels
 
 
 def store_problems(path: Path, episodes: store.EpisodeStore | None = None) -> list[str]:
@@ -127,6 +128,7 @@ def _rows(wrong: NDArray[np.bool_]) -> str:
 
 
 def _episode_problems(attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:
+    store.tolerance_in(attributes)
     yield from _category_problems(attributes, arrays)
     if "episode_starts" not in arrays:
         return
@@ -155,19 +157,9 @@ def _row_problems(
     is_last_action: NDArray[np.bool_],
 ) -> Iterator[str]:
     """Problems of actions, rewards and flags, given which rows are final observations and last actions."""
-    spec = store.spec_of(attributes)
     if "acted" in arrays and (wrong := arrays["acted"][...] == is_final).any():
         yield f"acted: {_rows(wrong)}: expected False on final observations and nowhere else"
-    if "actions" in arrays:
-        actions = arrays["actions"][...]
-        nothing = store.NO_ACTION if isinstance(spec.action, Discrete) else 0
-        if (wrong := is_final & (actions != nothing).reshape(len(actions), -1).any(axis=1)).any():
-            yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {nothing} on final observations"
-        outside = store.outside_bounds(spec.action, actions).reshape(len(actions), -1).any(axis=1)
-        if (wrong := ~is_final & outside).any():
-            space = spec.action
-            low, high = (0, space.count - 1) if isinstance(space, Discrete) else (list(space.low), list(space.high))
-            yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {low} to {high}"
+    yield from _action_problems(attributes, arrays, is_final)
     if "rewards" in arrays:
         rewards = arrays["rewards"][...]
         if (wrong := ~np.isfinite(rewards) | (is_final & (rewards != 0))).any():
@@ -175,6 +167,32 @@ def _row_problems(
     for name in ("terminated", "truncated"):
         if name in arrays and (wrong := arrays[name][...] & ~is_last_action).any():
             yield f"{name}: {_rows(wrong)}: found True, expected it on the last action of an episode only"
+
+
+def _action_problems(
+    attributes: Mapping[str, Any], arrays: Mapping[str, Any], is_final: NDArray[np.bool_]
+) -> Iterator[str]:
+    """Problems of actions, and of which of them are known."""
+    space, recorded = store.spec_of(attributes).action, recorded_in(attributes)
+    labelled = ~is_final if recorded == "all" else np.zeros(len(is_final), np.bool_)
+    if recorded == "some":
+        if store.LABELLED.name not in arrays:
+            return
+        labelled = arrays[store.LABELLED.name][...]
+        if (wrong := labelled & is_final).any():
+            yield f"labelled: {_rows(wrong)}: found True, expected no known action on final observations"
+            labelled = labelled & ~is_final
+    if "actions" not in arrays:
+        return
+    actions, nothing = arrays["actions"][...], no_action(space)
+    named = ~is_no_action(space, actions)
+    if (wrong := is_final & named).any():
+        yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {nothing} on final observations"
+    if (wrong := ~is_final & ~labelled & named).any():
+        yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {nothing} where no action is known"
+    outside = outside_bounds(space, actions).reshape(len(actions), -1).any(axis=1)
+    if (wrong := labelled & outside).any():
+        yield f"actions: {_rows(wrong)}: found {actions[wrong][0]}, expected {said_bounds(space)}"
 
 
 def _category_problems(attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Iterator[str]:

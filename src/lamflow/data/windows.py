@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lamflow.data.store import EpisodeArrays
 
-_COMPARED_ROWS: Final = 65_536
+_COMPARED_ROWS: Final = 4096
 _AHEAD_STREAM: Final = 5_000_011
 """Keeps the draws of ``frames_ahead`` apart from the permutations of the same seed."""
 
@@ -110,9 +110,15 @@ class Window(NamedTuple):
 
 
 def transition_rows(arrays: EpisodeArrays) -> Tensor:
-    """int64 [M]: rows with an action and a next frame, that is all but the last of each episode, ascending."""
+    """int64 [M]: rows with a next frame, and so with an action, known or not, that is all but the last of each episode, ascending."""
     last = np.append(arrays.episode_starts[1:], arrays.num_rows) - 1
     return torch.from_numpy(np.delete(np.arange(arrays.num_rows), last))
+
+
+def labelled_transitions(arrays: EpisodeArrays) -> Tensor:
+    """int64 [M]: of these the ones whose action is known."""
+    rows = transition_rows(arrays)
+    return rows[torch.from_numpy(arrays.is_labelled)[rows]]
 
 
 def frames_ahead(left: Tensor, horizon: int, *, seed: int, step: int) -> Tensor:
@@ -126,14 +132,21 @@ def frames_ahead(left: Tensor, horizon: int, *, seed: int, step: int) -> Tensor:
     return 1 + (torch.from_numpy(drawn).to(left.device) * reach).long()
 
 
+def frames_differ(frames_B: Tensor, others_B: Tensor, tolerance: float = 0) -> Tensor:
+    """bool [B, ...]: which numbers of frames [B, ...] differ from those of others, by more than the ``tolerance`` of their store."""
+    if tolerance == 0:
+        return frames_B != others_B
+    return (frames_B.float() - others_B.float()).abs() > tolerance
+
+
 def effectful(arrays: EpisodeArrays) -> Tensor:
-    """bool [N]: the row has a next frame, and it differs from the row's own."""
+    """bool [N]: the row has a next frame, and it differs from the row's own (``frames_differ``)."""
     changed = np.zeros(arrays.num_rows, np.bool_)
-    frames = arrays.frames
+    frames = torch.from_numpy(arrays.frames)
     for start in range(0, arrays.num_rows - 1, _COMPARED_ROWS):
         stop = min(start + _COMPARED_ROWS, arrays.num_rows - 1)
-        differs = frames[start:stop] != frames[start + 1 : stop + 1]
-        changed[start:stop] = differs.reshape(stop - start, -1).any(axis=1)
+        differs = frames_differ(frames[start:stop], frames[start + 1 : stop + 1], arrays.frame_tolerance)
+        changed[start:stop] = differs.flatten(1).any(1).numpy()
     changed[np.append(arrays.episode_starts[1:], arrays.num_rows) - 1] = False
     return torch.from_numpy(changed)
 

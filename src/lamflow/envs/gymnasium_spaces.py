@@ -7,11 +7,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from lamflow.spaces import ActionSpace, Box, Categories, Discrete, Part, Pixels
+from lamflow.spaces import ActionSpace, Box, Categories, Discrete, Part, Pixels, Unknown
 
 
 def space_of(part: Part | ActionSpace) -> gymnasium.Space[Any]:
-    """``Box`` for pictures, vectors and continuous actions, ``MultiDiscrete`` for categories, ``Discrete`` for discrete actions."""
+    """``Box`` for pictures, vectors and continuous actions, ``MultiDiscrete`` for categories, ``Discrete`` for discrete actions; ValueError
+    where nobody recorded any."""
     if isinstance(part, Discrete):
         return gymnasium.spaces.Discrete(part.count)
     if isinstance(part, Box):
@@ -20,4 +21,8 @@ def space_of(part: Part | ActionSpace) -> gymnasium.Space[Any]:
         return gymnasium.spaces.MultiDiscrete(np.broadcast_to(np.array(part.sizes), part.shape), dtype=np.uint8)
     if isinstance(part, Pixels):
         return gymnasium.spaces.Box(0, 255, part.shape, np.uint8)
+    if isinstance(part, Unknown):
+        raise ValueError(
+            "actions that nobody recorded are of no space of Gymnasium: nobody can play such an environment"
+        )
     return gymnasium.spaces.Box(-np.inf, np.inf, part.shape, np.float32)

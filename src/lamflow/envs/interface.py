@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.spaces import Discrete
+from lamflow.spaces import Discrete, known_actions
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -107,18 +107,17 @@ def check_level_ids(spec: EnvironmentSpec, num_envs: int, level_ids: NDArray[np.
 
 def check_actions(spec: EnvironmentSpec, num_envs: int, actions: NDArray[Any]) -> None:
     """ValueError unless there is one action per slot and each of them exists."""
-    expected = (num_envs, *spec.action.shape)
-    if isinstance(spec.action, Discrete):
-        if actions.shape != expected or actions.min() < 0 or actions.max() >= spec.action.count:
+    space = known_actions(spec.action, spec.name)
+    expected = (num_envs, *space.shape)
+    if isinstance(space, Discrete):
+        if actions.shape != expected or actions.min() < 0 or actions.max() >= space.count:
             raise ValueError(
                 f"{spec.name}: found actions of shape {actions.shape} in {actions.min()}..{actions.max()}, expected shape {expected} in "
-                f"0..{spec.action.count - 1}"
+                f"0..{space.count - 1}"
             )
     elif actions.shape != expected:
         raise ValueError(f"{spec.name}: found actions of shape {actions.shape}, expected {expected}")
-    elif not (
-        (actions >= np.array(spec.action.low, np.float32)) & (actions <= np.array(spec.action.high, np.float32))
-    ).all():
+    elif not ((actions >= np.array(space.low, np.float32)) & (actions <= np.array(space.high, np.float32))).all():
         raise ValueError(f"{spec.name}: found an action outside of its bounds, or NaN: clip it")
 
 
@@ -127,7 +126,7 @@ class Episode:
     """One episode of L transitions with its L + 1 observations (or L, where the simulator swallows the last one).
 
     ``observations``: their parts [L + 1, ...]; ``actions``: int64 [L], or float32 [L, A]; ``rewards`` float32 [L]; ``terminated``: the
-    task ended it; ``truncated``: the step limit did.
+    task ended it; ``truncated``: the step limit did; ``labelled`` bool [L]: whose actions are known, None where all are.
     """
 
     observations: Parts
@@ -136,6 +135,7 @@ class Episode:
     terminated: bool
     truncated: bool
     level_id: int
+    labelled: NDArray[np.bool_] | None = None
 
     @property
     def length(self) -> int:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.policies.settings import ActionSelection, BoxLoss, action_outputs
-from lamflow.spaces import Box
+from lamflow.spaces import Box, known_actions
 from lamflow.training.agreement import r_squared
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -113,10 +113,9 @@ class Actions(Protocol):
 
 
 def actions_of(spec: EnvironmentSpec) -> Actions:
-    """The actions of an environment."""
-    if isinstance(spec.action, Box):
-        return BoxActions(spec.action.low, spec.action.high)
-    return DiscreteActions.of(spec)
+    """The actions of an environment; ValueError where its episodes have none."""
+    space = known_actions(spec.action, spec.name)
+    return BoxActions(space.low, space.high) if isinstance(space, Box) else DiscreteActions.of(spec)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lamflow.networks.grid_settings import GridEncoderSettings
 from lamflow.networks.settings import SYMMETRY, AnyEncoder, Symmetry, symmetry_problems
 from lamflow.quantizers.settings import QuantizerSettings
 from lamflow.settings import DEEPEST, EpisodeCount, Settings
-from lamflow.spaces import ActionSpace, Discrete
+from lamflow.spaces import Discrete, KnownActions
 from lamflow.training.settings import TrainingSettings
 
 ActionSelection = Literal["argmax", "sample"]
@@ -27,7 +27,7 @@ BOX_LOSS = (
 ACTION_SELECTION = "How an action is taken from its distribution; null: as `evaluation.action_selection` says."
 
 
-def action_outputs(action: ActionSpace, box_loss: BoxLoss) -> int:
+def action_outputs(action: KnownActions, box_loss: BoxLoss) -> int:
     """Width of what a network answers of actions: a logit per discrete one; of continuous ones a mean per entry, and its deviation where
     likelihood is learnt."""
     if isinstance(action, Discrete):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamflow.spaces import ActionSpace, Discrete
+from lamflow.spaces import Discrete, KnownActions
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Disturbance:
     """With probability ``epsilon`` a uniformly random action; else, of continuous ones, Gaussian ``noise`` upon the action, half the width
     of the space being 1, within the bounds."""
 
-    space: ActionSpace
+    space: KnownActions
     epsilon: float
     noise: float
     generator: np.random.Generator

@@ -28,7 +28,7 @@ from lamflow.rl.pixel_experts import load_pixel_expert
 from lamflow.rl.pixel_rollouts import play_episodes
 from lamflow.rl.saved_policies import KIND, SavedPolicyActor, load_taken_over, take_over
 from lamflow.rl.vector_experts import load_vector_expert, play_expert, save_vector_expert, train_vector_expert
-from lamflow.spaces import Discrete
+from lamflow.spaces import Discrete, known_actions
 from lamflow.training.checkpoint import save_model
 from lamflow.training.metrics import MetricsLog
 
@@ -194,7 +194,7 @@ def _play(
     noise: float = 0.0,
 ) -> Iterator[Episode]:
     """An episode of the user's policy per level. What a saved one draws is seeded when the first episode is asked for."""
-    disturbance = Disturbance(spec.action, epsilon, noise, np.random.default_rng(seed))
+    disturbance = Disturbance(known_actions(spec.action, spec.name), epsilon, noise, np.random.default_rng(seed))
     if saved is not None:
         saved.seed(seed)
 

@@ -39,6 +39,7 @@ from lamflow.runs.sizes import (
     vector_expert_size,
 )
 from lamflow.settings import Settings
+from lamflow.spaces import known_actions
 from lamflow.training.settings import TrainingSettings
 
 VALIDATION_SAMPLES = 4096
@@ -298,7 +299,7 @@ def _policy_of(
     policy = getattr(method, "policy", None)
     if not isinstance(policy, PolicySettings):
         return None
-    return policy, action_outputs(spec.action, policy.box_loss), None
+    return policy, action_outputs(known_actions(spec.action, spec.name), policy.box_loss), None
 
 
 def _online_policy(scope: Scope, spec: EnvironmentSpec, method: OnlineMethodSettings) -> ActorCriticSize:
