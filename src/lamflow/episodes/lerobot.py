@@ -189,7 +189,7 @@ class LeRobotSource:
     ) -> tuple[NDArray[Any] | None, NDArray[np.bool_] | None]:
         """Actions int64 [n] or float32 [n, A], and bool [n] whether a row has one, None where all have."""
         space, column = self._actions.space, self._settings.actions
-        if space is None or column is None:
+        if not isinstance(space, Box | Discrete) or column is None:
             return None, None
         where = f"{episode.data}: episode {episode.index}, column {column!r}"
         values, known = values_of(batch.column(column), vector_entries(self._layout, column), where)
