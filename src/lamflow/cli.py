@@ -38,14 +38,21 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     inspect = _command(commands, "inspect", _inspect, "what recordings are, and the configuration that uses them")
     inspect.add_argument("path", type=Path, help="a file or folder of recorded episodes")
+    _how(inspect)
     label = _command(commands, "label", _label, "latent actions of every frame of recordings, as parquet")
     label.add_argument("model", type=Path, help="a latent action model: model.safetensors, or its folder")
     label.add_argument("data", type=Path, help="a file or folder of recorded episodes")
-    label.add_argument("-o", "--output", type=Path, required=True, help="the parquet file to write")
+    label.add_argument(
+        "-o", "--output", type=Path, required=True, help="the parquet file to write, or with --into a folder"
+    )
+    label.add_argument(
+        "--into", choices=["lerobot", "minari"], help="write a copy of the data set with further columns"
+    )
     label.add_argument("--decoder", type=Path, help="decoders.safetensors, or its folder: writes true actions, too")
     label.add_argument(
         "--fit", choices=["resize", "letterbox"], help="of pictures; by default as the model learnt them"
     )
+    _how(label)
     _which(label, "decoder")
     pack = _command(commands, "pack", _pack, "all files of an agent, copied into a folder that load_agent takes")
     pack.add_argument("agent", type=Path, help="results/<experiment>/policies/<env>/<method>/seed<k>")
@@ -76,6 +83,16 @@ def _command(commands: Any, name: str, run: Any, description: str) -> argparse.A
     return command
 
 
+def _how(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the source, such as camera=observation.images.top; may be given several times",
+    )
+
+
 def _which(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--labels", help=f"the label budget, where there are {what}s of several, such as 64")
     command.add_argument("--draw", type=int, help="the random draw of the labels; default: 0")
@@ -90,7 +107,7 @@ def _count(text: str) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from lamflow.loaded.inspection import inspect, told
 
-    found = inspect(options.path)
+    found = inspect(options.path, options.set)
     print(told(options.path, found))
     return 0 if found.described else 1
 
@@ -103,12 +120,20 @@ def _label(options: argparse.Namespace) -> int:
 
     if options.decoder is None and (options.labels is not None or options.draw is not None):
         raise ValueError("found --labels or --draw without --decoder, expected them with decoders alone")
-    settings, lam = recognised(options.data), load_lam(options.model)
+    settings, lam = recognised(options.data, options.set), load_lam(options.model)
+    table = options.output
+    if options.into is not None:
+        from lamflow.loaded.added_columns import add_labels, check_into
+
+        check_into(options.into, settings, options.output)
+        table = options.output.with_name(f"{options.output.name}.labels.parquet")
     decoder = None
     if options.decoder is not None:
         decoder = load_decoder(options.decoder, lam, labels=options.labels, draw=options.draw)
     source = settings.build(fit=fit_of(lam, options.fit))
-    rows = label_recordings(lam, source, settings, options.output, decoder=decoder)
+    rows = label_recordings(lam, source, settings, table, decoder=decoder)
+    if options.into is not None:
+        add_labels(table, options.data, options.output, options.into)
     print(f"{options.output}: {rows:,} rows, one per frame, labelled by {lam.name} of {lam.spec.name}, seed {lam.seed}")
     return 0
 

@@ -60,7 +60,7 @@ def test_the_pages_lines_run(results: Any, grid_world: Any) -> None:
 def test_the_commands_are_those_that_there_are(page: str) -> None:
     text = ROOT.joinpath(page).read_text().replace("\\\n", " ")
     commands = re.findall(r"^lamflow (.*)$", text, flags=re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for line in commands:
         parser().parse_args(line.split())
 

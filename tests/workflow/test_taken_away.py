@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+import pyarrow.parquet as parquet
+
+from lamflow.cli import main
+from lamflow.data.latents import LatentStore
 
 ENV = "xland-doorkey-5x5-full"
 SRC = Path(__file__).parents[2] / "src"
@@ -21,14 +24,24 @@ import lamflow
 from lamflow.envs.levels import draw_levels
 from lamflow.rl.demonstrator_settings import CollectionSettings
 from lamflow.stages.evaluate_agents import LEVEL_STREAM, play_levels
-folder, labels, draw = sys.argv[1:]
-given = {"labels": labels, "draw": int(draw)} if labels else {}
-agent = lamflow.load_agent(folder, **given)
-levels = draw_levels(agent.spec, "test", 8, agent.seed + LEVEL_STREAM, 40)
-every = agent.agent.agent  # with all its members, as what is drawn is drawn for all of them in turn
-result = play_levels(agent.spec, every, levels, CollectionSettings(num_rulesets=40))
-print(json.dumps([result.level_ids.tolist(), result.returns.tolist(), result.lengths.tolist()]))
+for name, labels in json.loads(sys.argv[1]).items():
+    agent = lamflow.load_agent(name, **({"labels": labels, "draw": 0} if labels else {}))
+    levels = draw_levels(agent.spec, "test", 8, agent.seed + LEVEL_STREAM, 40)
+    every = agent.agent.agent  # with all its members, as what is drawn is drawn for all of them in turn
+    result = play_levels(agent.spec, every, levels, CollectionSettings(num_rulesets=40))
+    print(json.dumps([name, result.level_ids.tolist(), result.returns.tolist(), result.lengths.tolist()]))
 """
+AGENTS = {
+    "lapo/seed0": 64,
+    "lapo/seed1": 64,
+    "lapo_codes/seed0": 16,
+    "bc/seed0": 16,
+    "vpt/seed0": 64,
+    "oracle_bc/seed0": None,
+    "lapo_online/seed0": None,
+    "random/seed0": None,
+}
+"""Methods and seeds, and label budgets where there are several."""
 
 
 def elsewhere(folder: Path, *arguments: str) -> str:
@@ -45,44 +58,22 @@ def elsewhere(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def packed(tiny_run: Path, folder: Path, method: str, seed: int) -> Path:
-    kind = {"random": "evaluation", "lapo_online": "online"}.get(method, "policies")
-    source = tiny_run / "results" / "tiny" / kind / ENV / method / f"seed{seed}"
-    elsewhere(folder, "-m", "lamflow.cli", "pack", str(source), str(folder / "agent"))
-    return folder / "agent"
-
-
-@pytest.mark.parametrize(
-    ("method", "seed", "labels"),
-    [
-        ("lapo", 0, "64"),
-        ("lapo", 1, "64"),
-        ("lapo_codes", 0, "16"),
-        ("bc", 0, "16"),
-        ("vpt", 0, "64"),
-        ("oracle_bc", 0, ""),
-        ("lapo_online", 0, ""),
-        ("random", 0, ""),
-    ],
-)
-def test_a_packed_agent_plays_as_the_workflows_rollouts(
-    method: str, seed: int, labels: str, tiny_run: Path, tmp_path: Path
-) -> None:
-    agent = packed(tiny_run, tmp_path, method, seed)
-    levels, returns, lengths = json.loads(elsewhere(tmp_path, "-c", SCRIPT, str(agent), labels, "0").splitlines()[-1])
-    path = tiny_run / "results" / "tiny" / "evaluation" / ENV / method / f"seed{seed}" / "returns.csv"
-    with path.open(encoding="utf-8") as opened:
-        rows = list(csv.DictReader(opened))
-    assert levels == [int(row["level_seed"]) for row in rows]
-    np.testing.assert_allclose(returns, [float(row["return"]) for row in rows], rtol=1e-8)
-    assert lengths == [int(row["length"]) for row in rows]
+def test_packed_agents_play_as_the_workflows_rollouts(tiny_run: Path, tmp_path: Path) -> None:
+    results = tiny_run / "results" / "tiny"
+    for name in AGENTS:
+        kind = {"random": "evaluation", "lapo_online": "online"}.get(name.split("/")[0], "policies")
+        assert main(["pack", str(results / kind / ENV / name), str(tmp_path / name)]) == 0
+    said = elsewhere(tmp_path, "-c", SCRIPT, json.dumps(AGENTS)).splitlines()
+    assert len(said) == len(AGENTS)
+    for name, levels, returns, lengths in map(json.loads, said):
+        with results.joinpath("evaluation", ENV, name, "returns.csv").open(encoding="utf-8") as opened:
+            rows = list(csv.DictReader(opened))
+        assert levels == [int(row["level_seed"]) for row in rows], name
+        np.testing.assert_allclose(returns, [float(row["return"]) for row in rows], rtol=1e-8, err_msg=name)
+        assert lengths == [int(row["length"]) for row in rows], name
 
 
 def test_the_command_labels_the_workflows_episodes_with_its_latents(tiny_run: Path, tmp_path: Path) -> None:
-    import pyarrow.parquet as parquet
-
-    from lamflow.data.latents import LatentStore
-
     results = tiny_run / "results" / "tiny"
     model, store = tmp_path / "model.safetensors", tmp_path / "validation.zarr"
     shutil.copyfile(results / "lam" / ENV / "lapo" / "seed0" / "model.safetensors", model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.interface import Described, Source
 from lamflow.episodes.recognition import recognise
 from lamflow.episodes.settings import SOURCES, SourceSettings
-from lamflow.spaces import Discrete, Pixels
+from lamflow.settings_errors import settings_from
+from lamflow.spaces import Discrete, Pixels, Unknown
 
 SIDE = 64
 """Of frames, in pixels, where recorded ones are too small or too large for networks."""
@@ -32,20 +33,31 @@ class Inspected:
     problem: str = ""
 
 
-def recognised(path: Path) -> SourceSettings:
-    """The settings of the source that knows the layout of what lies there best. ValueError lists the sources where none does."""
+def recognised(path: Path, changes: Sequence[str] = ()) -> SourceSettings:
+    """The settings of the source that knows the layout of what lies there best, with ``changes``, each ``key=value``. ValueError lists the
+    sources where none does, and names a change that there cannot be."""
     found = recognise(path)
     if not found:
         kinds = ", ".join(SOURCES.choices())
         raise ValueError(
             f"{path}: found nothing that a source of recorded episodes knows, expected files of one of the kinds {kinds}"
         )
-    return found[0]
+    return _changed(found[0], changes) if changes else found[0]
 
 
-def inspect(path: Path) -> Inspected:
+def _changed(settings: SourceSettings, changes: Sequence[str]) -> SourceSettings:
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change}: expected key=value")
+        given[key] = yaml.safe_load(value)
+    return settings_from(given, type(settings), f"--set {' --set '.join(changes)}")
+
+
+def inspect(path: Path, changes: Sequence[str] = ()) -> Inspected:
     """Of a file or folder; ValueError where no source knows it."""
-    settings = recognised(path)
+    settings = recognised(path, changes)
     problem = ""
     for fit in (FrameFit(), FrameFit(SIDE, SIDE)):
         source: Source = settings.build(fit=fit)
@@ -100,7 +112,7 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 
 
 def _actions(found: Described) -> str:
-    if found.action is None:
+    if found.action is None or isinstance(found.action, Unknown):
         return "none: latent actions can be learnt and predictions judged, and nothing can be decoded"
     if isinstance(found.action, Discrete):
         names = f" ({', '.join(found.action_names)})" if found.action_names else ""

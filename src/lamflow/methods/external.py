@@ -24,7 +24,7 @@ from lamflow.policies.agents import Agent, AgentState
 from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.members import Member
 from lamflow.policies.settings import ActionSelection
-from lamflow.spaces import Discrete
+from lamflow.spaces import Box, Discrete
 from lamflow.training.precision import Precision
 
 Acting = Callable[[Any], Any]
@@ -111,6 +111,7 @@ class ExternalAgent(Agent):
             sound = found.size == 1 and np.issubdtype(found.dtype, np.integer) and 0 <= found.item() < space.count
             wanted = f"an integer from 0 to {space.count - 1}"
         else:
+            assert isinstance(space, Box)
             low, high = np.array(space.low, np.float32), np.array(space.high, np.float32)
             numbers = np.issubdtype(found.dtype, np.number) and found.shape == space.shape
             sound = numbers and bool(((found >= low) & (found <= high)).all())
