@@ -16,7 +16,7 @@ from lamflow.episodes.interface import Described, Source
 from lamflow.episodes.recognition import recognise
 from lamflow.episodes.settings import SOURCES, SourceSettings
 from lamflow.settings_errors import settings_from
-from lamflow.spaces import Discrete, Pixels, Unknown
+from lamflow.spaces import Box, Discrete, Pixels
 
 SIDE = 64
 """Of frames, in pixels, where recorded ones are too small or too large for networks."""
@@ -112,12 +112,12 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 
 
 def _actions(found: Described) -> str:
-    if found.action is None or isinstance(found.action, Unknown):
-        return "none: latent actions can be learnt and predictions judged, and nothing can be decoded"
     if isinstance(found.action, Discrete):
         names = f" ({', '.join(found.action_names)})" if found.action_names else ""
         return f"discrete, {found.action.count}{names}"
-    return f"continuous, {found.action.shape[0]} entries"
+    if isinstance(found.action, Box):
+        return f"continuous, {found.action.shape[0]} entries"
+    return "none: latent actions can be learnt and predictions judged, and nothing can be decoded"
 
 
 def configuration(path: Path, found: Inspected) -> str:
