@@ -127,5 +127,4 @@ def configuration(path: Path, found: Inspected) -> str:
     environment: dict[str, Any] = {"kind": "recorded", "episodes": {"kind": kind_of(type(found.settings)), **given}}
     if found.resized:
         environment["frames"] = {"height": SIDE, "width": SIDE}
-    text = yaml.safe_dump({"environments": {name: environment}, "envs": [name]}, sort_keys=False)
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    return yaml.safe_dump({"environments": {name: environment}, "envs": [name]}, sort_keys=False)
