@@ -166,7 +166,7 @@ def test_folders_that_are_no_agents_are_refused(results: Any, tmp_path: Path) ->
     alone.joinpath("policy.safetensors").unlink()
     assert "found no model file there or beside it" in problem(lambda: lamflow.load_agent(alone))
     pack_agent(find_agent(results.folder("policies", "lapo")), tmp_path / "agent")
-    card = tmp_path / "agent" / "agent.json"
+    card = tmp_path / "agent" / "lamflow_agent.json"
     card.write_text('{"format": "other"}')
     assert "found format 'other'" in problem(lambda: lamflow.load_agent(card.parent))
     card.write_text("{")

@@ -21,7 +21,8 @@ from lamflow.policies.members import Member
 from lamflow.policies.settings import ActionSelection
 from lamflow.training.checkpoint import read_model
 
-CARD = "agent.json"
+CARD = "lamflow_agent.json"
+"""Another name than that of the neighbour of an online agent's file."""
 FORMAT = "lamflow-agent-1"
 MODEL = ".safetensors"
 EVALUATION = "evaluation/{env}/{method}/seed{seed}/returns.json"
