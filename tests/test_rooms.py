@@ -29,6 +29,8 @@ ORDER = [
     {"stages"},
     {"experiment"},
     {"runs"},
+    {"loaded"},
+    {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
@@ -75,9 +77,14 @@ def test_package_files_are_empty_so_that_code_digests_follow_only_what_is_used()
     for path in ROOT.rglob("__init__.py"):
         statements = ast.parse(path.read_text()).body
         assert path.parent == ROOT or not statements, f"{path} must stay empty"
-        assert all(isinstance(statement, ast.Expr | ast.Assign) for statement in statements), (
-            f"{path} must import nothing"
-        )
+        imported = {
+            node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            for statement in statements
+            if not isinstance(statement, ast.If)  # for type checkers alone
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        assert imported <= {"typing", "importlib"}, f"{path} must import nothing that takes time"
 
 
 @pytest.mark.slow

@@ -114,6 +114,10 @@ class MethodSettings(Component):
         """Why it cannot be used beside these: pairs of one of its keys (empty for all of it) and what is wrong."""
         return ()
 
+    def modules(self, stage: Stage) -> tuple[str, ...]:
+        """Further modules whose code a stage runs, which its settings name: those of other people."""
+        return ()
+
     def code_in(self, stage: Stage) -> str:
         """What it runs in a stage, for ``lamflow.code_digests``."""
         return f"{self.builds}.{LEARNS_IN[stage]}"

@@ -52,6 +52,7 @@ def methods_code(
     in ``also``."""
     found = stage_code(stage, spec, [*(method.parts(part) for method in methods), *also])
     own = {module for method in methods for module in (method.code_in(part), type(method).__module__)}
+    own |= {module for method in methods for module in method.modules(part)}
     return replace(found, components=found.components | own)
 
 

@@ -99,7 +99,11 @@ def evaluate_agents(
     record_provenance(
         Path(output),
         code=code,
-        settings={"method": dict(settings), "evaluation": rollouts.model_dump(mode="json")},
+        settings={
+            "method": dict(settings),
+            "evaluation": rollouts.model_dump(mode="json"),
+            "environment": spec.facts(),
+        },
         inputs=inputs,
         seed=seed,
         wall_seconds=time.monotonic() - started,

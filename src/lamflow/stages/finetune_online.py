@@ -103,6 +103,8 @@ def finetune_online(
     log.write(Path(metrics))
     write_text(Path(curve), _table(points, [env, method, seed], [random, expert]))
     metadata = {"env": env, "method": method, "seed": seed, **training.header}
+    read = typed.model_dump(mode="json", exclude=set(typed.unread("online")))
+    metadata |= {"environment": spec.facts(), "method_settings": read}
     save_online_policy(Path(output), agent, metadata)
     for path in (Path(output), Path(curve)):
         record_provenance(

@@ -48,6 +48,8 @@ def train_action_decoders(
     if fitted.precision is not None:
         print(f"decoders of {method} on {spec.name}, seed {seed}: precision {fitted.precision}")
     metadata = {"kind": "decoders", "env": spec.name, "method": method, "seed": seed, **fitted.header}
+    read = typed.model_dump(mode="json", exclude=set(typed.unread("decoders")))
+    metadata |= {"environment": spec.facts(), "method_settings": read}
     save_members(Path(output), job.members, [dict(weights) for weights in fitted.weights], metadata)
     record_provenance(
         Path(output),

@@ -101,6 +101,7 @@ def train_lam(
         "lam": lam,
         "seed": seed,
         "settings": typed.model_dump(mode="json"),
+        "environment": spec.facts(),
     }
     save_model(Path(output), model.state_dict(), metadata)
     record_provenance(

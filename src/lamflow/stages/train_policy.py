@@ -89,6 +89,7 @@ def train_policy(
         seed=seed,
     )
     header = {"kind": "policy", "env": spec.name, "method": method, "seed": seed, **policies.header}
+    header |= {"environment": spec.facts(), "method_settings": read}
     collected, weights, precisions = MetricsLog(), [], []
     for index, task in enumerate(policies.tasks):
         member = task.member
