@@ -62,6 +62,15 @@ class LatentActionModel(nn.Module):
         """The most likely o_{t+1} after the frames up to the present one, uint8 [B, H, W, C], or of vectors float32 [B, entries]."""
         raise NotImplementedError
 
+    def predicted(self, window: Window, latents_BD: Tensor) -> tuple[Tensor, ...]:
+        """What the network behind ``predict`` computes, before a frame is made of it; nothing where a kind does not tell.
+
+        Grids: logits of tiles and of colours, [B, categories, H, W] each. Pixels: float [B, 3, H, W], black -.5 and white .5.
+        Vectors: the output [B, entries] in the units of the model's ``target``. With a rotation symmetry, all of it of the frame turned so
+        that the agent faced up in o_t.
+        """
+        return ()
+
     @torch.no_grad()
     def label(self, window: Window) -> Latents:
         """The latent actions of transitions."""

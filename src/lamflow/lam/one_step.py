@@ -100,6 +100,10 @@ class OneStepLam(LatentActionModel):
             return rotate_each(predicted, -agent_direction(frames_BPHWC[:, -1]))
         return predicted
 
+    def predicted(self, window: Window, latents_BD: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.forward_dynamics(self.canonical(window.frames[:, : self.num_seen]), latents_BD)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
     def _seen_by_idm(self, windows_BKHWC: Tensor) -> Tensor:
         """The frames up to the present one, and the last: the next, or one ahead where the window has such a one."""
         if windows_BKHWC.shape[1] == self.num_seen + 1:

@@ -36,30 +36,40 @@ def pixel_planes(frames_BKHWC: Tensor) -> Tensor:
 def row_planes(frames_BKHWC: Tensor) -> Tensor:
     """uint8 [B, K, H, W, 3] to [B, K * PATCH_SIDE * 3, H, W / PATCH_SIDE]: the rows of patches, frame by frame, pixel by pixel."""
     words = _row_words(frames_BKHWC)
-    return torch.cat(words.unbind(1), dim=-1).view(torch.uint8).permute(0, 3, 1, 2)
+    return _levels(torch.cat(words.unbind(1), dim=-1)).permute(0, 3, 1, 2)
 
 
 def patch_planes(frames_BKHWC: Tensor) -> Tensor:
     """uint8 [B, K, H, W, 3] to [B, K * PATCH_SIDE**2 * 3, H / PATCH_SIDE, W / PATCH_SIDE], frame by frame; of a patch's channels
     those of its upper left pixel come first."""
     words = _row_words(frames_BKHWC).unflatten(2, (-1, PATCH_SIDE))
-    return words.permute(0, 2, 4, 1, 3, 5).flatten(3).view(torch.uint8).permute(0, 3, 1, 2)
+    return _levels(words.permute(0, 2, 4, 1, 3, 5).flatten(3)).permute(0, 3, 1, 2)
 
 
 def _row_words(frames_BKHWC: Tensor) -> Tensor:
-    """int32 [B, K, H, W / PATCH_SIDE, 3]; frames whose sides are no multiples of a patch's grow at the right and below, in mid-grey."""
+    """int32 [B, K, H, W / PATCH_SIDE, 3]; frames whose sides are no multiples of a patch's grow at the right and below, in mid-grey.
+    In a graph that is exported, the same bytes as uint8 [..., 12]: other runtimes know no words."""
     below, right = (-side % PATCH_SIDE for side in frames_BKHWC.shape[2:4])
     if below or right:
         frames_BKHWC = functional.pad(frames_BKHWC, (0, 0, 0, right, 0, below), value=MID_GREY)
-    return frames_BKHWC.flatten(3).view(torch.int32).unflatten(3, (-1, 3))
+    rows_BKHX = frames_BKHWC.flatten(3)
+    if torch.compiler.is_exporting():
+        return rows_BKHX.unflatten(3, (-1, 3 * PATCH_SIDE))
+    return rows_BKHX.view(torch.int32).unflatten(3, (-1, 3))
+
+
+def _levels(words: Tensor) -> Tensor:
+    """The bytes of what ``_row_words`` answers, uint8."""
+    return words if words.dtype == torch.uint8 else words.view(torch.uint8)
 
 
 def about_grey(planes_BCHW: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 levels 0 .. 255 to -127.5 .. 127.5, exact also in bfloat16.
 
-    On a CPU part by part, so that the second pass over a part finds it in the cache.
+    On a CPU part by part, so that the second pass over a part finds it in the cache, but for a graph that is exported, which takes any
+    batch.
     """
-    if planes_BCHW.device.type != "cpu":
+    if planes_BCHW.device.type != "cpu" or torch.compiler.is_exporting():
         return planes_BCHW.to(dtype).sub_(LEVELS / 2)
     levels_BCHW = torch.empty_like(planes_BCHW, dtype=dtype)
     rows = max(1, _CACHED_LEVELS // planes_BCHW.shape[1:].numel())

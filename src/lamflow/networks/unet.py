@@ -37,7 +37,7 @@ class LatentConv2d(nn.Conv2d):
         output = functional.conv2d(planes_BCHW, plane_weights / LEVELS, self.bias, padding=1)
         taps_BTO = (latents_BD @ latent_weights.permute(1, 2, 3, 0).flatten(1)).unflatten(1, (9, -1))
         everywhere = torch.ones(1, 1, *planes_BCHW.shape[2:], device=output.device, dtype=output.dtype)
-        visible_BPT = functional.unfold(everywhere, 3, padding=1).transpose(1, 2).expand(len(output), -1, -1)
+        visible_BPT = functional.unfold(everywhere, 3, padding=1).transpose(1, 2).expand(output.shape[0], -1, -1)
         places_BPO = torch.baddbmm(output.permute(0, 2, 3, 1).flatten(1, 2), visible_BPT, taps_BTO)
         return places_BPO.unflatten(1, output.shape[2:]).permute(0, 3, 1, 2)
 

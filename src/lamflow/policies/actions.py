@@ -67,6 +67,10 @@ class Actions(Protocol):
         """Actions [B, ...] of answers, as ``selection`` says."""
         ...
 
+    def told(self, answers_BA: Tensor) -> dict[str, Tensor]:
+        """What answers say to whoever takes actions without lamflow, by name."""
+        ...
+
     def labels(self, outputs: Tensor) -> Tensor:
         """The most likely actions [..., ...] of a network's outputs [..., O]."""
         ...
@@ -179,6 +183,10 @@ class DiscreteActions:
     def choose(self, answers_BA: Tensor, selection: ActionSelection, generator: torch.Generator) -> Tensor:
         """Actions int64 [B] of probabilities, as ``selection`` says."""
         return self.most_likely(answers_BA) if selection == "argmax" else self.draw(answers_BA, generator)
+
+    def told(self, answers_BA: Tensor) -> dict[str, Tensor]:
+        """``probabilities`` float32 [B, A], and their logarithms as ``logits``."""
+        return {"probabilities": answers_BA, "logits": answers_BA.log()}
 
     def random(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform actions int64 [count]."""
@@ -297,6 +305,14 @@ class BoxActions:
             return self.taken(mean)
         noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         return self.taken(mean + deviation * noise)
+
+    def told(self, answers_BA: Tensor) -> dict[str, Tensor]:
+        """``mean`` and ``deviation`` float32 [B, A] of a Gaussian in the environment's own numbers, before what leaves the space is
+        clipped."""
+        mean, deviation = answers_BA.chunk(2, dim=-1)
+        low, high = self._bounds(answers_BA.device)
+        half = (high - low) / 2
+        return {"mean": (low + high) / 2 + half * mean, "deviation": half * deviation}
 
     def labels(self, outputs: Tensor) -> Tensor:
         """The means, float32 [..., A], of outputs [..., O]."""

@@ -116,13 +116,13 @@ class PolicyAgent:
         return self.space.choose(mean, self.action_selection, self.generator), AgentState(inputs, recurrent_BF)
 
     def _answers(self, inputs: PolicyInputs, recurrent_BF: Tensor, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the networks of the rows' members answer, see ``_run``."""
+        """What the networks of the rows' members answer, see ``run``."""
         if len(self.networks) == 1:
-            return self._run(self.networks[0], inputs, recurrent_BF)
+            return self.run(self.networks[0], inputs, recurrent_BF)
         order = members.argsort(stable=True).to(self.device)
         sizes = members.bincount(minlength=self.num_members).tolist()
         answers = [
-            self._run(network, inputs.map(itemgetter(rows)), recurrent_BF[rows])
+            self.run(network, inputs.map(itemgetter(rows)), recurrent_BF[rows])
             for network, rows in zip(self.networks, order.split(sizes), strict=True)
             if len(rows)
         ]
@@ -130,7 +130,7 @@ class PolicyAgent:
         weights, decoded, states = (torch.cat(part)[back] for part in zip(*answers, strict=True))
         return weights, decoded, states
 
-    def _run(self, network: ActingNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def run(self, network: ActingNetwork, inputs: PolicyInputs, recurrent_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of one network, float32: weights [B, S] of what is to be decoded [B, S, O] (S is 1 without a head), and the next recurrent
         states, which stay as they are if it has none."""
         assert self.precision is not None
@@ -147,7 +147,7 @@ class PolicyAgent:
         if head is not None:
             weights, decoded = head.draw(outputs.float(), self.generator)
         else:
-            weights, decoded = outputs.new_ones((len(outputs), 1), dtype=torch.float32), outputs.float()[:, None]
+            weights, decoded = outputs.new_ones((outputs.shape[0], 1), dtype=torch.float32), outputs.float()[:, None]
         if self.decodes_features:
             beside = features.float()[:, None].expand(-1, decoded.shape[1], -1)
             decoded = torch.cat([decoded, beside], dim=-1)

@@ -7,7 +7,8 @@ M members, R rows per member, A actions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,17 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 """(what is decoded float32 [B, O], its members int64 [B]), both on the CPU, to answers in true actions [B, A]
 (``Actions.answer``): decoders are too small for a GPU. Decoded are a policy's outputs, or latents that its head draws, with the
 policy's features behind them where decoders see the observation."""
+
+
+@runtime_checkable
+class DecodeApart(Protocol):
+    """A ``Decode`` that also gives what it does for one member, as a module that can leave lamflow (``lamflow.exporting``)."""
+
+    def __call__(self, decoded_BO: Tensor, members: Tensor) -> Tensor: ...
+
+    def of_member(self, member: int) -> nn.Module:
+        """From what is decoded, float32 [B, O], to the member's answers [B, A]."""
+        ...
 
 
 class Decoder(Protocol):
@@ -43,9 +55,35 @@ class Decoder(Protocol):
         ...
 
 
-def no_decode(space: Actions) -> Decode:
+@dataclass(frozen=True)
+class NoDecode:
+    """See ``DecodeApart``."""
+
+    space: Actions
+
+    def __call__(self, outputs: Tensor, members: Tensor) -> Tensor:
+        return self.space.answer(outputs)
+
+    def of_member(self, member: int) -> nn.Module:
+        """The same for all of them."""
+        return Answering(nn.Identity(), self.space)
+
+
+class Answering(nn.Module):
+    """What a network says, as an answer in true actions (``Actions.answer``)."""
+
+    def __init__(self, network: nn.Module, space: Actions) -> None:
+        super().__init__()
+        self.network, self.space = network, space
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Float32 [B, O] to [B, A]."""
+        return self.space.answer(self.network(inputs.float()))
+
+
+def no_decode(space: Actions) -> NoDecode:
     """Policies in true actions need no decoder."""
-    return lambda outputs, _members: space.answer(outputs)
+    return NoDecode(space)
 
 
 def code_one_hot(codes_NT: Tensor, num_codes: int) -> Tensor:

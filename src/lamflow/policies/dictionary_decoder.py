@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lamflow.policies.actions import Actions, DiscreteActions
-from lamflow.policies.decoders import Decode, Weights, by_member
+from lamflow.policies.decoders import Weights, by_member
 from lamflow.policies.dictionary_decoder_settings import DictionaryDecoderSettings
 
 
@@ -42,7 +42,7 @@ class DictionaryDecoder:
         )
         return {"table": table}, None
 
-    def decode(self, weights: Sequence[Weights]) -> Decode:
+    def decode(self, weights: Sequence[Weights]) -> TableDecode:
         """See ``table_decode``."""
         return table_decode([part["table"] for part in weights])
 
@@ -61,9 +61,38 @@ def code_action_table(
     return (counts + smoothing * prior) / (counts.sum(1, keepdim=True) + smoothing)
 
 
-def table_decode(tables: Sequence[Tensor]) -> Decode:
-    """P(a | o) = sum over codes of P(code | o) P(a | code): decoding averages over the policy's whole distribution."""
-    stacked_MCA = torch.stack(list(tables))
-    return lambda logits_BC, members: by_member(
-        torch.softmax(logits_BC.float(), dim=-1), members, lambda codes_MRC, present: codes_MRC @ stacked_MCA[present]
-    )
+def table_decode(tables: Sequence[Tensor]) -> TableDecode:
+    """The tables of all members."""
+    return TableDecode(torch.stack(list(tables)))
+
+
+@dataclass(frozen=True)
+class TableDecode:
+    """P(a | o) = sum over codes of P(code | o) P(a | code): decoding averages over the policy's whole distribution.
+
+    See ``lamflow.policies.decoders.DecodeApart``; ``tables_MCA``: P(a | code) of each member.
+    """
+
+    tables_MCA: Tensor
+
+    def __call__(self, logits_BC: Tensor, members: Tensor) -> Tensor:
+        return by_member(
+            torch.softmax(logits_BC.float(), dim=-1),
+            members,
+            lambda codes_MRC, present: codes_MRC @ self.tables_MCA[present],
+        )
+
+    def of_member(self, member: int) -> nn.Module:
+        """Its table."""
+        return _Table(self.tables_MCA[member])
+
+
+class _Table(nn.Module):
+    table_CA: Tensor
+
+    def __init__(self, table_CA: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table_CA", table_CA)
+
+    def forward(self, logits_BC: Tensor) -> Tensor:
+        return torch.softmax(logits_BC.float(), dim=-1) @ self.table_CA

@@ -18,7 +18,7 @@ class IdentityQuantizer(nn.Module):
 
     def forward(self, latents_BD: Tensor) -> Quantized:
         return Quantized(
-            latents_BD, latents_BD.new_zeros(len(latents_BD), 0, dtype=torch.long), latents_BD.new_zeros(())
+            latents_BD, latents_BD.new_zeros(latents_BD.shape[0], 0, dtype=torch.long), latents_BD.new_zeros(())
         )
 
     def decode(self, codes_BK: Tensor) -> Tensor:
