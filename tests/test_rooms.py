@@ -24,6 +24,7 @@ ORDER = [
     {"play"},
     {"rl"},
     {"methods"},
+    {"exporting"},
     {"evaluation"},
     {"plots"},
     {"stages"},

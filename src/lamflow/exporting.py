@@ -43,6 +43,7 @@ PACKAGES: Mapping[str, str] = {"onnx": "1.23.2", "onnxscript": "0.7.2"}
 EXAMPLE_ROWS = 2
 """Rows of the batch that a graph is traced with; it then takes any number."""
 BATCH = "batch"
+DESCRIPTION = "_graphs.json"
 RECURRENT = "recurrent_state"
 
 
@@ -56,9 +57,13 @@ class Graph:
 
 
 def export_lam(
-    model: LatentActionModel, folder: Path | str, *, formats: Sequence[str] = FORMATS, about: Mapping[str, Any] | None = None
+    model: LatentActionModel,
+    folder: Path | str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    about: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write ``encoder``, ``forward_dynamics`` and ``lam.json`` to ``folder``; the paths, the JSON file last.
+    """Write ``encoder``, ``forward_dynamics`` and ``lam_graphs.json`` to ``folder``; the paths, the JSON file last.
 
     encoder: frames [B, T, ...] to ``latents`` float32 [B, D] before quantisation and, where there are codes, ``quantized`` float32 [B, D]
     and ``codes`` int64 [B, Q]. forward_dynamics: frames [B, T', ...] up to the present one, and latents as the model has quantised them,
@@ -67,10 +72,12 @@ def export_lam(
 
     ValueError when a format is unknown, its packages are missing, or the model cannot be made a graph.
     """
-    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    model = _plain(model)
     columns = [column for column in model.window.columns if column != FRAMES]
     if columns:
-        raise ValueError(f"{_called(model)} reads {', '.join(columns)} beside frames, and only frames can be an input of its graph")
+        raise ValueError(
+            f"{_called(model)} reads {', '.join(columns)} beside frames, and only frames can be an input of its graph"
+        )
     spec, window = model.spec, model.window
     num_frames = window.before + 1 + window.after + bool(window.ahead)
     latents = torch.zeros(EXAMPLE_ROWS, model.settings.quantizer.latent_dim)
@@ -96,67 +103,56 @@ def export_agent(
     folder: Path | str,
     *,
     spec: EnvironmentSpec,
-    members: Sequence[Member],
-    labels: str | int | None = None,
-    label_draw: int | None = None,
+    member: Member,
+    place: int = 0,
     formats: Sequence[str] = FORMATS,
     about: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write ``agent`` and ``agent.json`` to ``folder``: of several members the one of the budget ``labels`` and of ``label_draw``; the
-    paths, the JSON file last.
+    """Write ``agent`` and ``agent_graphs.json`` to ``folder``; the paths, the JSON file last. Of an agent of several members it is the one
+    at ``place``, whose labels ``member`` says.
 
     Inputs are ``observation/<part>`` [B, K, ...] for each part of an observation, the present one last; before an episode's begin its
     first observation is repeated. Outputs are the most likely ``action`` [B, ...], and what others are drawn from: ``probabilities`` and
     their logarithms ``logits`` [B, A], or of continuous actions ``mean`` and ``deviation`` [B, A] of a Gaussian, before clipping to the
     space. A recurrent agent has K = 1 and takes and answers its state [B, F], which begins at 0.
 
-    ValueError as ``export_lam``, and when no member, or not one alone, is of that budget and draw.
+    ValueError as ``export_lam``.
     """
     if not isinstance(agent, PolicyAgent):
-        raise ValueError(f"{type(agent).__name__} of {spec.name} cannot be exported: it is no agent whose networks answer by themselves")
-    place = _place(members, labels, label_draw)
+        raise ValueError(
+            f"{type(agent).__name__} of {spec.name} cannot be exported: it is no agent whose networks answer by themselves"
+        )
     module = _Agent(agent, place, spec)
     examples = {f"observation/{name}": _zeros(part, module.context) for name, part in spec.observation.items()}
     if module.recurrent:
         examples[RECURRENT] = torch.zeros(EXAMPLE_ROWS, module.state_width)
     facts = {
         "kind": "agent",
-        "labels": members[place].labels,
-        "label_draw": members[place].label_draw,
+        "labels": member.labels,
+        "label_draw": member.label_draw,
         "action_selection": agent.action_selection,
         "context": module.context,
         "recurrent": module.recurrent,
     }
     what = f"the agent of {spec.name}, a {type(module.network).__name__}{module.details},"
-    return _write([Graph("agent", module, examples)], Path(folder), "agent", formats, spec, {**facts, **(about or {})}, what)
+    return _write(
+        [Graph("agent", module, examples)], Path(folder), "agent", formats, spec, {**facts, **(about or {})}, what
+    )
 
 
 def _called(model: LatentActionModel) -> str:
     return f"the {type(model).__name__} of {model.spec.name}"
 
 
+def _plain(module: Any) -> Any:
+    """A copy on the CPU that does not learn, whose weights lie in memory as those of other programs do."""
+    copied = copy.deepcopy(module).cpu().eval().requires_grad_(False)
+    return nn.utils.convert_conv2d_weight_memory_format(copied, torch.contiguous_format)
+
+
 def _zeros(part: Part, positions: int) -> Tensor:
     """[EXAMPLE_ROWS, positions, ...] of a part of observations."""
     return torch.zeros(EXAMPLE_ROWS, positions, *part.shape, dtype=getattr(torch, part.dtype))
-
-
-def _place(members: Sequence[Member], labels: str | int | None, label_draw: int | None) -> int:
-    """Which of an agent's members is asked for."""
-    found = [
-        place
-        for place, member in enumerate(members)
-        if labels in (None, member.labels) or str(labels) == member.labels
-        if label_draw in (None, member.label_draw)
-    ]
-    if len(found) == 1:
-        return found[0]
-    known = "; ".join(f"labels {member.labels}, draw {member.label_draw}" for member in members)
-    asked = ", ".join(
-        [f"labels {labels}"] * (labels is not None) + [f"draw {label_draw}"] * (label_draw is not None)
-    )
-    raise ValueError(
-        f"found {len(found)} members of {asked or 'the agent'}, expected one: say its label budget and its draw; there are {known}"
-    )
 
 
 class _Encoder(nn.Module):
@@ -183,9 +179,9 @@ class _ForwardDynamics(nn.Module):
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         frames, latents_BD = inputs
         window = Window.of_frames(frames, present=self.model.window.before)
-        outputs = self.model.predicted(window, latents_BD)
+        frame, outputs = self.model.predicted(window, latents_BD)
         names = ["prediction"] if len(outputs) == 1 else [f"prediction_{index}" for index in range(len(outputs))]
-        return {"frame": self.model.predict(window, latents_BD), **dict(zip(names, outputs, strict=True))}
+        return {"frame": frame, **dict(zip(names, outputs, strict=True))}
 
 
 class _Agent(nn.Module):
@@ -197,13 +193,12 @@ class _Agent(nn.Module):
         super().__init__()
         if not isinstance(agent.decode, DecodeApart):
             raise ValueError(
-                f"the decoders of the agent of {spec.name}, a {type(agent.decode).__name__}, cannot be exported: expected `of_member`, which "
-                "gives that of one member as a module (lamflow.policies.decoders.DecodeApart)"
+                f"the decoders of the agent of {spec.name}, a {type(agent.decode).__name__}, cannot be exported: expected `of_member`, "
+                "which gives that of one member as a module (lamflow.policies.decoders.DecodeApart)"
             )
         shared = len(agent.networks) == 1
-        network: Any = copy.deepcopy(agent.networks[0 if shared else member])
-        self.network = network.cpu().eval().requires_grad_(False)
-        self.decoder = agent.decode.of_member(member).cpu().eval().requires_grad_(False)
+        self.network = _plain(agent.networks[0 if shared else member])
+        self.decoder = _plain(agent.decode.of_member(member))
         self.agent = copy.copy(agent)
         self.agent.precision, self.agent.device = Precision("float32", "exported"), torch.device("cpu")
         self.parts = tuple(spec.observation)
@@ -252,8 +247,8 @@ def _write(
             paths.append(folder / file)
         described[graph.name] = {"files": files, **_described(graph, program)}
     told = {**facts, "lamflow": __version__, "environment": spec.facts(), "graphs": described}
-    write_text(folder / f"{name}.json", json.dumps(told, indent=2) + "\n")
-    return [*paths, folder / f"{name}.json"]
+    write_text(folder / f"{name}{DESCRIPTION}", json.dumps(told, indent=2) + "\n")
+    return [*paths, folder / f"{name}{DESCRIPTION}"]
 
 
 def _check(formats: Sequence[str]) -> None:
@@ -264,8 +259,8 @@ def _check(formats: Sequence[str]) -> None:
     if "onnx" in formats and missing:
         pins = " ".join(f"{name}=={version}" for name, version in PACKAGES.items())
         raise ValueError(
-            f"formats: onnx needs {' and '.join(missing)}, which this Python has not: `python -m pip install {pins}` (the extra `export`), or "
-            "take the format torch alone"
+            f"formats: onnx needs {' and '.join(missing)}, which this Python has not: `python -m pip install {pins}` "
+            "(the extra `export`), or take the format torch alone"
         )
 
 
@@ -335,7 +330,11 @@ def _described(graph: Graph, program: ExportedProgram) -> dict[str, Any]:
     """Names, types and shapes of inputs and outputs, in their order."""
     return {
         key: [
-            {"name": name, "dtype": str(value.dtype).removeprefix("torch."), "shape": [BATCH, *map(int, value.shape[1:])]}
+            {
+                "name": name,
+                "dtype": str(value.dtype).removeprefix("torch."),
+                "shape": [BATCH, *map(int, value.shape[1:])],
+            }
             for name, value in values.items()
         ]
         for key, values in (("inputs", graph.examples), ("outputs", _outputs(program)))

@@ -25,6 +25,13 @@ class Latents(NamedTuple):
     codes: Tensor
 
 
+class Predicted(NamedTuple):
+    """``frame`` as ``LatentActionModel.predict`` answers it, and the ``outputs`` [B, ...] of the network behind it."""
+
+    frame: Tensor
+    outputs: tuple[Tensor, ...]
+
+
 class LatentActionModel(nn.Module):
     """Learns what happens between frames well enough to predict them: that is the latent action of a transition.
 
@@ -62,14 +69,14 @@ class LatentActionModel(nn.Module):
         """The most likely o_{t+1} after the frames up to the present one, uint8 [B, H, W, C], or of vectors float32 [B, entries]."""
         raise NotImplementedError
 
-    def predicted(self, window: Window, latents_BD: Tensor) -> tuple[Tensor, ...]:
-        """What the network behind ``predict`` computes, before a frame is made of it; nothing where a kind does not tell.
+    def predicted(self, window: Window, latents_BD: Tensor) -> Predicted:
+        """What ``predict`` answers, and what that is made of; nothing where a kind does not tell.
 
         Grids: logits of tiles and of colours, [B, categories, H, W] each. Pixels: float [B, 3, H, W], black -.5 and white .5.
         Vectors: the output [B, entries] in the units of the model's ``target``. With a rotation symmetry, all of it of the frame turned so
         that the agent faced up in o_t.
         """
-        return ()
+        return Predicted(self.predict(window, latents_BD), ())
 
     @torch.no_grad()
     def label(self, window: Window) -> Latents:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from lamflow.data.windows import Window, WindowSpec
 from lamflow.envs.spec import EnvironmentSpec
-from lamflow.lam.model import LatentActionModel
+from lamflow.lam.model import LatentActionModel, Predicted
 from lamflow.lam.normalisation import LatentNorm
 from lamflow.lam.one_step_settings import OneStepSettings
 from lamflow.networks.encoders import build_encoder
-from lamflow.networks.forward_dynamics import build_forward_dynamics, training_losses
+from lamflow.networks.forward_dynamics import TellingDynamics, build_forward_dynamics, training_losses
 from lamflow.networks.symmetry import agent_direction, face_up, rotate_each
 from lamflow.quantizers.interface import Quantized
 from lamflow.training.loop import Loss
@@ -94,15 +94,21 @@ class OneStepLam(LatentActionModel):
 
     def predict(self, window: Window, latents_BD: Tensor) -> Tensor:
         """The most likely next frame after those of a window up to the present one, uint8 [B, H, W, C]."""
-        frames_BPHWC = window.frames[:, : self.num_seen]
-        predicted: Tensor = self.forward_dynamics.most_likely(self.canonical(frames_BPHWC), latents_BD)
-        if self.settings.symmetry == "rotation":
-            return rotate_each(predicted, -agent_direction(frames_BPHWC[:, -1]))
-        return predicted
+        return self.predicted(window, latents_BD).frame
 
-    def predicted(self, window: Window, latents_BD: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.forward_dynamics(self.canonical(window.frames[:, : self.num_seen]), latents_BD)
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+    def predicted(self, window: Window, latents_BD: Tensor) -> Predicted:
+        frames_BPHWC = window.frames[:, : self.num_seen]
+        seen_BPHWC, dynamics = self.canonical(frames_BPHWC), self.forward_dynamics
+        if not isinstance(dynamics, TellingDynamics):
+            return Predicted(self._turned_back(dynamics.most_likely(seen_BPHWC, latents_BD), frames_BPHWC), ())
+        outputs = dynamics(seen_BPHWC, latents_BD)
+        predicted = self._turned_back(dynamics.frame_of(outputs, seen_BPHWC), frames_BPHWC)
+        return Predicted(predicted, outputs if isinstance(outputs, tuple) else (outputs,))
+
+    def _turned_back(self, next_BHWC: Tensor, frames_BPHWC: Tensor) -> Tensor:
+        """A prediction as the frames are that it follows, and not as the networks see them."""
+        turns = self.settings.symmetry == "rotation"
+        return rotate_each(next_BHWC, -agent_direction(frames_BPHWC[:, -1])) if turns else next_BHWC
 
     def _seen_by_idm(self, windows_BKHWC: Tensor) -> Tensor:
         """The frames up to the present one, and the last: the next, or one ahead where the window has such a one."""

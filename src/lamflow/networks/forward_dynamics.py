@@ -6,7 +6,7 @@ uint8 [H, W, C].
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -23,6 +23,19 @@ class ForwardDynamics(Protocol):
 
     def most_likely(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """The most likely next frame, uint8 [B, H, W, C]."""
+        ...
+
+
+@runtime_checkable
+class TellingDynamics(ForwardDynamics, Protocol):
+    """One that tells what its most likely frame is made of."""
+
+    def __call__(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Any:
+        """A tensor or several, [B, ...]."""
+        ...
+
+    def frame_of(self, outputs: Any, frames_BKHWC: Tensor) -> Tensor:
+        """The most likely next frame after ``frames_BKHWC``, of what the model answers to these."""
         ...
 
 

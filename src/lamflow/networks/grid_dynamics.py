@@ -51,7 +51,11 @@ class GridForwardDynamics(nn.Module):
 
     def most_likely(self, frames_BKHW2: Tensor, latents_BD: Tensor) -> Tensor:
         """The most likely next frame, uint8 [B, H, W, 2]."""
-        tiles, colors = self(frames_BKHW2, latents_BD)
+        return self.frame_of(self(frames_BKHW2, latents_BD), frames_BKHW2)
+
+    def frame_of(self, outputs: tuple[Tensor, Tensor], frames_BKHW2: Tensor) -> Tensor:
+        """The same of logits, uint8 [B, H, W, 2]."""
+        tiles, colors = outputs
         return torch.stack([tiles.argmax(1), colors.argmax(1)], dim=-1).to(torch.uint8)
 
 

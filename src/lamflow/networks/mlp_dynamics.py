@@ -61,10 +61,13 @@ class MlpForwardDynamics(nn.Module):
 
     def most_likely(self, frames_BKD: Tensor, latents_BZ: Tensor) -> Tensor:
         """The predicted next frame, float32 [B, D]."""
-        output = self(frames_BKD, latents_BZ)
+        return self.frame_of(self(frames_BKD, latents_BZ), frames_BKD)
+
+    def frame_of(self, outputs: Tensor, frames_BKD: Tensor) -> Tensor:
+        """The same of what ``forward`` answers, float32 [B, D]."""
         if self.units is not None:
-            output = self.units.unstandardise(output)
-        return frames_BKD[:, -1].float() + output if self.is_change else output
+            outputs = self.units.unstandardise(outputs)
+        return frames_BKD[:, -1].float() + outputs if self.is_change else outputs
 
 
 def build_mlp_dynamics(

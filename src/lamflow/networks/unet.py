@@ -204,7 +204,11 @@ class UnetForwardDynamics(nn.Module):
 
     def most_likely(self, frames_BKHWC: Tensor, latents_BD: Tensor) -> Tensor:
         """The predicted next frame, uint8 [B, H, W, 3]."""
-        levels = (self(frames_BKHWC, latents_BD) + 0.5) * 255
+        return self.frame_of(self(frames_BKHWC, latents_BD), frames_BKHWC)
+
+    def frame_of(self, outputs: Tensor, frames_BKHWC: Tensor) -> Tensor:
+        """The same of what ``forward`` answers, uint8 [B, H, W, 3]."""
+        levels = (outputs + 0.5) * 255
         return levels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
     def _planes(self, frames_BKHWC: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class TableDecode:
 
     def of_member(self, member: int) -> nn.Module:
         """Its table."""
-        return _Table(self.tables_MCA[member])
+        return _Table(self.tables_MCA[member].clone())
 
 
 class _Table(nn.Module):
