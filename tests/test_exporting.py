@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -366,3 +369,21 @@ def test_what_the_extra_pins_is_what_is_told() -> None:
     extra = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text())["project"]["optional-dependencies"]["export"]
     assert {f"{name}=={version}" for name, version in exporting.PACKAGES.items()} < set(extra)
     assert all(pinned in ROOT.joinpath("docs", "dependencies.md").read_text() for pinned in extra)
+
+
+@pytest.mark.slow
+def test_what_the_page_shows_runs_where_nothing_imports_lamflow(format_: str, tmp_path: Path) -> None:
+    """The page's blocks, each in a process of its own."""
+    page = ROOT.joinpath("docs", "exporting.md").read_text()
+    agent, encoder = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    folder = tmp_path / "exported"
+    if format_ == "onnx":
+        export_agent(codes_by_table(), folder, spec=FULL, member=Member("64", 0), formats=["onnx"])
+        block, check = agent, "assert 0 <= action < 6"
+    else:
+        export_lam(make_lam("grid"), folder, formats=["torch"])
+        block, check = encoder, "assert latents.shape == (8, 8) and codes.shape == (8, 4)"
+    apart = (
+        f"import sys\n{block}\n{check}\nassert not [name for name in sys.modules if name.split('.')[0] == 'lamflow']"
+    )
+    subprocess.run([sys.executable, "-c", apart], cwd=tmp_path, check=True, env={"OMP_NUM_THREADS": "1"}, timeout=300)

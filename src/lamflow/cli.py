@@ -69,6 +69,13 @@ def parser() -> argparse.ArgumentParser:
     play.add_argument("--seed", type=int, help="of the levels; default: the agent's, as in the workflow")
     play.add_argument("--num-rulesets", type=_count, help="of XLand, as `collection.num_rulesets` of the experiment")
     _which(play, "agent")
+    export = _command(
+        commands, "export", _export, "a latent action model or an agent as graphs that run without lamflow"
+    )
+    export.add_argument("path", type=Path, help="model.safetensors of a LAM, its folder, or an agent's folder")
+    export.add_argument("folder", type=Path, help="where the graphs are written")
+    export.add_argument("--formats", nargs="+", default=["onnx", "torch"], help="default: onnx torch")
+    _which(export, "agent")
     validate = _command(commands, "validate", _validate, "whether a store, or a configuration (.yaml), is sound")
     validate.add_argument("path", type=Path, help="a .zarr folder, or a .yaml file")
     _command(commands, "progress", _validate, "how far a run is; as `make progress`")
@@ -157,6 +164,28 @@ def _play(options: argparse.Namespace) -> int:
     played = environment_of(options.environment or agent.spec.name, agent)
     result = play_agent(agent, played, episodes=options.episodes, seed=options.seed, num_rulesets=options.num_rulesets)
     print(f"{agent}\n{summary(played.name, result)}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from lamflow.exporting import export_agent, export_lam
+    from lamflow.loaded.agents import load_agent
+    from lamflow.loaded.lams import MODEL, load_lam
+
+    folder, formats = options.folder, options.formats
+    if options.path.is_file() or options.path.joinpath(MODEL).is_file():
+        if options.labels is not None or options.draw is not None:
+            raise ValueError(f"{options.path}: found --labels or --draw, expected them with agents alone")
+        lam = load_lam(options.path)
+        paths = export_lam(lam.model, folder, formats=formats, about={"lam": lam.name, "seed": lam.seed})
+    else:
+        loaded = load_agent(options.path, labels=options.labels, draw=options.draw)
+        about = {"method": loaded.method, "seed": loaded.seed}
+        agent, place = loaded.agent.agent, loaded.agent.place
+        paths = export_agent(
+            agent, folder, spec=loaded.spec, member=loaded.member, place=place, formats=formats, about=about
+        )
+    print(*paths, sep="\n")
     return 0
 
 

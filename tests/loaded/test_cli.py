@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,26 @@ def test_stores_and_configurations_are_validated(
 def test_progress_is_that_of_make_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["progress", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_models_and_agents_are_exported(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(results.lam), str(tmp_path), "--formats", "torch"]) == 0
+    agent = str(results.folder("policies", "dictionary"))
+    assert main(["export", agent, str(tmp_path), "--formats", "torch", "--labels", "64", "--draw", "1"]) == 0
+    names = ["encoder.pt2", "forward_dynamics.pt2", "lam_graphs.json", "agent.pt2", "agent_graphs.json"]
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
+    facts = json.loads((tmp_path / "agent_graphs.json").read_text())
+    assert (facts["method"], facts["labels"], facts["label_draw"]) == ("dictionary", "64", 1)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_exported_is_refused(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(results.lam), str(tmp_path), "--labels", "64"]) == 1
+    assert main(["export", str(results.folder("evaluation", "random")), str(tmp_path), "--formats", "torch"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "expected them with agents alone" in said
+        and "RandomAgent of xland-empty-random-8x8-full cannot be exported" in said
+    )
+    assert not list(tmp_path.iterdir())
