@@ -36,6 +36,7 @@ from lamflow.policies.agents import AgentState, PolicyAgent, RandomAgent
 from lamflow.policies.decoders import Decode, no_decode
 from lamflow.policies.dictionary_decoder import table_decode
 from lamflow.policies.flow_settings import FlowSettings
+from lamflow.policies.inputs import PolicyInputs
 from lamflow.policies.members import Member
 from lamflow.policies.mixture_settings import MixtureSettings
 from lamflow.policies.mlp_decoder import mlp_decode
@@ -332,11 +333,31 @@ def refused(agent: Any, folder: Path, match: str) -> None:
     assert not folder.exists() or not list(folder.iterdir())
 
 
-@pytest.mark.slow
 def test_what_draws_at_random_is_refused(tmp_path: Path) -> None:
     decode = mlp_decode(decoders(4, 6), actions_of(RULES), num_tokens=0, num_codes=0)
     agent = make_agent(RULES, 8, decode, head=FlowSettings(samples=2))
-    refused(agent, tmp_path, "a PolicyNetwork with a FlowHead, cannot be exported")
+    refused(agent, tmp_path, "cannot be exported: its FlowHead draws latents at random.*take one of target latent")
+
+
+class Tossed(torch.nn.Module):
+    """A network of somebody's that is random inside."""
+
+    settings = PolicySettings()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 6)
+
+    def forward(self, inputs: PolicyInputs) -> Tensor:
+        outputs: Tensor = self.layer(inputs.begun.float())
+        return outputs + torch.rand_like(outputs)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_random_inside_is_refused(tmp_path: Path) -> None:
+    agent = make_agent(RULES, 6, no_decode(actions_of(RULES)))
+    agent.networks = [Tossed()]
+    refused(agent, tmp_path, r"a Tossed, cannot be exported: it draws at random inside \(aten\.rand_like")
 
 
 def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
-from lamflow import __version__
+import lamflow
 from lamflow.atomic_files import atomic_path, write_text
 from lamflow.data.windows import FRAMES, Window
 from lamflow.envs.spec import EnvironmentSpec
@@ -31,7 +32,9 @@ from lamflow.lam.model import LatentActionModel
 from lamflow.policies.agents import Agent, PolicyAgent
 from lamflow.policies.decoders import DecodeApart
 from lamflow.policies.inputs import PolicyInputs
+from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.members import Member
+from lamflow.policies.network import PolicyNetwork
 from lamflow.spaces import Part
 from lamflow.training.precision import Precision
 
@@ -198,6 +201,11 @@ class _Agent(nn.Module):
             )
         shared = len(agent.networks) == 1
         self.network = _plain(agent.networks[0 if shared else member])
+        if self.head is not None and self.head.is_random:
+            raise ValueError(
+                f"the agent of {spec.name} cannot be exported: its {type(self.head).__name__} draws latents at random, and a graph holds "
+                "nothing random; take one of target latent, mixture or codes"
+            )
         self.decoder = _plain(agent.decode.of_member(member))
         self.agent = copy.copy(agent)
         self.agent.precision, self.agent.device = Precision("float32", "exported"), torch.device("cpu")
@@ -210,8 +218,12 @@ class _Agent(nn.Module):
     @property
     def details(self) -> str:
         """What an error says of it."""
-        head = getattr(self.network, "head", None)
-        return "" if head is None else f" with a {type(head).__name__}"
+        return "" if self.head is None else f" with a {type(self.head).__name__}"
+
+    @property
+    def head(self) -> LatentHead | None:
+        """The distribution over latents that the policy answers, where it has one."""
+        return self.network.head if isinstance(self.network, PolicyNetwork) else None
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         parts = dict(zip(self.parts, inputs, strict=False))
@@ -246,7 +258,7 @@ def _write(
             writers[format_](graph, program, folder / file)
             paths.append(folder / file)
         described[graph.name] = {"files": files, **_described(graph, program)}
-    told = {**facts, "lamflow": __version__, "environment": spec.facts(), "graphs": described}
+    told = {**facts, "lamflow": lamflow.__version__, "environment": spec.facts(), "graphs": described}
     write_text(folder / f"{name}{DESCRIPTION}", json.dumps(told, indent=2) + "\n")
     return [*paths, folder / f"{name}{DESCRIPTION}"]
 
@@ -273,7 +285,10 @@ def _traced(graph: Graph, what: str) -> ExportedProgram:
             program = torch.export.export(graph.module, tuple(graph.examples.values()), dynamic_shapes=shapes)
     except Exception as error:  # whatever the code of a component does that no graph can
         raise ValueError(f"{what} cannot be exported: {_first_line(error)}") from error
-    random = [str(node.target) for node in program.graph.nodes if _is_random(node.target)]
+    graphs = [
+        module.graph for module in program.graph_module.modules() if isinstance(module, GraphModule)
+    ]  # autocast nests them
+    random = [str(node.target) for nodes in graphs for node in nodes.nodes if _is_random(node.target)]
     if random:
         raise ValueError(f"{what} cannot be exported: it draws at random inside ({random[0]})")
     return program

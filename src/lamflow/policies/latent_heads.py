@@ -7,6 +7,8 @@ Shapes: B batch, O outputs of the policy, D latent width, S latents drawn.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,9 @@ class LatentHead(nn.Module):
 
     Inside, latents are standardised by ``mean`` and ``deviation`` float32 [D], which are kept with the weights.
     """
+
+    is_random: ClassVar[bool] = True
+    """Whether ``draw`` uses its generator."""
 
     mean: Tensor
     deviation: Tensor

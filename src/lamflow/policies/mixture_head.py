@@ -6,6 +6,7 @@ Shapes: B batch, O outputs of the policy, D latent width, K components.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class MixtureHead(LatentHead):
     Components start at random places, to which the outputs are added. ``draw`` answers the components' means with their weights: the
     noise around them is left out, and nothing is random.
     """
+
+    is_random: ClassVar[bool] = False
 
     def __init__(self, *, settings: MixtureSettings, latent_dim: int, feature_dim: int = 0) -> None:
         super().__init__(latent_dim=latent_dim, num_outputs=settings.components * (1 + 2 * latent_dim))
