@@ -1,20 +1,23 @@
 """What jobs ask for follows the configuration, the device and the attempt."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import yaml
 
+from lamflow.envs.recorded_settings import RecordedSettings
 from lamflow.experiment.experiment import Experiment
 from lamflow.experiment.reading import load_experiment
 from lamflow.runs.costs import expected_seconds, gpus_in, memory_mb, time_limit_minutes
 from lamflow.runs.rates import Frames, WorkKind, read_rates
-from lamflow.runs.scope import Scope
+from lamflow.runs.scope import UNKNOWN_ROWS, Scope, rows_of_recordings
 from lamflow.runs.work import STAGES, work_of
 
-PIXEL_STAGES = {"train_pixel_expert", "measure_expert", "import_lapo", "import_dgrl"}
+PIXEL_STAGES = {"train_pixel_expert", "measure_expert", "import_lapo", "import_dgrl", "import_episodes"}
 
 CONFIG = Path(__file__).parents[2] / "config"
 RATES = read_rates(CONFIG / "rates.yaml")
@@ -264,3 +267,13 @@ def test_a_union_has_the_rows_of_its_members_and_plays_each_environment() -> Non
     job = wildcards(given)
     assert memory_mb(given, "train_lam", job, device="cpu", attempt=1) > 0
     assert memory_mb(given, "join_episodes", job, device="cpu", attempt=1) < 1500
+
+
+def test_recordings_have_the_rows_that_their_source_says_or_a_guess(tmp_path: Path) -> None:
+    for number in range(4):
+        np.savez(tmp_path / f"{number}.npz", frames=np.zeros((6, 32, 32, 3), np.uint8))
+    settings = RecordedSettings.model_validate({"episodes": {"kind": "npz", "path": str(tmp_path)}})
+    spec = settings.build(name="mine")
+    assert rows_of_recordings(spec) == {"train": 12, "validation": 6, "test": 6}
+    unknown = dataclasses.replace(spec, own={**spec.own, "rows": dict.fromkeys(spec.own["rows"])})
+    assert rows_of_recordings(unknown)["train"] == 2 * UNKNOWN_ROWS

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lamflow.data.import_progress import ImportProgress
+from lamflow.episodes.interface import EpisodeEntry
 from lamflow.runs import job_states
 from lamflow.runs.driver import LOCK
 from lamflow.runs.job_states import RunStatus, State, marked_incomplete, run_status
@@ -272,6 +274,24 @@ def test_running_trainings_show_their_last_line(folder: Folder) -> None:
     text = shown(run_status(plan))
     assert "  step 300 of 600 (50%), 100 samples/s, 8 s left: loss/total 0.25, loss/commitment 0.1\n" in text
     assert f"train_lam {ENV} lapo seed 1" in text
+
+
+def test_running_imports_show_their_last_line(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lamflow.data.import_progress.SECONDS_BETWEEN_LINES", 0)
+    progress = ImportProgress("mine: reading", [EpisodeEntry("a", 30), EpisodeEntry("b", 10)], [])
+    for _ in progress.over("a"):
+        progress.add(20)
+        progress.add(10)
+    plan = folder.plan(job(0))
+    folder.note(started(0))
+    folder.write("results/tiny/logs/0.log", capsys.readouterr().out)
+    text = shown(run_status(plan))
+    assert (
+        "  row 30 of 40 (75%), " in text
+        and " rows/s, 0 s left: [###############.....] 30 rows, 0 of 2 episodes\n" in text
+    )
 
 
 def test_a_failure_shows_its_cause_its_log_and_what_waits_for_it(folder: Folder) -> None:

@@ -5,13 +5,13 @@ DATA_SEED = 0
 
 
 def envs_from(source):
-    """The environments whose episodes come from there; XLand's always come from its demonstrators, and those of environments that are made
-    of others from these."""
-    chosen = EXPERIMENT.collection.source
+    """The environments whose episodes come from there; XLand's always come from its demonstrators, those that nobody plays from recordings,
+    and those of environments that are made of others from these."""
+    of_family = {"procgen": EXPERIMENT.collection.source, "recorded": "recorded"}
     return [
         env
         for env in EXPERIMENT.simulated_envs
-        if source == (chosen if EXPERIMENT.environment(env).family == "procgen" else "expert")
+        if source == of_family.get(EXPERIMENT.environment(env).family, "expert")
     ]
 
 

@@ -1,4 +1,4 @@
-"""Stop 2: episodes from published data sets, of the environments whose `collection.source` is one of them.
+"""Stop 2: episodes from published data sets, of the environments whose `collection.source` is one of them, and from recordings.
 
 Outputs of downloads are `update`d: a changed setting or stage compares the file that is there and does not fetch it again.
 """
@@ -108,3 +108,35 @@ rule import_dgrl:
         "Episodes of {wildcards.env}, all splits, from the data of the generalization gap in offline RL"
     script:
         "../scripts/import_dgrl.py"
+
+
+rule import_episodes:
+    input:
+        recordings=ancient(recorded_files),
+    output:
+        train=directory("results/{experiment}/data/{env}/train.zarr"),
+        validation=directory("results/{experiment}/data/{env}/validation.zarr"),
+        test=directory("results/{experiment}/data/{env}/test.zarr"),
+        table="results/{experiment}/data/{env}/episodes.csv",
+    log:
+        "results/{experiment}/logs/import_episodes/{env}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/import_episodes/{env}.jsonl"
+    wildcard_constraints:
+        env=any_of(envs_from("recorded")),
+    conda:
+        "../../envs/datasets.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        settings=recorded_settings,
+        files=recorded_digest,
+        state_dir="results/{experiment}/state/import_episodes/{env}",
+        environment=environment_facts,
+        code=code_of("lamflow.stages.import_episodes", recorded_parts),
+    message:
+        "Episodes of {wildcards.env}, all splits, from its recordings"
+    script:
+        "../scripts/import_episodes.py"

@@ -7,7 +7,7 @@ from snakemake.settings.types import Quietness
 from lamflow.runs.costs import gpus_in, machine_has_gpu, memory_mb, rules_with_costs, time_limit_minutes
 from lamflow.runs.estimate import PlannedJob, estimate_table
 from lamflow.runs.rates import read_rates
-from lamflow.runs.scope import Scope
+from lamflow.runs.scope import Scope, rows_of_recordings
 
 # ASSUME: an archive of DGRL has 1 M steps on 200 levels of equal length, of which the splits take 160, 20 and 20 (docs/datasets.md);
 # LAPO's test/ is as large as one chunk of train/.
@@ -18,6 +18,8 @@ def imported_rows(env):
     """Rows of each split of an environment whose episodes are imported."""
     if env in envs_from("dgrl"):
         return DGRL_ROWS
+    if env in envs_from("recorded"):
+        return rows_of_recordings(EXPERIMENT.environment(env))
     source = DATASETS.source_of("lapo", env)
     chunk = source.train_chunk_rows
     return {"train": source.train_chunks * chunk, "validation": source.validation_chunks * chunk, "test": chunk}
@@ -27,7 +29,9 @@ try:
     SCOPE = Scope(
         experiment=EXPERIMENT,
         rates=read_rates(ROOT / "config" / "rates.yaml"),
-        imported_rows={env: imported_rows(env) for env in [*envs_from("lapo"), *envs_from("dgrl")]},
+        imported_rows={
+            env: imported_rows(env) for env in [*envs_from("lapo"), *envs_from("dgrl"), *envs_from("recorded")]
+        },
         shipped_experts=frozenset(env for env in EXPERIMENT.simulated_envs if shipped_expert(env)),
     )
 except ValueError as error:

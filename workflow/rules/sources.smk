@@ -4,6 +4,7 @@ from snakemake.exceptions import WorkflowError
 
 from lamflow.envs.procgen_presets import PROCGEN_GAMES
 from lamflow.data.sources import ArchiveSource, archive_path, read_sources
+from lamflow.episodes.files import files_digest
 
 try:
     DATASETS = read_sources(ROOT / "config" / "datasets.yaml")
@@ -49,6 +50,28 @@ def lapo_settings(wildcards):
 
 def dgrl_settings(wildcards):
     return settings_of(DATASETS.source_of("dgrl", wildcards.env))
+
+
+def recorded_parts(wildcards):
+    return EXPERIMENT.environments[wildcards.env].episodes
+
+
+def recorded_files(wildcards):
+    return recorded_parts(wildcards).files
+
+
+@cache
+def digest_of_recordings(env):
+    return files_digest(EXPERIMENT.environments[env].episodes.files)
+
+
+def recorded_digest(wildcards):
+    """Names, sizes and times of all files: Snakemake looks at the time of a folder alone."""
+    return digest_of_recordings(wildcards.env)
+
+
+def recorded_settings(wildcards):
+    return settings_of(recorded_parts(wildcards))
 
 
 def published_returns(wildcards):

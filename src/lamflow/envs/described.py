@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from lamflow.caches import cache_folder
 from lamflow.envs.settings import EnvironmentSettings
 from lamflow.envs.spec import EnvironmentSpec
+from lamflow.episodes.files import files_digest
 from lamflow.kept_answers import KeptAnswers
 from lamflow.provenance import file_digest
 
@@ -58,9 +59,16 @@ def _key(settings: EnvironmentSettings, name: str) -> str:
             digest.update(path.read_bytes())
     for name in settings.files:
         digest.update((file_digest(Path(name)) if Path(name).is_file() else "").encode())
-    for path in sorted(Path(__file__).parent.glob("gymnasium_*.py")):
+    digest.update(files_digest(settings.recordings).encode())
+    for path in sorted([*Path(__file__).parent.glob("gymnasium_*.py"), *_describing_recordings(settings)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _describing_recordings(settings: EnvironmentSettings) -> list[Path]:
+    """The files that say what recordings are, where there are some."""
+    here = Path(__file__).parent
+    return [*here.glob("recorded_*.py"), *here.with_name("episodes").glob("*.py")] if settings.recordings else []
 
 
 @cache

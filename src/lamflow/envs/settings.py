@@ -23,6 +23,12 @@ class EnvironmentSettings(Component):
         return ()
 
     @property
+    def recordings(self) -> tuple[str, ...]:
+        """The files and folders of recorded episodes that say what the environment is. Their names, sizes and times tell whether they have
+        changed: they may be large."""
+        return ()
+
+    @property
     def made_of(self) -> tuple[str, ...]:
         """The names of the environments whose episodes are those of this one, which then has none of its own. It is built with ``others``,
         the facts of these and of those of ``played_in`` by name."""

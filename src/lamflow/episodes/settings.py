@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
+
+from pydantic import TypeAdapter
 
 from lamflow.components import Chosen, Component, Registry
 
@@ -27,3 +30,9 @@ class SourceSettings(Component):
 
 SOURCES: Registry[SourceSettings] = Registry("lamflow.episodes", SourceSettings)
 AnySource = Annotated[SourceSettings, Chosen(SOURCES)]
+
+
+def source_settings(settings: Mapping[str, Any]) -> SourceSettings:
+    """The settings group of a source's dumped settings, by their kind; pydantic's ValidationError when they are none."""
+    found: SourceSettings = TypeAdapter(AnySource).validate_python(dict(settings))
+    return found

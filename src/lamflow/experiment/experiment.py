@@ -29,6 +29,7 @@ from lamflow.rl.demonstrator_settings import (
 )
 from lamflow.settings import Name, Settings
 from lamflow.settings_errors import short_repr
+from lamflow.spaces import Unknown
 from lamflow.training.settings import LoggingSettings
 
 T = TypeVar("T")
@@ -184,6 +185,8 @@ class Experiment(Settings):
         for labels in self.labels:
             budget = LabelBudget.parse(labels)
             for env in self.envs:
+                if self.environment(env).action.kind == Unknown.kind:
+                    continue
                 episodes = self._train_episodes(env)
                 most = episodes if budget.unit == "trajectories" else episodes * self.environment(env).max_steps
                 if budget.count > most:
@@ -195,9 +198,10 @@ class Experiment(Settings):
 
     def _check_labels_of_members(self, env: str, budget: LabelBudget) -> None:
         """ValueError when the share of a budget that is of one of the environments that ``env`` is made of is sure to be too large."""
-        members, episodes = self.stores_behind(env, "train"), self.collection.train_episodes
+        members = self.stores_behind(env, "train")
         shares = None if members == (env,) else self.shares_of(env)
         for member, share in zip(members, shares or (), strict=False):
+            episodes = self._train_episodes(member)
             most = episodes * (1 if budget.unit == "trajectories" else self.environment(member).max_steps)
             if budget.count * share > most + 1:  # a draw may be off by one
                 raise ValueError(
@@ -223,8 +227,10 @@ class Experiment(Settings):
         return self
 
     def _train_episodes(self, env: str) -> int:
-        """Episodes of the train split, where demonstrators play them."""
-        return self.collection.train_episodes * len(self.stores_behind(env, "train"))
+        """Episodes of the train split, where demonstrators play them, or nobody."""
+        behind = [self.environment(name) for name in self.stores_behind(env, "train")]
+        recorded = [spec.own["episodes"]["train"] for spec in behind if spec.family == "recorded"]
+        return sum(recorded) + self.collection.train_episodes * (len(behind) - len(recorded))
 
     def _collects(self, env: str) -> bool:
         """Whether the episodes of ``env`` are the demonstrator's, and not published data."""
@@ -302,15 +308,20 @@ class Experiment(Settings):
 
     def _warnings_of_environments(self) -> list[str]:
         unseen = [(env, ", ".join(self.environment(env).own.get("left_out", ()))) for env in self.envs]
+        noted = [(env, note) for env in self.simulated_envs for note in self.environment(env).own.get("notes", ())]
         return [
-            f"{env}: its policies do not see {parts}, which not all of its environments have, or not alike"
-            for env, parts in unseen
-            if parts
-        ] + [
-            f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is made "
-            "again will differ: draw all that is random from the seed of reset()"
-            for env in self.simulated_envs
-            if not self.environment(env).own.get("repeats", True)
+            *(
+                f"{env}: its policies do not see {parts}, which not all of its environments have, or not alike"
+                for env, parts in unseen
+                if parts
+            ),
+            *(f"{env}: {note}" for env, note in noted),
+            *(
+                f"{env}: two episodes with the same seed and actions differed, so evaluations and films cannot be repeated, and what is "
+                "made again will differ: draw all that is random from the seed of reset()"
+                for env in self.simulated_envs
+                if not self.environment(env).own.get("repeats", True)
+            ),
         ]
 
     def environment(self, name: str) -> EnvironmentSpec:

@@ -22,6 +22,7 @@ STAGE_MB = {
     "train_pixel_expert": 800,
     "measure_expert": 800,
     "collect_episodes": 800,
+    "import_episodes": 900,
     "train_lam": 900,
     "relabel_episodes": 1200,
     "train_action_decoders": 900,

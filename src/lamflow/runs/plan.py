@@ -25,6 +25,7 @@ STAGE_OF_RULE = {
     "download_dgrl": "episodes",
     "import_lapo": "episodes",
     "import_dgrl": "episodes",
+    "import_episodes": "episodes",
     "train_lam": "LAM",
     "relabel_episodes": "latents",
     "train_action_decoders": "decoders",

@@ -40,6 +40,16 @@ class Work:
     output_bytes: int = 0
 
 
+UNKNOWN_ROWS = 3000
+"""ASSUME: rows of a recorded episode whose length only decoding tells, such as two minutes of video."""
+
+
+def rows_of_recordings(spec: EnvironmentSpec) -> dict[str, int]:
+    """Rows of each split of an environment that nobody plays."""
+    rows, episodes = spec.own["rows"], spec.own["episodes"]
+    return {split: episodes[split] * UNKNOWN_ROWS if rows[split] is None else rows[split] for split in rows}
+
+
 @dataclass(frozen=True, eq=False)
 class Scope:
     """The experiment, and what its configuration does not say: rows of imported splits by environment and split."""

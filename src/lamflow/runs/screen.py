@@ -157,8 +157,8 @@ def _running(run: RunStatus, look: Look) -> str:
         lines.append(f"  {status.job.title}{_place(status)}")
         if status.job.log and (line := last_training_line(run.plan.folder / status.job.log, run.plan.started)):
             percent = f"{100 * line.step / line.steps:.0f}%"
-            pace = f"{line.samples_per_second} samples/s, {line.left} left"
-            lines.append(f"    step {line.step} of {line.steps} ({percent}), {pace}: {line.metrics}")
+            pace = f"{line.samples_per_second} {line.unit}/s, {line.left} left"
+            lines.append(f"    {line.counted} {line.step} of {line.steps} ({percent}), {pace}: {line.metrics}")
     return "\n".join([*lines, *_rest(running, look)])
 
 

@@ -1,4 +1,5 @@
-"""The lines by which a training says in its job's log how far it is; ``lamflow.training.progress_lines`` prints them."""
+"""The lines by which a training, or an import, says in its job's log how far it is: ``lamflow.training.progress_lines`` and
+``lamflow.data.import_progress`` print them."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from pathlib import Path
 
 TAIL_BYTES = 8192
 LINE = re.compile(
-    r"^(?P<title>.+): step (?P<step>\d+) of (?P<steps>\d+): (?P<metrics>.*) "
-    r"\((?P<rate>\d+) samples/s, (?P<left>.+) left\)$"
+    r"^(?P<title>.+): (?P<counted>step|row|episode) (?P<step>\d+) of (?P<steps>\d+): (?P<metrics>.*) "
+    r"\((?P<rate>\d+) (?P<unit>samples|rows)/s, (?P<left>.+) left\)$"
 )
 
 
 @dataclass(frozen=True)
 class TrainingLine:
-    """Of a training, the last step that it told of. ``metrics`` and ``left`` (time) are text as printed."""
+    """Of a training, the last step that it told of; of an import the last row, or episode, as ``counted`` says. ``metrics`` and ``left``
+    (time) are text as printed; ``unit``: of what the rate is."""
 
     title: str
     step: int
@@ -24,6 +26,8 @@ class TrainingLine:
     metrics: str
     samples_per_second: int
     left: str
+    counted: str = "step"
+    unit: str = "samples"
 
 
 def last_training_line(log: Path, since: datetime) -> TrainingLine | None:
@@ -31,7 +35,9 @@ def last_training_line(log: Path, since: datetime) -> TrainingLine | None:
     for line in reversed(last_lines(log, since)):
         if match := LINE.match(line):
             step, steps, rate = int(match["step"]), int(match["steps"]), int(match["rate"])
-            return TrainingLine(match["title"], step, steps, match["metrics"], rate, match["left"])
+            return TrainingLine(
+                match["title"], step, steps, match["metrics"], rate, match["left"], match["counted"], match["unit"]
+            )
     return None
 
 

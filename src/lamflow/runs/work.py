@@ -153,13 +153,17 @@ def _download(rule: str) -> Callable[[Scope, Mapping[str, str]], Work]:
     return work
 
 
-def _import(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+def _import(kind: WorkKind) -> Callable[[Scope, Mapping[str, str]], Work]:
     """The rows of one split, or of all where one job makes them all."""
-    spec = scope.experiment.environment(wildcards["env"])
-    splits = [wildcards["split"]] if "split" in wildcards else ["train", "validation", "test"]
-    rows = sum(scope.rows_of(spec.name, split) for split in splits)
-    stored = rows * _frame_bytes(spec) * scope.facts_of(spec).stored_share
-    return Work((Task("import", rows),), rows=rows, output_bytes=round(stored))
+
+    def work(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+        spec = scope.experiment.environment(wildcards["env"])
+        splits = [wildcards["split"]] if "split" in wildcards else ["train", "validation", "test"]
+        rows = sum(scope.rows_of(spec.name, split) for split in splits)
+        stored = rows * _frame_bytes(spec) * scope.facts_of(spec).stored_share
+        return Work((Task(kind, rows),), rows=rows, output_bytes=round(stored))
+
+    return work
 
 
 def _lam(scope: Scope, wildcards: Mapping[str, str]) -> Work:
@@ -353,8 +357,9 @@ STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
     "collect_episodes": _collection,
     "download_lapo": _download("download_lapo"),
     "download_dgrl": _download("download_dgrl"),
-    "import_lapo": _import,
-    "import_dgrl": _import,
+    "import_lapo": _import("import"),
+    "import_dgrl": _import("import"),
+    "import_episodes": _import("decoding"),
     "train_lam": _lam,
     "relabel_episodes": _relabelling,
     "train_action_decoders": _decoders,

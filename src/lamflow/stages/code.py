@@ -30,12 +30,13 @@ def choices_of(spec: EnvironmentSpec | None) -> Choices:
             (f"lamflow.{registry}", None) for registry in ("envs.families", "envs.videos", "rl.demonstrations")
         )
     theirs = [module for module in spec.own.get("modules", ()) if source_of(module)]
+    demonstrator = demonstrator_module(spec)
     return frozenset(
         {
             ("lamflow.envs.families", module_of(spec)),
             *(("lamflow.envs.families", module) for module in theirs),
             ("lamflow.envs.videos", video_module(spec)),
-            ("lamflow.rl.demonstrations", demonstrator_module(spec)),
+            ("lamflow.rl.demonstrations", demonstrator if source_of(demonstrator) else None),
         }
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from lamflow.training.meters import NORM
 from lamflow.training.precision import Precision
 from lamflow.training.settings import TrainingSettings
+from lamflow.training.time_left import time_left
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -56,11 +57,3 @@ class ProgressLines:
         """Seconds since the start, and samples a second."""
         seconds = time.monotonic() - self._started
         return seconds, (step - self._first_step) * self._settings.batch_size / max(seconds, 1e-9)
-
-
-def time_left(seconds: float) -> str:
-    """As seconds, minutes, or hours and minutes."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
