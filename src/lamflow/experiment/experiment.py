@@ -242,7 +242,7 @@ class Experiment(Settings):
     def _plays_in_training_one_environment(self) -> Experiment:
         """A curve of returns is of one environment."""
         for env in self.envs if self.evaluation.during_training else ():
-            if self.environment(env).members:
+            if self.environment(env).members and self.is_played(env):
                 raise ValueError(
                     f"evaluation.during_training: found {self.evaluation.during_training}, and {env} is made of others, in which no agent "
                     "plays while it is trained: expected 0, or an experiment without it"
@@ -314,7 +314,7 @@ class Experiment(Settings):
 
     def has_actions(self, env: str) -> bool:
         """Whether some actions are known of an environment's episodes; else nothing but latent actions is learnt of it."""
-        return self.environment(env).action.kind != "unknown"
+        return self.environment(env).action.kind != Unknown.kind
 
     def does(self, env: str, method: str, stage: Stage) -> bool:
         """Whether a method does a stage on an environment."""
