@@ -25,7 +25,11 @@ def left_out(experiment: Experiment) -> list[str]:
             f"No action of {', '.join(unknown)} is known. So there are no label budgets, probes, decoders or agents. What is left are "
             "the latent action models, how well they predict, their codes and latents, verdicts without a probe, and latent policies."
         )
-    return texts + [f"{name} learns nothing of {env}, as it needs actions." for name, env in idle_methods(experiment)]
+    idle = idle_methods(experiment)
+    for env in dict.fromkeys(env for _, env in idle):
+        names = ", ".join(name for name, where in idle if where == env)
+        texts.append(f"Methods that need actions learn nothing of {env}: {names}.")
+    return texts
 
 
 def idle_methods(experiment: Experiment) -> list[tuple[str, str]]:
