@@ -153,7 +153,7 @@ def test_recordings_go_all_the_way_to_the_report(finished_recordings: Path) -> N
     for text in (
         "Nobody plays clips, silent",
         "No action of silent is known",
-        "learn nothing of silent: bc, vpt, oracle",
+        "learn nothing of silent: bc, oracle",
     ):
         assert text in report
 
