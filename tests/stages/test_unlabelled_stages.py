@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,21 @@ from labelled_files import poisoned, relabelled
 
 from lamflow.data.latents import LatentWriter
 from lamflow.data.store import EpisodeStore
+from lamflow.data.windows import labelled_transitions
 from lamflow.envs.presets import preset
+from lamflow.envs.union_facts import describe
+from lamflow.envs.union_settings import UnionSettings
+from lamflow.lam import probe
 from lamflow.methods.cloning import ActionCloning
 from lamflow.methods.jobs import Job
 from lamflow.methods.settings import method_settings
 from lamflow.policies.members import read_members
 from lamflow.policies.settings import PolicySettings
+from lamflow.spaces import Unknown
+from lamflow.stages.join_episodes import join_episodes
+from lamflow.stages.relabel_episodes import relabel_episodes
 from lamflow.stages.train_action_decoders import train_action_decoders
+from lamflow.stages.train_lam import train_lam
 from lamflow.stages.train_policy import train_policy
 
 ENV = "xland-empty-random-8x8-full"
@@ -148,3 +157,99 @@ def test_methods_with_labels_say_how_many_there_are(silent: World) -> None:
         match=r"train\.zarr: label count 16 transitions: the episodes hold 0 transitions whose actions are known",
     ):
         job_of(silent, "bc").labels_of_members()
+
+
+LAM = {
+    "inverse_dynamics": {"width": 8, "layers": 1, "hidden_width": 16},
+    "forward_dynamics": {"width": 8, "layers": 1},
+    "quantizer": {"codebooks": 1, "tokens": 1, "code_dim": 4, "codes": 8},
+    "training": {"steps": 3, "batch_size": 16, "validate_every": 3, "precision": "float32"},
+}
+
+
+class Recordings:
+    """Two recordings of one world in a folder, ``clips`` without actions and ``few`` with those of some rows, and their union, ``both``."""
+
+    def __init__(self, walks: dict[str, Path], folder: Path) -> None:
+        self.folder, world = folder, preset(ENV)
+        self.specs = {
+            "clips": replace(world, name="clips", action=Unknown(), action_names=(), action_classes=()),
+            "few": replace(world, name="few"),
+        }
+        self.specs["both"] = describe(UnionSettings(members=("clips", "few")), "both", self.specs)
+        for split, path in walks.items():
+            known = np.arange(EpisodeStore.open(path).num_rows) % 2 == 0
+            relabelled(path, self.store("clips", split), None, self.specs["clips"])
+            relabelled(path, self.store("few", split), known, self.specs["few"])
+            join_episodes(
+                environment=self.specs["both"].facts(),
+                shares=[0.5, 0.5],
+                split=split,
+                episodes=[self.store(name, split) for name in ("clips", "few")],
+                output=self.store("both", split),
+            )
+
+    def store(self, name: str, split: str) -> Path:
+        return self.folder / name / f"{split}.zarr"
+
+    def trained(self, name: str, **settings: Any) -> Path:
+        """The file of a latent action model; its metrics lie beside it."""
+        folder = self.folder / name / "lam"
+        train_lam(
+            environment=self.specs[name].facts(),
+            lam="lapo",
+            settings=LAM | settings,
+            logging={},
+            seed=0,
+            train=self.store(name, "train"),
+            validation=self.store(name, "validation"),
+            output=folder / "model.safetensors",
+            metrics=folder / "metrics.csv",
+            state_dir=folder / "state",
+        )
+        return folder / "model.safetensors"
+
+
+@pytest.fixture
+def recordings(walks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    monkeypatch.setattr(probe, "PROBE_TRAINING", probe.PROBE_TRAINING.model_copy(update={"steps": 3}))
+    return Recordings(walks, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_model_is_learnt_of_recordings_without_actions(
+    recordings: Recordings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = recordings.trained("clips")
+    assert "probe/" not in (model.parent / "metrics.csv").read_text()
+    assert "lapo on clips, seed 0: " in capsys.readouterr().out
+    with pytest.raises(
+        ValueError, match=r"train\.zarr: label count 5 transitions: the episodes hold 0 transitions whose"
+    ):
+        recordings.trained("clips", supervision={"labels": 5})
+
+
+@pytest.mark.slow
+def test_one_model_is_learnt_of_recordings_with_and_without_actions(recordings: Recordings) -> None:
+    """With labels of the one, and decoders of its latents; also of the recordings without actions."""
+    model, latents = recordings.trained("both", supervision={"labels": 5}), recordings.folder / "latents.zarr"
+    facts = recordings.specs["both"].facts()
+    relabel_episodes(
+        environment=facts, lam="lapo", seed=0, model=model, episodes=recordings.store("both", "train"), output=latents
+    )
+    train_action_decoders(
+        environment=facts,
+        method="lapo",
+        settings=METHODS["lapo"],
+        labels=LABELS[:1],
+        label_draws=1,
+        seed=0,
+        train=recordings.store("both", "train"),
+        latents=latents,
+        output=recordings.folder / "decoders.safetensors",
+    )
+    assert read_members(recordings.folder / "decoders.safetensors", env="both", method="lapo", seed=0)[0]
+    metrics = (model.parent / "metrics.csv").read_text()
+    few = EpisodeStore.open(recordings.store("few", "validation"))
+    judged = len(labelled_transitions(few.load(frames=False)))
+    assert f"validation,probe/judged_transitions,{judged}" in metrics and "supervision/accuracy" in metrics
