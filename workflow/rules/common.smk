@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lamflow.experiment.artefacts import artefacts_of
 from lamflow.experiment.targets import Targets
-from lamflow.runs.report import left_out
+from lamflow.experiment.left_out import left_out
+from lamflow.runs.report import left_out as unmade_paths
 from lamflow.stages.code import methods_code, stage_code
 
 TARGETS = Targets(EXPERIMENT)
@@ -103,6 +104,12 @@ def tuned_agent(wildcards):
     return [EXPERIMENT.methods[tuned]] if tuned else []
 
 
+def lams_of_method(wildcards):
+    """The LAM whose latents its decoders read."""
+    name = EXPERIMENT.methods[wildcards.method].lam_name
+    return [EXPERIMENT.lams[name]] if name else []
+
+
 def policy_labels(wildcards):
     """Latent policies and the oracle are trained once for all label budgets."""
     return list(EXPERIMENT.labels) if EXPERIMENT.methods[wildcards.method].policy_of_labels else []
@@ -156,9 +163,10 @@ def shown_latents(wildcards):
     return f"results/{{experiment}}/latents/{{env}}/{{lam}}/seed{EXPERIMENT.seeds[0]}/validation.zarr"
 
 
-def stores_of(split):
-    """A split of every environment."""
-    return TARGETS.paths(f"data/{{env}}/{split}.zarr", TARGETS.env_runs())
+def stores_of(split, envs=None):
+    """A split of every environment in which agents play, or of some environments."""
+    names = TARGETS.played_envs() if envs is None else envs
+    return TARGETS.paths(f"data/{{env}}/{split}.zarr", [{"env": env} for env in names])
 
 
 def published_table():
@@ -172,7 +180,7 @@ def final_results(wildcards):
 
 def made_results(wildcards):
     """Those of them that are there, without what the last run could not make: what stands there is of an earlier one."""
-    unmade = left_out(Path("results", EXPERIMENT.experiment))
+    unmade = unmade_paths(Path("results", EXPERIMENT.experiment))
     return [path for path in final_results(wildcards) if os.path.exists(path) and path not in unmade]
 
 

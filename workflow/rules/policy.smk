@@ -64,6 +64,10 @@ rule train_policy:
         "../scripts/train_policy.py"
 
 
+# Of the environments in which agents play; of others, a policy that could play while it trains is trained as any other.
+ruleorder: train_evaluated_policy > train_policy
+
+
 rule train_evaluated_policy:
     input:
         unpack(inputs_of_evaluated),
@@ -76,6 +80,7 @@ rule train_evaluated_policy:
     benchmark:
         "results/{experiment}/benchmarks/train_evaluated_policy/{env}/{method}/seed{seed}.jsonl"
     wildcard_constraints:
+        env=any_of(TARGETS.played_envs()),
         method=any_of(TARGETS.played_in_training()),
     conda:
         "../../envs/simulation.yaml"

@@ -95,6 +95,60 @@ rule summarise_seed:
         "../scripts/summarise_agents.py"
 
 
+rule summarise_actions:
+    input:
+        actions=TARGETS.actions(EXPERIMENT.envs),
+    output:
+        scores="results/{experiment}/summary/action_scores.csv",
+        aggregate=report(
+            "results/{experiment}/summary/action_aggregate.csv",
+            caption="../report/action_scores.rst",
+            category="Actions",
+            labels={"plot": "table of scores", "environment": "all"},
+        ),
+    log:
+        "results/{experiment}/logs/summarise_actions.log",
+    benchmark:
+        "results/{experiment}/benchmarks/summarise_actions.jsonl"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        bootstrap_samples=EXPERIMENT.evaluation.bootstrap_samples,
+        code=code_of("lamflow.stages.summarise_actions"),
+    message:
+        "Summary of all answers to recorded actions"
+    script:
+        "../scripts/summarise_actions.py"
+
+
+rule note_left_out:
+    output:
+        texts="results/{experiment}/summary/left_out.rst",
+    log:
+        "results/{experiment}/logs/note_left_out.log",
+    benchmark:
+        "results/{experiment}/benchmarks/note_left_out.jsonl"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        texts=left_out(EXPERIMENT),
+        code=code_of("lamflow.stages.note_left_out"),
+    message:
+        "What the experiment leaves out"
+    script:
+        "../scripts/note_left_out.py"
+
+
 rule summarise_lams:
     input:
         metrics=TARGETS.lam_metrics(EXPERIMENT.envs),
@@ -212,6 +266,37 @@ rule plot_label_curve:
         "Plot of returns against labels, {wildcards.statistic}"
     script:
         "../scripts/plot_label_curve.py"
+
+
+rule plot_label_curve_actions:
+    input:
+        aggregate="results/{experiment}/summary/action_aggregate.csv",
+        episodes=stores_of("train", TARGETS.scored_envs()),
+    output:
+        plot=report(
+            "results/{experiment}/plots/label_curve_actions.svg",
+            caption="../report/label_curve_actions.rst",
+            category="Actions",
+            labels={"plot": "scores against labels", "environment": "all"},
+        ),
+    log:
+        "results/{experiment}/logs/plot_label_curve_actions.log",
+    benchmark:
+        "results/{experiment}/benchmarks/plot_label_curve_actions.jsonl"
+    localrule: True
+    conda:
+        "../../envs/reporting.yaml"
+    threads: 1
+    resources:
+        mem_mb=job_mb,
+        runtime=job_minutes,
+    params:
+        envs=TARGETS.scored_envs(),
+        code=code_of("lamflow.stages.plot_label_curve_actions"),
+    message:
+        "Plot of answers to recorded actions against labels"
+    script:
+        "../scripts/plot_label_curve_actions.py"
 
 
 rule plot_method_comparison:

@@ -57,3 +57,17 @@ EFFICIENCY_COLUMNS = (
     "baseline_high",
 )
 """Columns of ``summary/sample_efficiency.csv``: where ``method`` is at a tenth of the steps that ``baseline`` needs to converge."""
+ACTIONS_COLUMNS = (
+    "env", "method", "seed", "labels", "label_draw", "policy_episodes", "what", "measure", "episode", "rows", "entry", "error",
+    "constant_error", "scale",
+)  # fmt: skip
+"""Columns of an ``actions.csv``: one row an agent or decoder, recorded episode and entry of an action."""
+ACTION_SCORE_COLUMNS = (
+    "env", "method", "labels", "label_draw", "seed", "policy_episodes", "what", "measure", "episodes", "rows", "score", "constant",
+)  # fmt: skip
+"""Columns of ``summary/action_scores.csv``: one row an agent or decoder."""
+ACTION_AGGREGATE_COLUMNS = (
+    "env", "method", "labels", "policy_episodes", "what", "measure", "num_seeds", "num_draws", "episodes", "rows", "score", "low", "high",
+    "constant",
+)  # fmt: skip
+"""Columns of ``summary/action_aggregate.csv``: one row an environment, method, label budget, and agents or decoders."""

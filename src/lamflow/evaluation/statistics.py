@@ -124,15 +124,43 @@ def resample(stratum: Floats, *, samples: int, seed: int | Sequence[int]) -> Res
     return Resampled(stratum.mean(-1).reshape(-1), np.concatenate(parts))
 
 
+def resample_scores(errors: Floats, scales: Floats, *, samples: int, seed: int | Sequence[int]) -> Resampled:
+    """``resample`` of agents whose score is no mean over episodes but ``scores_of`` the sums over them: [S, D, E, A] each."""
+    assert errors.shape == scales.shape and errors.ndim == 4 and errors.size
+    rng = np.random.default_rng(seed)
+    at_once = max(1, MAX_DRAWN // errors.size)
+    parts, flat = [], [values.reshape(-1, values.shape[-1]) for values in (errors, scales)]
+    for start in range(0, samples, at_once):
+        places = _drawn((*errors.shape[:3],), min(at_once, samples - start), rng)
+        parts.append(scores_of(*(values[places].sum(-2) for values in flat)))
+    found = np.concatenate(parts)
+    return Resampled(scores_of(errors.sum(2), scales.sum(2)).reshape(-1), found.reshape(samples, -1))
+
+
+def scores_of(errors: Floats, scales: Floats) -> Floats:
+    """1 - error / scale of sums over episodes [..., A], the mean over the entries whose scale is not 0: [...]; 0 where there is none."""
+    varies = scales > 0
+    scores = np.where(varies, 1 - errors / np.where(varies, scales, 1), 0)
+    mean: Floats = scores.sum(-1) / np.maximum(varies.sum(-1), 1)
+    return mean
+
+
 def _draw(stratum: Floats, samples: int, rng: np.random.Generator) -> Floats:
     """``samples`` resamples of one stratum [S, D, E]: agents' scores [samples, S * D]."""
-    num_seeds, num_draws, num_episodes = stratum.shape
+    num_seeds, num_draws, _ = stratum.shape
+    scores = stratum.reshape(-1).take(_drawn(stratum.shape, samples, rng)).mean(-1)
+    return scores.reshape(samples, num_seeds * num_draws)
+
+
+def _drawn(shape: tuple[int, ...], samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Where the episodes of ``samples`` resamples of one stratum [S, D, E] stand in it, int64 [samples, S, D, E]."""
+    num_seeds, num_draws, num_episodes = shape
     seeds = rng.integers(num_seeds, size=(samples, num_seeds, 1))
     draws = rng.integers(num_draws, size=(samples, num_seeds, num_draws))
     agents = (seeds * num_draws + draws)[..., None]
     episodes = rng.integers(num_episodes, size=(*draws.shape, num_episodes), dtype=np.int32)
-    scores = stratum.reshape(-1).take(agents * num_episodes + episodes).mean(-1)
-    return scores.reshape(samples, num_seeds * num_draws)
+    places: NDArray[np.int64] = agents * num_episodes + episodes
+    return places
 
 
 def estimate(aggregate: Aggregate, strata: Sequence[Resampled]) -> Estimate:

@@ -16,6 +16,7 @@ ARTEFACTS: Mapping[str, str] = {
     "decoders": "decoders/{env}/{method}/seed{seed}/decoders.safetensors",
     "policy": "policies/{env}/{method}/seed{seed}/policy.safetensors",
     "online_agent": "online/{env}/{method}/seed{seed}/agent.safetensors",
+    "lam": "lam/{env}/{lam}/seed{seed}/model.safetensors",
     "tuned_policy": "policies/{env}/{tuned}/seed{seed}/policy.safetensors",
     "tuned_lam": "lam/{env}/{tuned_lam}/seed{seed}/model.safetensors",
 }
@@ -26,7 +27,7 @@ ARTEFACTS: Mapping[str, str] = {
 def artefacts_of(experiment: Experiment, stage: Stage, *, env: str, method: str, seed: int | str) -> dict[str, str]:
     """The paths of what a stage of a method needs, by artefact; ValueError when it has no such stage, or needs what there is not."""
     settings = experiment.methods[method]
-    needed = settings.needs(stage)
+    needed = settings.needed(stage)
     if needed is None:
         raise ValueError(f"methods.{method}: has no stage {stage!r}")
     if unknown := [name for name in needed if name not in ARTEFACTS]:

@@ -18,9 +18,10 @@ from lamflow.envs.presets import preset, presets
 from lamflow.envs.settings import AnyEnvironment, EnvironmentSettings
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
+from lamflow.experiment.left_out import idle_methods
 from lamflow.experiment.trial import TrialSettings
 from lamflow.lam.settings import AnyLam, SupervisionSettings
-from lamflow.methods.settings import AnyMethod, MethodSettings
+from lamflow.methods.settings import AnyMethod, MethodSettings, Stage
 from lamflow.rl.demonstrator_settings import (
     CollectionSettings,
     ExpertSettings,
@@ -241,10 +242,24 @@ class Experiment(Settings):
     def _plays_in_training_one_environment(self) -> Experiment:
         """A curve of returns is of one environment."""
         for env in self.envs if self.evaluation.during_training else ():
-            if self.environment(env).members:
+            if self.environment(env).members and self.is_played(env):
                 raise ValueError(
                     f"evaluation.during_training: found {self.evaluation.during_training}, and {env} is made of others, in which no agent "
                     "plays while it is trained: expected 0, or an experiment without it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _played_or_recorded(self) -> Experiment:
+        """Agents play in all of what an environment is made of, or in nothing of it."""
+        for env in self.envs:
+            behind = self.stores_behind(env, "test")
+            played = [name for name in behind if self.is_played(name)]
+            if played and len(played) < len(behind):
+                recorded = ", ".join(name for name in behind if name not in played)
+                raise ValueError(
+                    f"environments.{env}: found {', '.join(played)}, where agents play, beside {recorded}, of which there are recordings "
+                    "alone: name environments of one of these kinds, which may stand beside each other under `envs`"
                 )
         return self
 
@@ -293,8 +308,24 @@ class Experiment(Settings):
     def _supervision_of(self, method: MethodSettings) -> SupervisionSettings | None:
         return self.lams[method.lam_name].supervision if method.lam_name else None
 
+    def is_played(self, env: str) -> bool:
+        """Whether somebody plays an environment: of others there are recordings alone."""
+        return all(self.environment(name).family != "recorded" for name in self.stores_behind(env, "test"))
+
+    def has_actions(self, env: str) -> bool:
+        """Whether some actions are known of an environment's episodes; else nothing but latent actions is learnt of it."""
+        return self.environment(env).action.kind != Unknown.kind
+
+    def does(self, env: str, method: str, stage: Stage) -> bool:
+        """Whether a method does a stage on an environment."""
+        settings = self.methods[method]
+        if settings.needed(stage) is None or (stage == "scores" and self.is_played(env)):
+            return False
+        return self.has_actions(env) or not settings.needs_actions(stage)
+
     def warnings(self) -> list[str]:
         """What its results will suffer from, and what it asks for in vain, a line each."""
+        unplayed = [env for env in self.envs if not self.is_played(env)] if self.evaluation.during_training else []
         unseen = [name for name, method in self.methods.items() if method.needs("policy") is not None]
         unseen = [name for name in unseen if not self.methods[name].plays_in_training]
         return [
@@ -302,6 +333,14 @@ class Experiment(Settings):
                 f"methods.{name}: is not evaluated in training (evaluation.during_training), as its agents need what is made of the "
                 "trained policy"
                 for name in (unseen if self.evaluation.during_training else ())
+            ),
+            *(
+                f"{env}: nobody plays it, so its policies are not evaluated in training (evaluation.during_training)"
+                for env in unplayed
+            ),
+            *(
+                f"methods.{name}: learns nothing of {env}, whose actions nobody knows"
+                for name, env in idle_methods(self)
             ),
             *self._warnings_of_environments(),
         ]

@@ -8,12 +8,14 @@ from typing import Any
 from lamflow.data.label_budgets import LabelCount
 from lamflow.experiment.artefacts import artefacts_of
 from lamflow.experiment.experiment import Experiment
+from lamflow.experiment.left_out import left_out
 from lamflow.methods.settings import Stage
 from lamflow.spaces import Discrete, Pixels
 
 Run = Mapping[str, Any]
 """Values of wildcards by their names."""
 TABLES = ("returns", "aggregate", "improvement", "differences", "profile")
+ACTION_TABLES = ("action_scores", "action_aggregate")
 
 
 class Targets:
@@ -28,11 +30,20 @@ class Targets:
 
     def methods_with(self, stage: Stage) -> list[str]:
         """The methods that have a stage."""
-        return [name for name, method in self.experiment.methods.items() if method.needs(stage) is not None]
+        return [name for name, method in self.experiment.methods.items() if method.needed(stage) is not None]
 
     def env_runs(self) -> list[Run]:
         """Each environment."""
         return [{"env": env} for env in self.experiment.envs]
+
+    def played_envs(self) -> list[str]:
+        """The environments in which agents play."""
+        return [env for env in self.experiment.envs if self.experiment.is_played(env)]
+
+    def scored_envs(self) -> list[str]:
+        """Those that nobody plays, where answers are compared with recorded actions."""
+        scored = {run["env"] for run in self.method_runs(self.experiment.envs, "scores")}
+        return [env for env in self.experiment.envs if env in scored]
 
     def lam_runs(self, envs: Sequence[str]) -> list[Run]:
         """Environment, LAM and seed of each LAM that some method needs on ``envs``."""
@@ -45,12 +56,11 @@ class Targets:
 
     def method_runs(self, envs: Sequence[str], stage: Stage, seeds: Sequence[int | str] | None = None) -> list[Run]:
         """Environment, method and seed of each job of a stage."""
-        with_stage = self.methods_with(stage)
         return [
             {"env": env, "method": method, "seed": seed}
             for env in envs
             for method in self.experiment.methods_of(env)
-            if method in with_stage
+            if self.experiment.does(env, method, stage)
             for seed in (self.experiment.seeds if seeds is None else seeds)
         ]
 
@@ -61,30 +71,38 @@ class Targets:
         return [name for name, method in self.experiment.methods.items() if method.plays_in_training]
 
     def methods_trained_unseen(self) -> list[str]:
-        """The methods whose policies train without playing."""
+        """The methods whose policies train without playing, in some environment."""
+        if len(self.played_envs()) < len(self.experiment.envs):
+            return self.methods_with("policy")
         return [name for name in self.methods_with("policy") if name not in self.played_in_training()]
 
     def policy_returns(self) -> list[str]:
         """The returns in training of all policies that play meanwhile."""
         played = self.played_in_training()
-        runs = [run for run in self.method_runs(self.experiment.envs, "policy") if run["method"] in played]
+        runs = [run for run in self.method_runs(self.played_envs(), "policy") if run["method"] in played]
         return self.paths("policies/{env}/{method}/seed{seed}/curve.csv", runs)
 
     def agents(self) -> list[str]:
         """What all agents are made of: everything that is trained, but nothing that is played."""
-        found = [
-            artefacts_of(self.experiment, "agent", **run) for run in self.method_runs(self.experiment.envs, "agent")
-        ]
-        return list(
-            dict.fromkeys(path for artefacts in found for name, path in artefacts.items() if name != "episodes")
-        )
+        envs = self.experiment.envs
+        found = [artefacts_of(self.experiment, "agent", **run) for run in self.method_runs(envs, "agent")]
+        made_of = [path for artefacts in found for name, path in artefacts.items() if name != "episodes"]
+        policies = self.paths("policies/{env}/{method}/seed{seed}/policy.safetensors", self.method_runs(envs, "policy"))
+        return list(dict.fromkeys([*made_of, *policies]))
 
     def tables(self) -> list[str]:
-        """The rollouts of all agents, and the tables of them all."""
-        return [*self.returns(self.experiment.envs), *self._summary()]
+        """The rollouts of all agents, or their answers where nobody plays, and the tables of them all."""
+        envs = self.experiment.envs
+        return [*self.returns(envs), *self.actions(envs), *self._summary(), *self._action_summary()]
+
+    def _action_summary(self) -> list[str]:
+        """The tables over all answers to recorded actions."""
+        return self.paths("summary/{table}.csv", [{"table": table} for table in ACTION_TABLES if self.scored_envs()])
 
     def _summary(self) -> list[str]:
-        """The tables over all agents."""
+        """The tables over all agents that play."""
+        if not self.played_envs():
+            return []
         return [
             *self.paths("summary/{table}.csv", [{"table": table} for table in TABLES]),
             *self.paths("summary/table.{suffix}", [{"suffix": suffix} for suffix in ("csv", "md", "tex")]),
@@ -95,8 +113,13 @@ class Targets:
         return self.method_runs([env], "policy")
 
     def returns(self, envs: Sequence[str], seeds: Sequence[int | str] | None = None) -> list[str]:
-        """The rollouts of all methods."""
-        return self.paths("evaluation/{env}/{method}/seed{seed}/returns.csv", self.method_runs(envs, "agent", seeds))
+        """The rollouts of all methods, where somebody plays."""
+        played = [env for env in envs if self.experiment.is_played(env)]
+        return self.paths("evaluation/{env}/{method}/seed{seed}/returns.csv", self.method_runs(played, "agent", seeds))
+
+    def actions(self, envs: Sequence[str]) -> list[str]:
+        """The answers of all methods to recorded actions, where nobody plays."""
+        return self.paths("evaluation/{env}/{method}/seed{seed}/actions.csv", self.method_runs(envs, "scores"))
 
     def lam_metrics(self, envs: Sequence[str]) -> list[str]:
         """The curves of all LAMs."""
@@ -128,7 +151,7 @@ class Targets:
 
     def are_compared(self) -> bool:
         """Whether two methods get the same number of labels in some environment."""
-        return any(len(self.budgeted_methods(env)) > 1 for env in self.experiment.envs)
+        return any(len(self.budgeted_methods(env)) > 1 for env in self.played_envs())
 
     def baselines(self) -> list[str]:
         """What methods are compared with: those that have no more than the labels, or the first method if there are none."""
@@ -157,6 +180,8 @@ class Targets:
         """Everything that people look at."""
         envs, experiment = self.env_runs(), self.experiment
         watched: list[Run] = [{}] if self.policy_returns() else []
+        played: list[Run] = [{"env": env} for env in self.played_envs()]
+        scored: list[Run] = [{}] if self.scored_envs() else []
         online = [run for run in envs if self.method_runs([run["env"]], "online")]
         with_lams = [run for run in envs if experiment.lams_of(run["env"])]
         coded = [
@@ -168,27 +193,31 @@ class Targets:
         drawn = {run["env"] for run in envs if self._is_drawn(run["env"])}
         return [
             *self._summary(),
-            *self.paths("summary/{env}.csv", envs),
+            *self._action_summary(),
+            *self.paths("summary/left_out.rst", [{}] if left_out(experiment) else []),
+            *self.paths("summary/{env}.csv", played),
             *self.paths(
                 "summary/{env}/seed{seed}.csv",
-                [{"env": env, "seed": seed} for env in experiment.envs for seed in experiment.seeds],
+                [{**run, "seed": seed} for run in played for seed in experiment.seeds],
             ),
             *self.paths("summary/lams.csv", with_lams[:1]),
             *self.paths("summary/policy_returns.csv", watched),
             *self.paths("summary/online.csv", online[:1]),
             *self.paths("summary/sample_efficiency.csv", online[:1]),
             *self.paths(
-                "plots/label_curve_{statistic}.svg", [{"statistic": name} for name in ("mean", "iqm", "success")]
+                "plots/label_curve_{statistic}.svg",
+                [{"statistic": name} for name in ("mean", "iqm", "success") if played],
             ),
-            *self.paths("plots/method_comparison.svg", [{}]),
-            *self.paths("plots/performance_profile.svg", [{}]),
+            *self.paths("plots/label_curve_actions.svg", scored),
+            *self.paths("plots/method_comparison.svg", played[:1]),
+            *self.paths("plots/performance_profile.svg", played[:1]),
             *self.paths("plots/probability_of_improvement.svg", [{}] if self.are_compared() else []),
             *self.paths("plots/policy_returns.svg", watched),
             *self.paths("plots/online_curves.svg", online[:1]),
             *self.paths("plots/{env}/online_curves.svg", online),
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
             *self.paths("plots/{env}/lam_curves.svg", with_lams),
-            *self.paths("plots/{env}/episode_film.gif", [run for run in envs if run["env"] in drawn]),
+            *self.paths("plots/{env}/episode_film.gif", [run for run in played if run["env"] in drawn]),
             *self.paths("plots/{env}/latent_space.svg", with_lams),
             *self.paths("plots/{env}/latent_umap.svg", with_lams),
             *self.paths("plots/{env}/{lam}/code_actions.svg", coded),

@@ -29,6 +29,7 @@ DESCRIBED = {
     "validation_latents": "the latents of the validation split",
     "decoders": "its decoders file",
     "policy": "its policy file",
+    "lam": "the model file of its LAM",
     "tuned_policy": "the policy file of the method that it fine-tunes",
     "tuned_lam": "the model file of the LAM that labels",
     "online_agent": "the file of its agent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,19 +12,29 @@ from torch import Tensor
 from lamflow.data.label_budgets import ALL_LABELS
 from lamflow.data.latents import LatentStore
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.lam.learning import load_latent_action_model
+from lamflow.lam.model import LatentActionModel
+from lamflow.lam.settings import LamSettings
+from lamflow.lam.validation import label_rows
 from lamflow.methods.acting import check_members, policy_agent
 from lamflow.methods.cloning import Cloning, Target
 from lamflow.methods.jobs import FittedDecoders, Job, Policies
 from lamflow.methods.latent_settings import LatentMethodSettings
+from lamflow.policies.actions import Actions
 from lamflow.policies.agents import Agent
 from lamflow.policies.dataset import policy_features
-from lamflow.policies.decoders import Decoder
+from lamflow.policies.decoders import Decode, Decoder, code_one_hot
 from lamflow.policies.latent_heads import LatentHead
 from lamflow.policies.learning import Examples, code_objective, latent_objective
 from lamflow.policies.members import Member, member_seed, read_members, read_policies
+from lamflow.policies.network import PolicyNetwork
 from lamflow.policies.settings import ActionSelection
 from lamflow.provenance import file_digest
 from lamflow.training.checkpoint import seed_everything
+from lamflow.training.precision import autocast, precision_of
+
+CERTAIN = 1e4
+"""The logit of a code that is known; the others have 0, so that the softmax over codes is 1 there and 0 elsewhere in float32."""
 
 
 class Latent:
@@ -76,6 +87,20 @@ class Latent:
 
     def agent(self, job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
         """Each member decodes what the policy answers."""
+        members, decode, networks, _ = self._trained(job)
+        selection, observes = self.settings.action_selection or action_selection, self.settings.decoder.sees_observation
+        return members, policy_agent(job, networks, members, decode, selection, decodes_features=observes)
+
+    def action_reader(self, job: Job) -> tuple[list[Member], LatentReader]:
+        """Each member decodes what the LAM says of a transition."""
+        members, decode, networks, header = self._trained(job)
+        lam = load_latent_action_model(job.file("lam"), spec=job.spec, lam=self.settings.lam, seed=job.seed)
+        num_codes = header["num_codes"] if self.settings.target == "codes" else 0
+        observing = networks[0] if self.settings.decoder.sees_observation else None
+        return members, LatentReader(lam, job.space, decode, len(members), num_codes, observing)
+
+    def _trained(self, job: Job) -> tuple[list[Member], Decode, list[PolicyNetwork], dict[str, Any]]:
+        """The members, their decoders as a function, the policy, and the header of the decoders' file."""
         settings, observes = self.settings, self.settings.decoder.sees_observation
         path, policy = job.file("decoders"), job.file("policy")
         made_for = {"decoder": settings.decoder.inputs, "target": settings.target}
@@ -89,9 +114,40 @@ class Latent:
             )
         check_members(job, members, "decoders")
         decoder = self._decoder(job, header["num_tokens"] if settings.target == "codes" else 0, header["num_codes"])
-        selection = settings.action_selection or action_selection
-        decode = decoder.decode(weights)
-        return members, policy_agent(job, networks, members, decode, selection, decodes_features=observes)
+        return members, decoder.decode(weights), networks, header
+
+
+@dataclass(frozen=True)
+class LatentReader:
+    """Decoders of ``num_members`` members on the latents of transitions, or, with ``num_codes`` > 0 per codebook, on their codes; with an
+    ``observing`` policy, on its features behind them. See ``lamflow.methods.reading.ActionReader``."""
+
+    lam: LatentActionModel
+    space: Actions
+    decode: Decode
+    num_members: int
+    num_codes: int
+    observing: PolicyNetwork | None
+
+    @property
+    def components(self) -> tuple[LamSettings]:
+        """The LAM's."""
+        return (self.lam.settings,)
+
+    @torch.no_grad()
+    def read(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
+        """The most likely actions [M, N, ...] at ``rows`` int64 [N]."""
+        precision = precision_of(self.lam.settings.training.precision, self.lam.parameters())
+        with autocast(precision.name, data.device):
+            latents = label_rows(self.lam, data.part(self.lam.window, rows))
+        decoded = latents.continuous.float().cpu()
+        if self.num_codes:
+            decoded = CERTAIN * code_one_hot(latents.codes.cpu(), self.num_codes)
+        if self.observing is not None:
+            decoded = torch.cat([decoded, policy_features(self.observing, data, rows)], dim=1)
+        generator = torch.Generator()
+        whose = [torch.full((len(rows),), member) for member in range(self.num_members)]
+        return torch.stack([self.space.choose(self.decode(decoded, members), "argmax", generator) for members in whose])
 
 
 def _observed(job: Job, labelled: Sequence[Tensor]) -> list[Tensor]:

@@ -29,6 +29,7 @@ class LatentMethodSettings(MethodSettings):
     builds: ClassVar[str] = "lamflow.methods.latent:Latent"
     takes_labels: ClassVar[bool] = True
     policy_of_episodes: ClassVar[bool] = True
+    reads_with: ClassVar[tuple[str, ...]] = ("lam",)
 
     kind: Literal["latent"] = "latent"
     lam: Name = Field(description="The LAM, by its name under `lams`.")
@@ -74,6 +75,10 @@ class LatentMethodSettings(MethodSettings):
             "agent": ("episodes", "policy", "decoders"),
         }
         return needed.get(stage)
+
+    def needs_actions(self, stage: Stage) -> bool:
+        """Its policy learns latents."""
+        return stage != "policy"
 
     def unread(self, stage: Stage) -> frozenset[str]:
         """Decoders do not read what the policy is, nor policies what decodes them."""

@@ -92,6 +92,12 @@ class OnlineMethodSettings(MethodSettings):
                 f"found online, which plays one environment, and {spec.name} is made of {', '.join(spec.members)}: name other environments "
                 "for the method under `only`",
             )
+        if spec.family == "recorded":
+            yield (
+                "kind",
+                f"found online, which learns by playing, and nobody plays {spec.name}: there are its recordings alone; name other "
+                "environments for the method under `only`",
+            )
         if isinstance(spec.action, Box):
             yield (
                 "kind",

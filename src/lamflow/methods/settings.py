@@ -16,15 +16,16 @@ from lamflow.lam.settings import LamSettings
 from lamflow.policies.settings import PolicySettings
 from lamflow.settings import EpisodeCount
 
-Stage = Literal["decoders", "policy", "online", "agent"]
-"""What a method may do in the workflow: fit action decoders, train its policy, learn with rewards, and play."""
+Stage = Literal["decoders", "policy", "online", "agent", "scores"]
+"""What a method may do in the workflow: fit action decoders, train its policy, learn with rewards, play, and, where nobody plays, answer
+recorded observations and transitions with actions."""
 LEARNS_IN: Mapping[Stage, str] = {
     "decoders": "decoders",
     "policy": "policies",
     "online": "online",
     "agent": "agent",
 }
-"""The function of ``lamflow.methods.interface.Method`` that a stage calls."""
+"""The function of ``lamflow.methods.interface.Method`` that a stage calls; scores call all that answer."""
 
 
 NEEDS_OF_CLONING: Mapping[Stage, tuple[str, ...]] = {
@@ -43,6 +44,9 @@ class MethodSettings(Component):
     """Whether its policies are trained on the labels, one per label count and draw, and not one for all of them."""
     policy_of_episodes: ClassVar[bool] = False
     """Whether its policies are trained on all transitions of episodes, of which its ``policy.episodes`` may ask for fewer than all."""
+    reads_with: ClassVar[tuple[str, ...] | None] = None
+    """The artefacts, beside those of its agents, with which its decoders read actions off transitions, whose next frame they see, by the
+    function ``action_reader`` of what it builds. None: it has no such decoders."""
     is_baseline: ClassVar[bool] = False
     """Whether methods with latent actions are compared with it, which gets the same labels and has none."""
 
@@ -86,6 +90,17 @@ class MethodSettings(Component):
         """The artefacts that a stage of it reads (``lamflow.experiment.artefacts``); None where it has no such stage."""
         return ("episodes",) if stage == "agent" else None
 
+    def needed(self, stage: Stage) -> tuple[str, ...] | None:
+        """The same of any stage: to be scored, what its agents read, and its decoders."""
+        if stage != "scores":
+            return self.needs(stage)
+        acting = self.needs("agent")
+        return None if acting is None else tuple(dict.fromkeys([*acting, *(self.reads_with or ())]))
+
+    def needs_actions(self, stage: Stage) -> bool:
+        """Whether a stage of it has a meaning only where some actions are known."""
+        return True
+
     def unread(self, stage: Stage) -> frozenset[str]:
         """Its keys that change nothing of what a stage makes."""
         return frozenset({"label_draws"} if stage == "agent" else {"label_draws", "action_selection"})
@@ -120,7 +135,7 @@ class MethodSettings(Component):
 
     def code_in(self, stage: Stage) -> str:
         """What it runs in a stage, for ``lamflow.code_digests``."""
-        return f"{self.builds}.{LEARNS_IN[stage]}"
+        return f"{self.builds}.{LEARNS_IN[stage]}" if stage in LEARNS_IN else self.builds.partition(":")[0]
 
 
 METHODS: Registry[MethodSettings] = Registry("lamflow.methods", MethodSettings)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
 from lamflow.data.tensors import EpisodeTensors
+from lamflow.data.windows import TRANSITION
 from lamflow.methods.acting import labelled_agent
 from lamflow.methods.cloning import ActionCloning
 from lamflow.methods.jobs import FittedDecoders, Job, Policies
@@ -71,6 +74,23 @@ class Vpt:
     def agent(self, job: Job, action_selection: ActionSelection) -> tuple[list[Member], Agent]:
         """Each member plays by its own policy."""
         return labelled_agent(job, self.settings.action_selection or action_selection)
+
+    def action_reader(self, job: Job) -> tuple[list[Member], LabellerReader]:
+        """Each member's inverse dynamics model."""
+        return job.members, LabellerReader(_labellers(job))
+
+
+@dataclass(frozen=True)
+class LabellerReader:
+    """See ``lamflow.methods.reading.ActionReader``."""
+
+    labellers: Sequence[ActionLabeller]
+    components: tuple[()] = ()
+
+    def read(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
+        """The most likely actions [M, N, ...] at ``rows`` int64 [N]."""
+        held = data.part(TRANSITION, rows)
+        return torch.stack([labeller.to(data.device).most_likely(held).cpu() for labeller in self.labellers])
 
 
 def _labellers(job: Job) -> Sequence[ActionLabeller]:

@@ -23,6 +23,7 @@ class VptMethodSettings(MethodSettings):
     takes_labels: ClassVar[bool] = True
     policy_of_labels: ClassVar[bool] = True
     policy_of_episodes: ClassVar[bool] = True
+    reads_with: ClassVar[tuple[str, ...]] = ("decoders",)
     is_baseline: ClassVar[bool] = True
 
     kind: Literal["vpt"] = "vpt"

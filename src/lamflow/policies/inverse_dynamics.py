@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lamflow.data.held_windows import HeldWindows
 from lamflow.data.tensors import EpisodeTensors
 from lamflow.data.windows import TRANSITION
 from lamflow.envs.spec import EnvironmentSpec
@@ -43,17 +44,15 @@ class ActionLabeller(nn.Module):
         outputs: Tensor = self.encoder(windows)
         return outputs
 
-    @torch.no_grad()
     def pseudo_labels(self, data: EpisodeTensors, rows: Tensor) -> Tensor:
         """The most likely action of each of the ascending ``rows``, [M, ...]; windows are gathered a batch at a time."""
-        with autocast(inference_precision(self.settings, self.parameters()).name, data.device):
-            return torch.cat(
-                [
-                    self.space.labels(self(window.frames))
-                    for section in data.sections(TRANSITION, rows)
-                    for window in section.windows()
-                ]
-            )
+        return torch.cat([self.most_likely(section) for section in data.sections(TRANSITION, rows)])
+
+    @torch.no_grad()
+    def most_likely(self, held: HeldWindows) -> Tensor:
+        """The most likely action in each of the windows, which are of ``TRANSITION``, [M, ...]."""
+        with autocast(inference_precision(self.settings, self.parameters()).name, held.rows.device):
+            return torch.cat([self.space.labels(self(window.frames)) for window in held.windows()])
 
 
 def fit_action_labeller(

@@ -29,6 +29,7 @@ STAGE_MB = {
     "train_policy": 900,
     "train_evaluated_policy": 1100,
     "evaluate_agents": 900,
+    "score_actions": 900,
     "plot_film_strip": 900,
     "plot_episode_film": 1300,
     "plot_latent_space": 900,

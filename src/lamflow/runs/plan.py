@@ -33,6 +33,7 @@ STAGE_OF_RULE = {
     "train_evaluated_policy": "policies",
     "finetune_online": "policies",
     "evaluate_agents": "rollouts",
+    "score_actions": "rollouts",
 }
 """All other rules make tables and plots."""
 

@@ -343,6 +343,21 @@ def _evaluation(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     return Work((Task("rollouts", steps, size.macs),), members=networks * size.parameters)
 
 
+def _scores(scope: Scope, wildcards: Mapping[str, str]) -> Work:
+    """Every agent and decoder of a method answers the rows of the test split, which are labelled once."""
+    spec, method = scope.experiment.environment(wildcards["env"]), scope.experiment.methods[wildcards["method"]]
+    agents, size = scope.experiment.num_agents(wildcards["method"]), _agent(scope, spec, method)
+    rows = scope.rows_of(spec.name, "test")
+    tasks = [Task("rollouts", agents * rows, size.macs)]
+    if isinstance(method, LatentMethodSettings):
+        tasks.append(Task("labelling", rows, labelling_size(spec, scope.experiment.lams[method.lam]).macs))
+    if isinstance(method, VptMethodSettings):
+        labeller = action_labeller_size(spec, method.inverse_dynamics, method.symmetry)
+        tasks.append(Task("labelling", agents * rows, labeller.macs))
+    networks = agents if method.policy_of_labels else 1
+    return Work(tuple(tasks), members=networks * size.parameters, rows=rows)
+
+
 def _film(scope: Scope, wildcards: Mapping[str, str]) -> Work:
     """The agents on one level; the files of a method have all of its networks. ASSUME: those of the largest method."""
     methods = scope.experiment.methods_of(wildcards["env"])
@@ -367,6 +382,7 @@ STAGES: dict[str, Callable[[Scope, Mapping[str, str]], Work]] = {
     "train_evaluated_policy": _evaluated_policy,
     "finetune_online": _online,
     "evaluate_agents": _evaluation,
+    "score_actions": _scores,
     "plot_episode_film": _film,
 }
 """By rule."""

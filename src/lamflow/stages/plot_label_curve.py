@@ -33,12 +33,7 @@ def plot_label_curve(
     ``config/published/lapo_returns.csv``.
     """
     started = time.monotonic()
-    lengths = {}
-    for path in episodes:
-        store = EpisodeStore.open(path)
-        drawn = episodes_with_transitions(store.array("episode_starts")[...], store.num_rows)
-        if len(drawn):
-            lengths[store.env] = store.num_transitions / len(drawn)
+    lengths = mean_lengths(episodes)
     if lengths:
         lengths[EVERY_ENV] = float(np.exp(np.mean(np.log(list(lengths.values())))))
     figure = draw_label_curve(
@@ -56,3 +51,14 @@ def plot_label_curve(
         seed=None,
         wall_seconds=time.monotonic() - started,
     )
+
+
+def mean_lengths(episodes: Sequence[Path | str]) -> dict[str, float]:
+    """The mean number of transitions of the episodes that have some, by environment."""
+    lengths = {}
+    for path in episodes:
+        store = EpisodeStore.open(path)
+        drawn = episodes_with_transitions(store.array("episode_starts")[...], store.num_rows)
+        if len(drawn):
+            lengths[store.env] = store.num_transitions / len(drawn)
+    return lengths
