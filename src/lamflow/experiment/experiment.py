@@ -201,7 +201,9 @@ class Experiment(Settings):
         """ValueError when the share of a budget that is of one of the environments that ``env`` is made of is sure to be too large."""
         members = self.stores_behind(env, "train")
         shares = None if members == (env,) else self.shares_of(env)
-        for member, share in zip(members, shares or (), strict=False):
+        labelled = [pair for pair in zip(members, shares or (), strict=False) if self.has_actions(pair[0])]
+        for member, share in labelled:
+            share /= sum(each for _, each in labelled)
             episodes = self._train_episodes(member)
             most = episodes * (1 if budget.unit == "trajectories" else self.environment(member).max_steps)
             if budget.count * share > most + 1:  # a draw may be off by one

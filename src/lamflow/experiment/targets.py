@@ -184,6 +184,7 @@ class Targets:
         scored: list[Run] = [{}] if self.scored_envs() else []
         online = [run for run in envs if self.method_runs([run["env"]], "online")]
         with_lams = [run for run in envs if experiment.lams_of(run["env"])]
+        with_actions = [run for run in with_lams if experiment.has_actions(run["env"])]
         coded = [
             {"env": env, "lam": lam}
             for env in experiment.envs
@@ -218,8 +219,8 @@ class Targets:
             *self.paths("plots/{env}/policy_curves.svg", [run for run in envs if self.policy_runs(run["env"])]),
             *self.paths("plots/{env}/lam_curves.svg", with_lams),
             *self.paths("plots/{env}/episode_film.gif", [run for run in played if run["env"] in drawn]),
-            *self.paths("plots/{env}/latent_space.svg", with_lams),
-            *self.paths("plots/{env}/latent_umap.svg", with_lams),
+            *self.paths("plots/{env}/latent_space.svg", with_actions),
+            *self.paths("plots/{env}/latent_umap.svg", with_actions),
             *self.paths("plots/{env}/{lam}/code_actions.svg", coded),
             *self.paths("plots/{env}/{lam}/film_strip.png", [run for run in coded if run["env"] in drawn]),
         ]
