@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lamflow.episodes.tables import read_table
 from lamflow.spaces import ActionSpace, Box, Discrete
-
-ENDINGS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class ActionTable:
 
 def read_action_table(path: Path) -> ActionTable:
     """ValueError where it is no such table: it names the episode and the frame."""
-    table = _read(path)
+    table = read_table(path, what="actions", texts=("episode",))
     columns = _action_columns(path, table)
     table = _without_empty(path, table, columns)
     episodes, frames = _keys(path, table)
@@ -110,22 +107,6 @@ def _space(actions: NDArray[Any]) -> ActionSpace:
     if actions.ndim == 1:
         return Discrete(int(actions.max()) + 1)
     return space_of_bounds(actions.min(axis=0), actions.max(axis=0))
-
-
-def _read(path: Path) -> pa.Table:
-    if path.suffix not in ENDINGS:
-        raise ValueError(
-            f"{path}: found a file that ends in {path.suffix or 'nothing'!r}, expected a table: {' or '.join(ENDINGS)}"
-        )
-    if not path.is_file():
-        raise ValueError(f"{path}: found no such file, expected a table of actions")
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        text = pa_csv.ConvertOptions(column_types={"episode": pa.string()}, strings_can_be_null=True)
-        return pa_csv.read_csv(path, convert_options=text)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path}: could not be read as a {path.suffix[1:]} table: {error}: write it again") from error
 
 
 def _action_columns(path: Path, table: pa.Table) -> list[str]:
