@@ -96,7 +96,7 @@ def _how(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of the source, such as camera=observation.images.top; may be given several times",
+        help="a setting of the source, such as camera=observation.images.top, or its kind; may be given several times",
     )
 
 
