@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lamflow.atomic_files import atomic_path, write_text
+from lamflow.episodes.files import files_below
 from lamflow.episodes.fit import Fit, FrameFit
 from lamflow.episodes.interface import Described, EpisodeEntry, RecordedEpisode, Source
 from lamflow.episodes.settings import SourceSettings
@@ -118,7 +119,7 @@ def _identity(
 
 def _files_at(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from sorted(found for found in path.rglob("*") if found.is_file())
+        yield from sorted(found for found in files_below(path) if found.is_file())
     elif path.is_file():
         yield path
 
