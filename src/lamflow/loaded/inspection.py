@@ -76,7 +76,7 @@ def _change(change: str) -> tuple[str, Any]:
 
 def _what_is_in(path: Path) -> str:
     if path.is_file():
-        return f"a file that ends in {path.suffix!r}"
+        return f"a file that ends in {path.suffix!r} (of pictures and NumPy files name the folder)"
     counts = Counter(file.suffix or file.name for file in files_below(path))
     return ", ".join(f"{count} of {ending}" for ending, count in counts.most_common(5)) or "an empty folder"
 
