@@ -34,13 +34,15 @@ TASKS = ("lift the cube", "lift the cube", "push the cube")
 
 @dataclass(frozen=True)
 class Recording:
-    """An episode of n rows: frames uint8 [n, 64, 64, 3] by camera, state float32 [n, 3], actions float32 [n, 2] or int64 [n]."""
+    """An episode of n rows: frames uint8 [n, 64, 64, 3] by camera, state float32 [n, 3], actions float32 [n, 2] or int64 [n]; ``rewards``
+    float32 [n], None: an eighth of the row's place among all."""
 
     cameras: dict[str, NDArray[np.uint8]]
     state: NDArray[np.float32]
     actions: NDArray[Any]
     task: str
     success: bool
+    rewards: NDArray[np.float32] | None = None
 
 
 def recordings(lengths: Sequence[int] = LENGTHS, side: int = 64) -> list[Recording]:
@@ -130,7 +132,7 @@ def rows_of(episodes: Sequence[Recording], images: bool) -> pa.Table:
     columns: dict[str, Any] = {
         "observation.state": pa.FixedSizeListArray.from_arrays(states.reshape(-1), 3),
         "action": pa.FixedSizeListArray.from_arrays(actions.reshape(-1), 2) if actions.ndim == 2 else actions,
-        "next.reward": (np.arange(len(frame)) / 8).astype(np.float32),
+        "next.reward": rewards_of(episodes, lengths),
         "next.success": last & np.repeat([episode.success for episode in episodes], lengths),
         "timestamp": (frame / FPS).astype(np.float32),
         "frame_index": frame,
@@ -142,6 +144,12 @@ def rows_of(episodes: Sequence[Recording], images: bool) -> pa.Table:
         for camera in episodes[0].cameras:
             columns[camera] = [{"bytes": png(frame), "path": None} for e in episodes for frame in e.cameras[camera]]
     return pa.table(columns)
+
+
+def rewards_of(episodes: Sequence[Recording], lengths: Sequence[int]) -> NDArray[np.float32]:
+    counted = np.split((np.arange(sum(lengths)) / 8).astype(np.float32), np.cumsum(lengths)[:-1])
+    given = [episode.rewards for episode in episodes]
+    return np.concatenate([own if own is not None else other for own, other in zip(given, counted, strict=True)])
 
 
 def png(frame: NDArray[np.uint8]) -> bytes:
@@ -196,8 +204,9 @@ def write_v3(root: Path, episodes: Sequence[Recording], codec: str | None = "lib
         "dataset_from_index": (ends - lengths).tolist(), "dataset_to_index": ends.tolist(),
         "stats/action/count": [[rows] for rows in lengths],
     }  # fmt: skip
-    for camera, files in ((TOP, [range(len(episodes))]), (WRIST, [range(1), range(1, len(episodes))])) if codec else ():
-        for number, inside in enumerate(files):
+    files_of = {TOP: [range(len(episodes))], WRIST: [range(1), range(1, len(episodes))]}
+    for camera in episodes[0].cameras if codec else ():
+        for number, inside in enumerate(files_of[camera]):
             parts = [lengths[index] for index in inside]
             concatenate(root / video.format(video_key=camera, chunk_index=0, file_index=number),
                         [encode(episodes[index].cameras[camera], str(codec)) for index in inside], parts)  # fmt: skip

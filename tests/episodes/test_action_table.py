@@ -112,7 +112,7 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"ends in '.xlsx', expected a table: .csv or .parquet"):
+    with pytest.raises(ValueError, match=r"ends in '.xlsx', expected a table of actions: .csv or .parquet"):
         read_action_table(tmp_path / "labels.xlsx")
     with pytest.raises(ValueError, match="found no such file"):
         read_action_table(tmp_path / "labels.csv")

@@ -69,8 +69,11 @@ def test_features_and_gradients_are_those_of_the_plain_form(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", "patch"])
-@pytest.mark.parametrize("side", [32, 33, 50, 63, 84, 99, 210, 256])
-def test_square_frames_of_any_side_are_encoded(side: int, stem: str) -> None:
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(32, 32), (33, 33), (50, 50), (63, 63), (84, 84), (99, 99), (210, 210), (256, 256), (96, 64), (64, 96), (33, 84)],
+)
+def test_frames_of_any_size_are_encoded(height: int, width: int, stem: str) -> None:
     settings = ImpalaSettings.model_validate({"stem": stem, "channels": (4, 8), "blocks": 1, "hidden_width": 8})
-    encoder = ImpalaEncoder(settings=settings, num_frames=2, frame_shape=(side, side, 3))
-    assert encoder(torch.randint(256, (2, 2, side, side, 3), dtype=torch.uint8)).shape == (2, 8)
+    encoder = ImpalaEncoder(settings=settings, num_frames=2, frame_shape=(height, width, 3))
+    assert encoder(torch.randint(256, (2, 2, height, width, 3), dtype=torch.uint8)).shape == (2, 8)

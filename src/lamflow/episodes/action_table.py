@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lamflow.episodes.tables import read_table
 from lamflow.settings import WIDEST
 from lamflow.spaces import ActionSpace, Box, Discrete
-
-ENDINGS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class ActionTable:
 
 def read_action_table(path: Path) -> ActionTable:
     """ValueError where it is no such table: it names the episode and the frame."""
-    table = _read(path)
+    table = read_table(path, what="actions", texts=("episode",))
     columns = _action_columns(path, table)
     table = _without_empty(path, table, columns)
     episodes, frames = _keys(path, table)
@@ -122,25 +119,6 @@ def _space(path: Path, actions: NDArray[Any]) -> ActionSpace:
     if actions.ndim == 1:
         return discrete_space(str(path), int(actions.max()))
     return space_of_bounds(actions.min(axis=0), actions.max(axis=0))
-
-
-def _read(path: Path) -> pa.Table:
-    if path.suffix not in ENDINGS:
-        raise ValueError(
-            f"{path}: found a file that ends in {path.suffix or 'nothing'!r}, expected a table: {' or '.join(ENDINGS)}"
-        )
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ValueError(f"{path}: found {found}, expected a table of actions")
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        text = pa_csv.ConvertOptions(column_types={"episode": pa.string()}, strings_can_be_null=True)
-        return pa_csv.read_csv(path, convert_options=text)
-    except pa.ArrowException as error:
-        raise ValueError(
-            f"{path}: could not be read as a {path.suffix[1:]} table: {error}: write it again (CSV in UTF-8, with commas)"
-        ) from error
 
 
 def _action_columns(path: Path, table: pa.Table) -> list[str]:

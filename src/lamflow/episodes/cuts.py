@@ -10,10 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
-
+from lamflow.episodes.tables import read_table
 from lamflow.episodes.video_files import Recording
 
 Unit = Literal["frames", "seconds"]
@@ -81,7 +78,7 @@ def cuts_of_table(path: Path, unit: Unit, recordings: Sequence[Recording]) -> li
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row with what names it."""
-    table = _table(path)
+    table = read_table(path, what="cuts", texts=("file", *ALLOWED))
     names = table.column_names
     if not set(NEEDED) <= set(names) <= {*NEEDED, *ALLOWED} or len(set(names)) < len(names):
         raise ValueError(
@@ -91,20 +88,6 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ValueError(f"{path}: found no row, expected one per episode")
     for place, row in enumerate(table.to_pylist(), start=1):
         yield f"{path}: row {place}", row
-
-
-def _table(path: Path) -> pa.Table:
-    if path.suffix not in (".csv", ".parquet") or not path.is_file():
-        found = f"a file that ends in {path.suffix!r}" if path.is_file() else "no such file"
-        raise ValueError(f"{path}: found {found}, expected a table of cuts: .csv or .parquet")
-    texts = dict.fromkeys(("file", *ALLOWED), pa.string())
-    try:
-        if path.suffix == ".parquet":
-            return pq.ParquetFile(path).read()
-        options = pa_csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
-        return pa_csv.read_csv(path, convert_options=options)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: could not be read as a {path.suffix[1:]} table: {error}: write it again") from error
 
 
 def _cut(path: Path, named_row: tuple[str, dict[str, Any]], unit: Unit, known: dict[str, Recording]) -> Cut:

@@ -78,7 +78,7 @@ def video_facts(path: Path) -> VideoFacts:
             rate=float(stream.average_rate) if stream.average_rate else None,
             codec=stream.codec.canonical_name,
             pixel_format=first.format.name,
-            lossy=_is_lossy(stream, first),
+            lossy=changes_pictures(stream, first),
             intervals=_uneven(ticks, float(stream.time_base or 0)),
             pixel_aspect=1 / aspect if Turn.of(first).transposed else aspect,
         )
@@ -225,8 +225,9 @@ def _uneven(ticks: Sequence[int], tick_seconds: float) -> tuple[float, float] | 
     return steps[0] * tick_seconds, steps[-1] * tick_seconds
 
 
-def _is_lossy(stream: VideoStream, first: av.VideoFrame) -> bool:
-    """Whether the codec changes pictures. H.264 can do without: x264 says so in the stream itself."""
+def changes_pictures(stream: VideoStream, first: av.VideoFrame) -> bool:
+    """Whether the codec of a stream, of which ``first`` is the first picture, is lossy. H.264 need not be: x264 says so in the stream
+    itself."""
     if not stream.codec.lossy:
         return False
     is_exact = re.search(rb"\brc=cqp\b.* qp=0\b", side_data(first, "SEI_UNREGISTERED")) is not None

@@ -81,9 +81,10 @@ class VideoPictures:
         self._frames: Iterator[NDArray[np.uint8]] = iter(())
 
     def recorded(self) -> Recorded:
-        with open_video(self._layout.video_of(self._layout.episodes[0], self._camera).path) as container:
+        path = self._layout.video_of(self._layout.episodes[0], self._camera).path
+        with open_video(path) as container:
             codec = container.streams.video[0].codec_context
-            return Recorded(codec.height, codec.width, codec_of(container), is_lossy(container))
+            return Recorded(codec.height, codec.width, codec_of(container), is_lossy(path, container))
 
     def begin(self, episode: LeRobotEpisode) -> None:
         self._episode = episode

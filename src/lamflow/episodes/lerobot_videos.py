@@ -8,11 +8,11 @@ from pathlib import Path
 
 import av
 
+from lamflow.episodes.decoding import changes_pictures
 from lamflow.episodes.lerobot_layout import VideoRange
 
 WORTH_A_SEEK = 5.0
 """Seconds between two episodes that are read, from which on decoding what lies between takes longer than to look for a key frame."""
-_LOSSLESS = frozenset({"ffv1", "huffyv", "ffvhuff", "png", "rawvideo", "utvideo", "qtrle", "magicyuv"})
 
 
 class VideoReader:
@@ -89,14 +89,10 @@ def codec_of(container: av.container.InputContainer) -> str:
     return str(container.streams.video[0].codec_context.codec.canonical_name)
 
 
-def is_lossy(container: av.container.InputContainer) -> bool:
-    """Whether the codec of a video changes pixels, as far as the file tells. H.264 tells by what x264 notes in the first packet."""
-    codec = codec_of(container)
-    if codec == "h264":
-        first = next(container.demux(video=0), None)
-        noted = bytes(first) if first is not None else b""
-        return not (b"x264" in noted and b" qp=0" in noted)
-    return codec not in _LOSSLESS
+def is_lossy(path: Path, container: av.container.InputContainer) -> bool:
+    """Whether the codec of a video changes pixels. ValueError where its first picture cannot be decoded."""
+    first = next(_decoded(path, container), None)
+    return first is not None and changes_pictures(container.streams.video[0], first)
 
 
 def _decoded(path: Path, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:

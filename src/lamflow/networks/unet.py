@@ -111,9 +111,9 @@ class UnetForwardDynamics(nn.Module):
 
     Down blocks halve the side to 2, a convolution takes that to one cell, and as many up blocks and one more lead back,
     each of them reading the output of the down block of its side. The latent enters at the input, as if tiled over it, and at the
-    one cell in place of a skip. The last block sees the input frames again. Frames whose side is no power of two are padded to the
-    next one, at the right and below, with what convolutions pad with (mid-grey); the prediction is cropped to the frame. ``name``: of
-    the part that the frames are, by which a standardised target's moments are known.
+    one cell in place of a skip. The last block sees the input frames again. Frames are padded to a square whose side is a power of two, at
+    the right and below, with what convolutions pad with (mid-grey); the prediction is cropped to the frame. ``name``: of the part that the
+    frames are, by which a standardised target's moments are known.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class UnetForwardDynamics(nn.Module):
         self.patch = PATCH_SIDE if settings.stem == "patch" else 1
         self.predicts_change = settings.target != "frame"
         self.units = StandardisedChange(name, Pixels(frame_shape)) if settings.learns_standardised else None
-        base, self.frame_side = settings.base_width, frame_shape[0]
-        self.shown = -(-self.frame_side // self.patch)
-        if frame_shape[0] != frame_shape[1] or self.shown < 4:
+        base, (self.height, self.width) = settings.base_width, frame_shape[:2]
+        self.shown = (-(-self.height // self.patch), -(-self.width // self.patch))
+        if min(self.shown) < 4:
             raise ValueError(
-                f"found frames of {frame_shape[0]}x{frame_shape[1]} pixels, expected squares of at least {3 * self.patch + 1} pixels: "
-                "scale, crop or pad the frames where the episodes are made"
+                f"found frames of {self.height}x{self.width} pixels, expected sides of at least {3 * self.patch + 1} pixels: "
+                "scale or pad the frames where the episodes are made"
             )
-        self.side = 2 ** (self.shown - 1).bit_length()
+        self.side = 2 ** (max(self.shown) - 1).bit_length()
         pixels = frame_shape[2] * self.patch**2
         self.pixels, planes = pixels, num_frames * pixels
         depth = self.side.bit_length() - 2
@@ -189,7 +189,7 @@ class UnetForwardDynamics(nn.Module):
 
     def _mean_squares(self, errors_BCHW: Tensor) -> Tensor:
         """Over pixels and channels, [B]."""
-        if self.frame_side % self.patch:  # pixels beyond the frame count for nothing
+        if self.height % self.patch or self.width % self.patch:  # pixels beyond the frame count for nothing
             errors_BCHW = self._cropped(_out_of_channels(errors_BCHW, self.patch))
         # By the norm, whose gradient takes the fewest passes over the pixels.
         return torch.linalg.vector_norm(errors_BCHW, dim=(1, 2, 3)).square() / errors_BCHW[0].numel()
@@ -223,9 +223,10 @@ class UnetForwardDynamics(nn.Module):
         """The next frame less its origin, standardised where the target is, with its patches in channels: float32
         [B, 3 * patch**2, H / patch, W / patch]."""
         planes = about_grey(levels_BCHW, network_dtype(levels_BCHW.device, latents_BD.dtype))
-        beyond = self.side - self.shown
-        if beyond:
-            planes = functional.pad(planes, (0, beyond, 0, beyond))
+        height, width = self.shown
+        is_padded = min(height, width) < self.side
+        if is_padded:
+            planes = functional.pad(planes, (0, self.side - width, 0, self.side - height))
         skips = [self.first(planes, latents_BD)]
         for block in self.down:
             skips.append(block(skips[-1]))
@@ -236,13 +237,13 @@ class UnetForwardDynamics(nn.Module):
         output = head(activation(residual(revisit(features, planes)))).float()
         if self.units is None:  # a standardised change has no bounds
             output = torch.tanh(output)
-        if beyond:
-            output = output[:, :, : self.shown, : self.shown]
+        if is_padded:
+            output = output[:, :, :height, :width]
         return output if self.predicts_change else output / 2
 
     def _cropped(self, pixels_BCHW: Tensor) -> Tensor:
         """The pixels of the frame, without those that complete its last patches."""
-        return pixels_BCHW[:, :, : self.frame_side, : self.frame_side]
+        return pixels_BCHW[:, :, : self.height, : self.width]
 
 
 def _out_of_channels(planes_BCHW: Tensor, patch: int) -> Tensor:

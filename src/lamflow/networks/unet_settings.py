@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -46,13 +45,3 @@ class UnetSettings(DynamicsSettings):
     def accepts(cls, spec: EnvironmentSpec) -> bool:
         """Pixels."""
         return spec.view == "pixels"
-
-    def problems_on(self, spec: EnvironmentSpec) -> Iterable[tuple[str, str]]:
-        """Frames that are no squares, too."""
-        yield from super().problems_on(spec)
-        if self.accepts(spec) and spec.frame_shape[0] != spec.frame_shape[1]:
-            height, width, _ = spec.frame_shape
-            yield (
-                "kind",
-                f"unet predicts square frames, and those of {spec.name} have {height}x{width} pixels: set `resize` of the environment",
-            )
