@@ -96,7 +96,7 @@ def _how(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of the source, such as camera=observation.images.top; may be given several times",
+        help="a setting of the source, such as camera=observation.images.top, or its kind; may be given several times",
     )
 
 
@@ -122,7 +122,7 @@ def _inspect(options: argparse.Namespace) -> int:
 def _label(options: argparse.Namespace) -> int:
     from lamflow.loaded.decoders import load_decoder
     from lamflow.loaded.inspection import recognised
-    from lamflow.loaded.labelling import fit_of, label_recordings
+    from lamflow.loaded.labelling import label_recordings
     from lamflow.loaded.lams import load_lam
 
     if options.decoder is None and (options.labels is not None or options.draw is not None):
@@ -137,8 +137,7 @@ def _label(options: argparse.Namespace) -> int:
     decoder = None
     if options.decoder is not None:
         decoder = load_decoder(options.decoder, lam, labels=options.labels, draw=options.draw)
-    source = settings.build(fit=fit_of(lam, options.fit))
-    rows = label_recordings(lam, source, settings, table, decoder=decoder)
+    rows = label_recordings(lam, settings, table, fit=options.fit, decoder=decoder)
     if options.into is not None:
         add_labels(table, options.data, options.output, options.into)
     print(f"{options.output}: {rows:,} rows, one per frame, labelled by {lam.name} of {lam.spec.name}, seed {lam.seed}")

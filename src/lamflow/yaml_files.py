@@ -77,7 +77,7 @@ def _text_of(path: Path) -> str:
             raise ValueError(f"{path}: found {size:,} bytes, expected a YAML file of {MOST_BYTES:,} at most")
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+        raise ValueError(f"{path}: not readable as YAML: {error.strerror or error}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

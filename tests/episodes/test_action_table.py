@@ -58,6 +58,15 @@ def test_words_are_actions_and_empty_cells_are_unknown(tmp_path: Path) -> None:
         ("episode,frame,action\na,,1\n", "found no frame in row 0 of those with an action"),
         ("episode,frame,action_0\na,0,left\n", "column action_0: found string, expected numbers"),
         ("episode,frame,action\na,0\n", "could not be read as a csv table"),
+        ("", r"could not be read as a csv table: Empty CSV file: write it again \(CSV in UTF-8, with commas\)"),
+        ("episode,frame,action,action\na,0,1,2\n", "columns episode, frame, action, action; expected .* each once"),
+        (
+            "episode,frame,action_0,action_2\na,0,1,2\n",
+            "found the columns episode, frame, action_0, action_2; expected",
+        ),
+        ("episode;frame;action\na;0;1\n", "found the columns episode;frame;action; expected .* with commas"),
+        ("episode,frame,action\na,0,true\n", "column action: found bool, expected numbers or words"),
+        ("episode,frame,action\na,0,1\na,1,1000000000\n", "found the action 1000000000, expected .* from 0 to 65535"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(tmp_path: Path, text: str, message: str) -> None:
@@ -78,11 +87,38 @@ def test_a_table_of_another_recording_is_refused(tmp_path: Path) -> None:
         read.check_length("a", 7)
 
 
+def test_words_are_read_without_the_spaces_around_them(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("episode,frame,action\na,0,left\na,1, left\na,2,right \n")
+    read = read_action_table(path)
+    assert read.action_names == ("left", "right")
+    assert read.of("a", np.arange(3))[0].tolist() == [0, 0, 1]
+
+
+def test_whole_numbers_with_a_point_are_continuous_and_noted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    pd.DataFrame({"episode": "a", "frame": [0, 1, 2], "action": [1, None, 2]}).to_csv(path, index=False)
+    read = read_action_table(path)
+    assert isinstance(read.space, Box)
+    (note,) = read.notes
+    assert "whole numbers that are written with a point, such as 1.0" in note and "write 1 (in pandas" in note
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes("episode,frame,action\na,0,r\xfcck\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="column action: found binary, expected text in UTF-8"):
+        read_action_table(path)
+
+
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in '.xlsx', expected a table of actions: .csv or .parquet"):
         read_action_table(tmp_path / "labels.xlsx")
     with pytest.raises(ValueError, match="found no such file"):
         read_action_table(tmp_path / "labels.csv")
+    tmp_path.joinpath("folder.csv").mkdir()
+    with pytest.raises(ValueError, match="found a folder, expected a table of actions"):
+        read_action_table(tmp_path / "folder.csv")
     broken = tmp_path / "labels.parquet"
     broken.write_bytes(b"PAR1 without a footer")
     with pytest.raises(ValueError, match="could not be read as a parquet table"):

@@ -308,7 +308,7 @@ def test_nan_in_a_vector_is_named_with_its_demo_and_row(tmp_path: Path) -> None:
         ({"terminals": np.arange(12)}, r"terminals: row 2: found 2, expected 0 or 1"),
         ({"terminals": np.zeros((12, 2))}, r"terminals: found float64 \[12, 2\], expected one flag per row"),
         ({"rewards": np.zeros(11)}, r"rewards has 11 rows and observations has 12, expected as many"),
-        ({"actions": np.arange(12) - 1}, r"actions: row 0: found action -1, expected from 0 on"),
+        ({"actions": np.arange(12) - 1}, r"actions: row 0: found action -1, expected from 0 to 65535"),
         ({"actions": np.array([b"left"] * 12)}, r"actions: found \|S4 \[12\], expected integers \[rows\], or floats"),
         ({"observations": None}, r"found neither pictures \(uint8\) nor vectors in obs, observations, observation; what is there: actions"),
         ({"observations": np.zeros((12, 64, 64, 3))}, r"observations is float64 with rows of shape \[64, 64, 3\], expected pictures"),

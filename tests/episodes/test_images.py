@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.images import ImagesSource
@@ -81,3 +81,32 @@ def test_recognised_by_its_files(tmp_path: Path) -> None:
     assert ImagesSettings.recognised(tmp_path) is None
     write(tmp_path / "a", range(1))
     assert ImagesSettings.recognised(tmp_path) == ImagesSettings(path=str(tmp_path))
+
+
+def test_pictures_are_as_people_see_them(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    half = Image.new("RGBA", (40, 32), (200, 100, 50, 255))
+    half.paste((200, 100, 50, 0), (0, 0, 20, 32))
+    half.save(tmp_path / "a" / "0.png")
+    lying = Image.new("RGB", (32, 40), "white")
+    lying.paste("black", (0, 0, 32, 20))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # its top is at the right
+    lying.save(tmp_path / "b" / "0.png", exif=exif)
+    half.convert("RGB").quantize(4).save(tmp_path / "c" / "0.png")
+    assert source_of(tmp_path).describe().observation == {"frames": Pixels((32, 40, 3))}
+    frames = [next(episode.pieces).observations["frames"][0] for episode in source_of(tmp_path).episodes()]
+    assert frames[0][5, [5, 35]].tolist() == [[0, 0, 0], [200, 100, 50]]
+    assert frames[1][5, [5, 35]].tolist() == [[255] * 3, [0] * 3]
+    assert frames[2][5, 35].tolist() == [200, 100, 50]
+
+
+def test_pictures_of_16_bits_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a", range(2))
+    Image.new("I;16", (40, 32), 60_000).save(tmp_path / "a" / "frame1.png")
+    with pytest.raises(ValueError, match=r"frame1.png: found a picture of the mode I;16, expected 8 bits per channel"):
+        list(next(source_of(tmp_path).episodes()).pieces)
+    Image.new("I;16", (40, 32), 60_000).save(tmp_path / "a" / "frame0.png")
+    with pytest.raises(ValueError, match=r"frame0.png: found a picture of the mode I;16"):
+        source_of(tmp_path).describe()

@@ -73,6 +73,13 @@ def test_minari_reads_the_columns_and_everything_else_as_before(root: Path, data
     assert first.entry.rows == LENGTHS[0] + 1
 
 
+def test_paths_may_be_relative(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(root, "hdf5")
+    monkeypatch.chdir(path.parent)
+    add_columns(path.name, "labelled-v0", iter(every()), dataset_id="test/labelled-v0")
+    assert "lamflow_codes" in minari.load_dataset("test/labelled-v0")[0].infos
+
+
 def test_flags_and_unsigned_numbers_are_columns_too(root: Path) -> None:
     path = written(root, "arrow")
     added = {

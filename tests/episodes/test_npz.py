@@ -146,6 +146,10 @@ def _two_kinds_of_actions(folder: Path) -> None:
     np.savez(folder / "b.npz", frames=pictures(3), actions=[0.1, 0.2, 0.3])
 
 
+def _a_huge_action(folder: Path) -> None:
+    np.savez(folder / "a.npz", frames=pictures(2), actions=[0, 10**9])
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -159,7 +163,8 @@ def _two_kinds_of_actions(folder: Path) -> None:
         (_actions_below_zero, "array 'actions': row 1: found the action -5, expected whole numbers from 0"),
         (_half_known_actions, "array 'actions': row 0: found the action .0.5, nan., expected finite numbers"),
         (_some_with_final_observations, "b.npz: found as many observations as actions, and .*a.npz has one more"),
-        (_two_kinds_of_actions, r"found actions of float32 \[1\], int64 \[\] per row"),
+        (_two_kinds_of_actions, r"b.npz: found actions of float32 \[1\] per row, and .*a.npz has int64 \[\]"),
+        (_a_huge_action, "found the action 1000000000, expected whole numbers from 0 to 65535"),
     ],
 )
 def test_what_cannot_be_read_says_where(tmp_path: Path, write: Callable[[Path], None], message: str) -> None:

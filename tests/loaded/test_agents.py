@@ -152,6 +152,10 @@ def test_which_agent_must_be_said_where_there_are_several(results: Any) -> None:
     folder = results.folder("policies", "lapo")
     said = problem(lambda: lamflow.load_agent(folder))
     assert "expected one of the label budgets 16, 64 and one of the draws 0, 1" in said
+    unknown: Any = "greedy"
+    assert "action_selection: found 'greedy', expected argmax or sample" in problem(
+        lambda: lamflow.load_agent(folder, labels=64, draw=0, action_selection=unknown)
+    )
     assert "labels=32" in problem(lambda: lamflow.load_agent(folder, labels=32))
     random = results.folder("evaluation", "random")
     assert "is the same for all" in problem(lambda: lamflow.load_agent(random, labels=64))
@@ -187,3 +191,4 @@ def test_observations_that_are_none_of_the_environment_are_refused(results: Any,
     assert "observation 0 of the batch" in problem(lambda: agent.act(beyond))
     agent.act(seen)
     assert "found 1 observations, expected 2 as before: call reset()" in problem(lambda: agent.act(one))
+    assert "begun: found [3], expected bool [2]" in problem(lambda: agent.act(seen, begun=np.ones(3, np.bool_)))

@@ -81,6 +81,14 @@ def test_stores_and_configurations_are_validated(
     assert "unknown environment 'nowhere'" in capsys.readouterr().err
 
 
+def test_what_is_no_store_is_not_told_to_be_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(tmp_path)]) == 1
+    assert main(["validate", str(tmp_path / "no.yaml")]) == 1
+    said = capsys.readouterr()
+    assert "found no zarr.json, expected a store: check the path, stores end in .zarr" in said.out + said.err
+    assert "no.yaml: not readable as YAML: No such file or directory" in said.err
+
+
 def test_progress_is_that_of_make_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["progress", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err

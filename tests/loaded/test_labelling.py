@@ -16,10 +16,16 @@ from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore, EpisodeWriter
 from lamflow.envs.interface import Episode
 from lamflow.envs.presets import preset
+from lamflow.envs.recorded_facts import describe
+from lamflow.envs.recorded_settings import RecordedSettings
 from lamflow.episodes import pieces as pieces_module
+from lamflow.episodes.npz import NpzSource
+from lamflow.episodes.npz_settings import NpzSettings
 from lamflow.episodes.zarr import ZarrSource
+from lamflow.lam.settings import lam_settings
 from lamflow.loaded.decoders import load_decoder
-from lamflow.loaded.lams import load_lam
+from lamflow.loaded.labelling import label_recordings
+from lamflow.loaded.lams import LoadedLam, load_lam
 from lamflow.policies.members import read_members
 from lamflow.training.checkpoint import read_model, save_model
 
@@ -182,3 +188,59 @@ def test_frames_that_the_model_does_not_know_are_refused(
     assert main(["label", str(results.lam), str(tmp_path / "small.zarr"), "-o", str(tmp_path / "out.parquet")]) == 1
     said = capsys.readouterr().err
     assert "found categories [5, 5, 2]" in said and "was trained on categories [8, 8, 2]" in said
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("folder", "found a folder, expected a file to write"),
+        ("folder.parquet", "found a folder, expected a file to write"),
+        ("labels.csv", "found a name that ends in '.csv', expected a file to write, such as labels.parquet"),
+        ("file/labels.parquet", "file, expected a folder: name another file to write"),
+        ("data/labels.parquet", "found a file to write within the recordings"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_labelled(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str, message: str
+) -> None:
+    for name in ("folder", "folder.parquet", "data"):
+        tmp_path.joinpath(name).mkdir()
+    tmp_path.joinpath("file").write_text("x")
+    np.save(tmp_path / "data" / "a.npy", np.zeros((2, 40, 40, 3), np.uint8))
+    lam = str(results.lam)
+    assert main(["label", lam, str(tmp_path / "data"), "-o", str(tmp_path / output)]) == 1
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file", "folder", "folder.parquet"]
+
+
+class Stopped(BaseException):
+    pass
+
+
+def test_frames_that_are_made_otherwise_are_labelled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a run was stopped, what it has labelled is of frames that were resized."""
+    generator = np.random.default_rng(0)
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", generator.integers(256, size=(3, 32, 64, 3), dtype=np.uint8))
+    settings = NpzSettings(path=str(tmp_path))
+    recorded = RecordedSettings.model_validate({"episodes": settings, "frames": {"height": 32, "width": 32}})
+    network = {"kind": "impala", "stem": "patch", "channels": [4], "blocks": 0, "hidden_width": 8}
+    dynamics = {"kind": "unet", "stem": "patch", "base_width": 4}
+    model = lam_settings({"inverse_dynamics": network, "forward_dynamics": dynamics}).build(
+        spec=describe(recorded, "clips")
+    )
+    lam = LoadedLam(model.eval(), name="lapo", seed=0, path=tmp_path / "a.npy")
+    output = tmp_path.parent / "labels" / "labels.parquet"
+    read: Callable[..., Any] = NpzSource.episodes
+
+    def the_first(source: NpzSource, names: Any = None) -> Any:
+        yield next(read(source, names))
+        raise Stopped
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(NpzSource, "episodes", the_first)
+        label_recordings(lam, settings, output, fit="resize")
+    assert output.with_name("labels.parquet.parts").is_dir()
+    label_recordings(lam, settings, output, fit="letterbox")
+    label_recordings(lam, settings, output.with_name("undisturbed.parquet"), fit="letterbox")
+    assert parquet.read_table(output).equals(parquet.read_table(output.with_name("undisturbed.parquet")))

@@ -99,4 +99,8 @@ def test_what_is_no_model_or_no_frames_of_its_own_is_refused(
     assert "found fewer than two frames" in problem(lambda: lam.label(episode[:1]))
     assert "expected one of them" in problem(lambda: lam.predict(episode[0]))
     assert "found latents of shape [3], expected [4]" in problem(lambda: lam.predict(episode[0], np.zeros(3)))
+    assert "found codes from 6 to 6, expected whole numbers from 0 to 5" in problem(
+        lambda: lam.predict(episode[0], codes=np.array([6]))
+    )
+    assert "found codes from -1 to -1" in problem(lambda: lam.predict(episode[0], codes=np.array([-1])))
     assert "found 2 latents for 1 frames" in problem(lambda: lam.predict(episode[:1], np.zeros((2, 4))))

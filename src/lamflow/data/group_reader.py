@@ -32,7 +32,8 @@ def load_metadata(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: found nothing{beside}, expected a store: check the path, or run its rule")
     file = path / "zarr.json"
     if not file.is_file():
-        raise ValueError(f"{path}: found no zarr.json, expected a store: check the path, or {REPAIR}")
+        cure = f"check the path, or {REPAIR}" if path.suffix == ".zarr" else "check the path, stores end in .zarr"
+        raise ValueError(f"{path}: found no zarr.json, expected a store: {cure}")
     try:
         metadata = json.loads(file.read_bytes())
         attributes = metadata.pop("attributes")

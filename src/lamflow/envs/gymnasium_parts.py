@@ -99,7 +99,7 @@ def _read(part: Part, value: Any, name: str) -> NDArray[Any]:
 
 
 def _picture(values: NDArray[Any], part: Pixels, name: str) -> NDArray[Any]:
-    if values.dtype != np.uint8 or values.ndim not in (2, 3):
+    if values.dtype != np.uint8 or values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3)):
         found = f"{values.dtype} {list(values.shape)}"
         raise ValueError(f"part {name!r} of an observation is {found}, expected a picture uint8 {list(part.shape)}")
     if values.ndim == 2:

@@ -6,6 +6,7 @@ Columns: ``episode`` (its name), ``frame`` (its place in the recording, from 0),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lamflow.episodes.tables import read_table
+from lamflow.settings import WIDEST
 from lamflow.spaces import ActionSpace, Box, Discrete
 
 
@@ -77,9 +79,9 @@ def read_action_table(path: Path) -> ActionTable:
     found = [str(part[0]) for part in np.split(episodes, borders)]
     return ActionTable(
         path,
-        _space(actions),
+        _space(path, actions),
         names,
-        constant_notes(str(path), actions, columns),
+        (*constant_notes(str(path), actions, columns), *_whole_notes(path, actions, columns)),
         dict(zip(found, np.split(frames, borders), strict=True)),
         dict(zip(found, np.split(actions, borders), strict=True)),
     )
@@ -96,6 +98,16 @@ def constant_notes(where: str, actions: NDArray[Any], columns: Collection[str]) 
     )
 
 
+def discrete_space(where: str, highest: int) -> Discrete:
+    """Of the actions from 0 to ``highest``. ValueError where that is more than networks can have answers."""
+    if highest >= WIDEST:
+        raise ValueError(
+            f"{where}: found the action {highest}, expected whole numbers from 0 to {WIDEST - 1}: number the actions from 0 without gaps, "
+            "or write continuous ones as floats"
+        )
+    return Discrete(highest + 1)
+
+
 def space_of_bounds(low: NDArray[Any], high: NDArray[Any]) -> Box:
     """Of actions whose entries were found from ``low`` to ``high`` [A]; an entry that never changes gets some room."""
     low, high = low.astype(np.float32), high.astype(np.float32)
@@ -103,22 +115,23 @@ def space_of_bounds(low: NDArray[Any], high: NDArray[Any]) -> Box:
     return Box(tuple(map(float, low)), tuple(map(float, high)))
 
 
-def _space(actions: NDArray[Any]) -> ActionSpace:
+def _space(path: Path, actions: NDArray[Any]) -> ActionSpace:
     if actions.ndim == 1:
-        return Discrete(int(actions.max()) + 1)
+        return discrete_space(str(path), int(actions.max()))
     return space_of_bounds(actions.min(axis=0), actions.max(axis=0))
 
 
 def _action_columns(path: Path, table: pa.Table) -> list[str]:
     names = table.column_names
-    entries = [f"action_{place}" for place in range(len(names))]
-    entries = entries[: next(place for place, name in enumerate([*entries, ""]) if name not in names)]
-    if "episode" not in names or "frame" not in names or ("action" in names) == bool(entries):
+    numbered = sum(re.fullmatch(r"action_\d+", name) is not None for name in names)
+    columns = [f"action_{place}" for place in range(numbered)] or ["action"]
+    wanted = ["episode", "frame", *columns]
+    if any(names.count(name) != 1 for name in wanted) or (numbered and "action" in names):
         raise ValueError(
             f"{path}: found the columns {', '.join(names)}; expected episode, frame and action, or episode, frame and action_0, action_1 "
-            "and so on"
+            "and so on, each once, with commas and no spaces between them"
         )
-    return entries or ["action"]
+    return columns
 
 
 def _without_empty(path: Path, table: pa.Table, columns: list[str]) -> pa.Table:
@@ -160,7 +173,8 @@ def _values(path: Path, table: pa.Table, columns: list[str]) -> tuple[NDArray[An
     first = table[columns[0]]
     if len(columns) == 1 and columns == ["action"]:
         if pa.types.is_string(first.type) or pa.types.is_large_string(first.type):
-            names, places = np.unique(np.asarray(first.to_numpy(), np.str_), return_inverse=True)
+            words = pc.utf8_trim_whitespace(first).to_numpy()
+            names, places = np.unique(np.asarray(words, np.str_), return_inverse=True)
             return places.astype(np.int64), tuple(map(str, names))
         if pa.types.is_integer(first.type):
             values: NDArray[Any] = np.asarray(first.to_numpy(), np.int64)
@@ -168,10 +182,26 @@ def _values(path: Path, table: pa.Table, columns: list[str]) -> tuple[NDArray[An
             return values, ()
     for name in columns:
         if not (pa.types.is_integer(table[name].type) or pa.types.is_floating(table[name].type)):
-            raise ValueError(f"{path}: column {name}: found {table[name].type}, expected numbers")
+            raise ValueError(f"{path}: column {name}: found {table[name].type}, {_wanted(table[name].type, name)}")
     values = np.stack([table[name].to_numpy().astype(np.float32) for name in columns], axis=1)
     _check_rows(path, table, ~np.isfinite(values).all(axis=1), values, "finite numbers")
     return values, ()
+
+
+def _wanted(kind: pa.DataType, name: str) -> str:
+    if pa.types.is_binary(kind):
+        return "expected text in UTF-8: write the table again, in that encoding"
+    return "expected numbers" + (" or words: yes and no may be 1 and 0" if name == "action" else "")
+
+
+def _whole_notes(path: Path, actions: NDArray[Any], columns: list[str]) -> tuple[str, ...]:
+    """pandas writes whole numbers with a point where some are missing."""
+    if columns != ["action"] or actions.ndim == 1 or not (actions == np.floor(actions)).all():
+        return ()
+    return (
+        f"{path}: all actions are whole numbers that are written with a point, such as {actions[0, 0]:.1f}, and are taken as continuous: "
+        f"for discrete ones write {actions[0, 0]:.0f} (in pandas, `astype('Int64')`).",
+    )
 
 
 def _check_rows(path: Path, table: pa.Table, wrong: NDArray[np.bool_], values: NDArray[Any], expected: str) -> None:

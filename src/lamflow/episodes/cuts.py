@@ -80,9 +80,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row with what names it."""
     table = read_table(path, what="cuts", texts=("file", *ALLOWED))
     names = table.column_names
-    if not set(NEEDED) <= set(names) or not set(names) <= {*NEEDED, *ALLOWED}:
+    if not set(NEEDED) <= set(names) <= {*NEEDED, *ALLOWED} or len(set(names)) < len(names):
         raise ValueError(
-            f"{path}: found the columns {', '.join(names)}; expected {', '.join(NEEDED)}, and if wanted {' and '.join(ALLOWED)}"
+            f"{path}: found the columns {', '.join(names)}; expected {', '.join(NEEDED)}, and if wanted {' and '.join(ALLOWED)}, each once"
         )
     if table.num_rows == 0:
         raise ValueError(f"{path}: found no row, expected one per episode")
@@ -100,7 +100,7 @@ def _cut(path: Path, named_row: tuple[str, dict[str, Any]], unit: Unit, known: d
     wanted = "whole numbers of frames" if unit == "frames" else "numbers of seconds"
     if not _counts(start, unit) or not (end is None or _counts(end, unit)):
         raise ValueError(
-            f"{where}: found start {start!r} and end {end!r}, expected {wanted} from 0, and no end where the file ends"
+            f"{where}: found start {_shown(start)} and end {_shown(end)}, expected {wanted} from 0, and no end where the file ends"
             + ("; for seconds, set `unit: seconds`" if unit == "frames" else "")
         )
     if end is not None and end <= start:
@@ -114,9 +114,13 @@ def _cut(path: Path, named_row: tuple[str, dict[str, Any]], unit: Unit, known: d
     )
 
 
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else f"{str(value)!r}" if not isinstance(value, int | float) else str(value)
+
+
 def _counts(value: Any, unit: Unit) -> bool:
     kinds = int if unit == "frames" else (int, float)
-    return isinstance(value, kinds) and isfinite(value) and value >= 0
+    return isinstance(value, kinds) and not isinstance(value, bool) and isfinite(value) and value >= 0
 
 
 def _names_of(recording: Recording) -> tuple[str, str]:

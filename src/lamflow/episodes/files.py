@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
 def files_digest(paths: Iterable[str | Path]) -> str:
-    """Of the names, sizes and times of change of files, and of all that lie in folders; what is not there counts as that."""
+    """Of the names, sizes and times of change of files, and of all that ``files_below`` finds in folders; what is not there counts as
+    that."""
     digest = hashlib.sha256()
     for path in map(Path, paths):
         digest.update(f"{path}\n".encode())
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        for file in sorted(files_below(path)) if path.is_dir() else [path]:
             if file.is_file():
                 found = file.stat()
                 name = file.relative_to(path) if file != path else ""
@@ -28,9 +30,9 @@ def files_in(folder: Path, endings: Iterable[str], *, what: str) -> list[Path]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise ValueError(f"{folder}: found {found}, expected a folder of {what} ({', '.join(wanted)})")
-    files = [file for file in _visible(folder) if file.suffix.lower() in wanted]
+    files = [file for file in files_below(folder) if file.suffix.lower() in wanted]
     if not files:
-        others = sorted({file.suffix or file.name for file in _visible(folder)})[:5]
+        others = sorted({file.suffix or file.name for file in files_below(folder)})[:5]
         found = f"none, but files of {', '.join(others)}" if others else "an empty folder"
         raise ValueError(
             f"{folder}: found {found}, expected {what} ({', '.join(wanted)}): check `path`, which begins at the folder in which the run is "
@@ -57,7 +59,18 @@ def check_names(names: Iterable[tuple[str, Path]]) -> None:
         first[name] = path
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    for file in folder.rglob("*"):
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
-            yield file
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder at any depth, without hidden ones and those in hidden folders. A link to a folder elsewhere is followed, once;
+    of one to a folder within this one the files are there anyway. A link to nothing is among them, so that its reader says so."""
+    root, seen = folder.resolve(), set[Path]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        kept = []
+        for name in sorted(folders):
+            path = Path(parent, name)
+            target = path.resolve()
+            if name.startswith(".") or (path.is_symlink() and (target.is_relative_to(root) or target in seen)):
+                continue
+            seen.add(target)
+            kept.append(name)
+        folders[:] = kept
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.episodes.files import files_below
 from lamflow.episodes.hdf5_settings import ENDINGS
 
 DEMOS: Final = "data"
@@ -56,7 +57,7 @@ def files_at(path: Path) -> list[Path]:
     they are a Minari data set's."""
     if not path.exists():
         raise ValueError(f"{path}: found nothing, expected an HDF5 file, or a folder with some")
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.suffix in ENDINGS]
+    files = [path] if path.is_file() else [file for file in files_below(path) if file.suffix in ENDINGS]
     if not files:
         raise ValueError(f"{path}: found no file that ends in {', '.join(ENDINGS)}, expected at least one")
     for file in files:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from lamflow.episodes.files import files_below
 from lamflow.episodes.settings import SourceSettings
 from lamflow.settings import MOST, Settings
 
@@ -99,13 +100,13 @@ class Hdf5Settings(SourceSettings):
     @classmethod
     def recognised(cls, path: Path) -> Self | None:
         """Where it is an HDF5 file, or a folder with some, that has a layout of these; no data set of Minari."""
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in ENDINGS)
+        files = [path] if path.is_file() else sorted(file for file in files_below(path) if file.suffix in ENDINGS)
         if not files or files[0].suffix not in ENDINGS or (files[0].with_name("metadata.json").exists()):
             return None
         from lamflow.episodes.hdf5_file import layout_at
 
         layout = layout_at(files[0])
-        if layout is None:
-            return None
+        if layout is None:  # no other source reads such a file: what is wrong with it is said when it is described
+            return cls(path=str(path)) if path.is_file() else None
         is_clear = layout == "robomimic" or (layout == "file" and len(files) > 1)
         return cls(path=str(path), layout=layout if is_clear else "auto")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lamflow.episodes.action_table import ActionTable, read_action_table
 from lamflow.episodes.files import files_in
@@ -20,6 +20,8 @@ from lamflow.episodes.pieces import check_size, rows_per_piece, shape_of_frames,
 from lamflow.spaces import Pixels
 
 FRAMES = "frames"
+TURNED = range(5, 9)
+"""Orientations by which the sides of a picture are exchanged."""
 
 
 class ImagesSource:
@@ -84,6 +86,7 @@ class ImagesSource:
             frames = np.empty((len(rows), *part.shape), np.uint8)
             for place, row in enumerate(rows):
                 file = self._pictures[name][row]
+                _size(file)
                 picture = _read(file)
                 check_size(self.fit, str(file), picture.shape[:2], str(first), expected)
                 frames[place] = self.fit.frames(picture[None])[0]
@@ -92,19 +95,30 @@ class ImagesSource:
 
 
 def _size(file: Path) -> tuple[int, int]:
-    """Height and width of a picture, of which only the beginning is read."""
+    """Height and width of a picture as people see it, of which only the beginning is read. ValueError for one of more than 8 bits: what is
+    its brightest is not known."""
     try:
         with Image.open(file) as opened:
-            return opened.height, opened.width
-    except (OSError, UnidentifiedImageError) as error:
+            mode, is_turned = opened.mode, opened.getexif().get(ExifTags.Base.Orientation, 1) in TURNED
+            size = (opened.width, opened.height) if is_turned else (opened.height, opened.width)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise _damaged(file, error) from error
+    if mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{file}: found a picture of the mode {mode}, expected 8 bits per channel: write it again as such"
+        )
+    return size
 
 
 def _read(file: Path) -> NDArray[np.uint8]:
-    """A picture uint8 [height, width, 3], RGB."""
+    """A picture uint8 [height, width, 3], RGB, as people see it: turned as its camera says, and black where it is transparent."""
     try:
         with Image.open(file) as opened:
-            return np.asarray(opened.convert("RGB"), np.uint8)
+            upright = ImageOps.exif_transpose(opened)
+            if upright.has_transparency_data:
+                shown = Image.new("RGBA", upright.size, "black")
+                upright = Image.alpha_composite(shown, upright.convert("RGBA"))
+            return np.asarray(upright.convert("RGB"), np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise _damaged(file, error) from error
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from lamflow.episodes.files import files_below
 from lamflow.episodes.settings import SourceSettings
 
 RERUNS_NOTHING = "A source's settings are among the params of the job that imports its episodes."
@@ -44,5 +45,5 @@ class ImagesSettings(SourceSettings):
     @classmethod
     def recognised(cls, path: Path) -> Self | None:
         """A folder with pictures in its folders."""
-        files = (file for file in path.rglob("*") if file.suffix.lower() in ENDINGS) if path.is_dir() else iter(())
+        files = (file for file in files_below(path) if file.suffix.lower() in ENDINGS) if path.is_dir() else iter(())
         return cls(path=str(path)) if list(islice(files, 1)) else None

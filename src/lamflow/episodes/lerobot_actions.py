@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamflow.episodes.action_table import discrete_space
 from lamflow.episodes.lerobot_layout import Layout
 from lamflow.episodes.lerobot_rows import batches_of, values_of
-from lamflow.spaces import ActionSpace, Box, Discrete
+from lamflow.spaces import ActionSpace, Box
 
 ABSENT = "action"
 """A column of this name may be missing: the data set then has no actions."""
@@ -91,7 +92,7 @@ def _space(layout: Layout, column: str, low: NDArray[np.float64], high: NDArray[
             f"{layout.root}: found actions from {low[0]:g} to {high[0]:g} in the column {column!r}, expected whole numbers from 0: leave "
             "rows without an action empty (null)"
         )
-    return Discrete(int(high[0]) + 1)
+    return discrete_space(f"{layout.root}: column {column!r}", int(high[0]))
 
 
 def _bounds(layout: Layout, column: str, entries: int) -> tuple[Bounds, str]:

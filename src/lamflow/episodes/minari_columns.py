@@ -39,7 +39,8 @@ def add_columns(
     as they are stored. ``dataset_id``: the copy's; None: that of the original. ValueError names the episode and the column that does not
     fit; ``out`` appears only when it is whole.
     """
-    source, target = MinariSettings(path=str(path)).folder, Path(out)
+    source = MinariSettings(path=str(path)).folder
+    target = Path(out).absolute()  # Minari puts a relative path twice before the names of its files
     if not (source / "data" / METADATA).is_file():
         raise ValueError(f"{source}: found no data set of Minari, expected its folder, which holds the folder data")
     if target.exists():

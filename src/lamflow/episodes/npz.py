@@ -5,7 +5,7 @@ Shapes: n rows of an episode, L actions, A entries of an action.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamflow.episodes.action_table import constant_notes, space_of_bounds
+from lamflow.episodes.action_table import constant_notes, discrete_space, space_of_bounds
 from lamflow.episodes.files import check_names, files_in
 from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.interface import Described, EpisodeEntry, Piece, RecordedEpisode
 from lamflow.episodes.npz_arrays import StoredArray, arrays_of, is_beside
 from lamflow.episodes.npz_settings import ENDINGS, NpzSettings
 from lamflow.episodes.pieces import rows_per_piece, shape_of_frames
-from lamflow.spaces import ActionSpace, Discrete, Part, Pixels, Vector
+from lamflow.spaces import ActionSpace, Part, Pixels, Vector
 
 OBSERVATIONS = ("observations", "frames", "obs", "images")
 ACTIONS = ("actions", "action")
@@ -147,21 +147,16 @@ class NpzSource:
 
     def _actions(self) -> tuple[ActionSpace | None, tuple[str, ...]]:
         """Their space, and what is noted about them; None where nobody knows any."""
-        found = [_labelled(each.actions) for each in self._recordings if each.actions is not None]
-        known = [actions[labelled] for actions, labelled in found if labelled.any()]
+        found = [(each.path, *_labelled(each.actions)) for each in self._recordings if each.actions is not None]
+        known = [(path, actions[labelled]) for path, actions, labelled in found if labelled.any()]
         if not known:
             return None, ()
-        shapes = {(actions.shape[1:], actions.dtype) for actions in known}
-        if len(shapes) > 1:
-            said = ", ".join(sorted(f"{dtype} {list(shape)}" for shape, dtype in shapes))
-            raise ValueError(
-                f"{self.settings.path}: found actions of {said} per row, expected the same in all episodes"
-            )
-        actions = np.concatenate(known)
+        _check_alike(known)
+        actions = np.concatenate([actions for _, actions in known])
         columns = ["actions"] if actions.ndim == 1 else [f"actions[{entry}]" for entry in range(actions.shape[1])]
         notes = constant_notes(self.settings.path, actions, columns)
         if actions.ndim == 1:
-            return Discrete(int(actions.max()) + 1), notes
+            return discrete_space(self.settings.path, int(actions.max())), notes
         return space_of_bounds(actions.min(axis=0), actions.max(axis=0)), notes
 
     def _pieces(self, recording: _Recording, described: Described) -> Iterator[Piece]:
@@ -276,6 +271,17 @@ def _labelled(array: StoredArray) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     wrong = ~np.asarray(np.isfinite(numbers).all(axis=1)) & ~unknown
     _check_actions(array, wrong, numbers, "finite numbers, or NaN in all entries where nobody knows the action")
     return np.where(unknown[:, None], np.float32(0), numbers), ~unknown
+
+
+def _check_alike(known: Sequence[tuple[Path, NDArray[Any]]]) -> None:
+    """ValueError where the actions of a file are of another kind than those of the first."""
+    said = [(path, f"{actions.dtype} {list(actions.shape[1:])}") for path, actions in known]
+    for path, form in said:
+        if form != said[0][1]:
+            raise ValueError(
+                f"{path}: found actions of {form} per row, and {said[0][0]} has {said[0][1]}, expected the same in all episodes: write "
+                "them alike"
+            )
 
 
 def _check_actions(array: StoredArray, wrong: NDArray[np.bool_], actions: NDArray[Any], expected: str) -> None:

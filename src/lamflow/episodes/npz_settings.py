@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from lamflow.episodes.files import files_below
 from lamflow.episodes.settings import SourceSettings
 from lamflow.settings import Name
 
@@ -55,6 +55,6 @@ class NpzSettings(SourceSettings):
     @classmethod
     def recognised(cls, path: Path) -> Self | None:
         """A folder of such files."""
-        if path.is_dir() and any(file.suffix in ENDINGS for file in islice(path.rglob("*.np[zy]"), 1)):
+        if path.is_dir() and any(file.suffix in ENDINGS for file in files_below(path)):
             return cls(path=str(path))
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.episodes.array_parts import finite_rows
+from lamflow.settings import WIDEST
 from lamflow.spaces import ActionSpace, Box, Discrete
 
 Bounds = tuple[Sequence[float], Sequence[float]] | tuple[float, float]
@@ -97,7 +98,7 @@ class SeenActions:
 
     def _check(self, entries: NDArray[Any], what: str, first_row: int) -> None:
         if self._discrete:
-            low, high = np.array([0]), np.array([np.inf if self._count is None else self._count - 1])
+            low, high = np.array([0]), np.array([(self._count or WIDEST) - 1])
         elif self._bounds is not None:
             low, high = self._declared()
         else:
@@ -105,7 +106,7 @@ class SeenActions:
         outside = (entries < low) | (entries > high)
         if outside.any():
             row, entry = (int(place) for place in np.argwhere(outside)[0])
-            wanted = "from 0 on" if np.isinf(high[entry]) else f"from {low[entry]:g} to {high[entry]:g}"
+            wanted = f"from {low[entry]:g} to {high[entry]:g}"
             where = "" if self._discrete else f" in entry {entry}"
             cure = "" if self._discrete else "; `action_bounds: data` takes the bounds of the data"
             raise ValueError(

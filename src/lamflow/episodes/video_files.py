@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from lamflow.episodes.files import files_below
+
 ENDINGS = (".mp4", ".webm", ".avi", ".gif", ".mkv", ".mov", ".m4v")
 
 
@@ -57,10 +59,7 @@ def recordings_at(path: Path) -> tuple[Recording, ...]:
 
 def _video_files(folder: Path) -> Iterator[Path]:
     """Without what systems hide, such as the ``._clip.mp4`` that macOS puts beside a ``clip.mp4``."""
-    for file in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if _is_video(file) and not hidden and file.is_file():
-            yield file
+    return (file for file in files_below(folder) if _is_video(file))
 
 
 def _is_video(path: Path) -> bool:
@@ -74,7 +73,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _what_is_in(folder: Path) -> str:
-    counts = Counter(file.suffix or file.name for file in folder.rglob("*") if file.is_file())
+    counts = Counter(file.suffix or file.name for file in files_below(folder))
     return ", ".join(f"{count} of {ending}" for ending, count in counts.most_common(5)) or "an empty folder"
 
 

@@ -6,7 +6,7 @@ Shapes: B batch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -39,6 +39,10 @@ def load_agent(
     ``labels``, ``draw``: the label budget and its random draw, where the files hold agents of several. ``action_selection``: ``argmax`` or
     ``sample``; as in the workflow's rollouts where it is not given. ValueError where files are missing, damaged, or do not belong together.
     """
+    if action_selection not in (None, *get_args(ActionSelection)):
+        raise ValueError(
+            f"action_selection: found {action_selection!r}, expected {' or '.join(get_args(ActionSelection))}"
+        )
     files = find_agent(Path(folder))
     member = choose_member(files, labels, draw, str(folder))
     counts, draws = label_counts(files), label_draws(files)
@@ -142,6 +146,8 @@ class LoadedAgent:
             raise ValueError(
                 f"found {len(seen)} observations, expected {count} as before: call reset() where episodes begin"
             )
+        if begun is not None and np.shape(begun) not in ((), (count,)):
+            raise ValueError(f"begun: found {list(np.shape(begun))}, expected bool [{count}], one for each observation")
         if begun is not None and np.any(begun):
             rows = np.flatnonzero(np.broadcast_to(begun, (count,)))
             self._state.put(torch.from_numpy(rows), self.agent.initial_state(seen[rows]))

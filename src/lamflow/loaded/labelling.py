@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lamflow.atomic_files import atomic_path, write_text
+from lamflow.episodes.files import files_below
 from lamflow.episodes.fit import Fit, FrameFit
 from lamflow.episodes.interface import Described, EpisodeEntry, RecordedEpisode, Source
 from lamflow.episodes.settings import SourceSettings
@@ -31,7 +32,6 @@ from lamflow.spaces import Pixels
 IDENTITY = "labelled.json"
 GROUP_ROWS = 32_768
 """Rows of a group in the file, which is what its readers hold in memory."""
-MakeSource = Callable[[FrameFit], Source]
 
 
 def fit_of(lam: LoadedLam, fit: Fit | None = None) -> FrameFit:
@@ -44,17 +44,26 @@ def fit_of(lam: LoadedLam, fit: Fit | None = None) -> FrameFit:
 
 
 def label_recordings(
-    lam: LoadedLam, source: Source, settings: SourceSettings, output: Path, *, decoder: LoadedDecoder | None = None
+    lam: LoadedLam,
+    settings: SourceSettings,
+    output: Path,
+    *,
+    fit: Fit | None = None,
+    decoder: LoadedDecoder | None = None,
 ) -> int:
-    """Write the latent actions of all frames of a source to a parquet file, see ``LabelTable``; how many rows it has.
+    """Write the latent actions of all frames of a source to a parquet file, see ``LabelTable``; how many rows it has. ``fit``: as
+    ``fit_of`` takes it.
 
     A run that was stopped goes on with the same call: finished episodes lie in ``<output>.parts`` until all are done. ValueError where the
-    source's frames are none of the model's.
+    source's frames are none of the model's, or the file cannot be written.
     """
+    check_output(output, settings)
+    frames = fit_of(lam, fit)
+    source: Source = settings.build(fit=frames)
     described = source.describe()
     _check_frames(lam, described, settings)
     table, parts = LabelTable(lam, decoder), output.with_name(f"{output.name}.parts")
-    _begin(parts, settings_digest(_identity(lam, described, settings, decoder)))
+    _begin(parts, settings_digest([asdict(frames), *_identity(lam, described, settings, decoder)]))
     places = {entry.name: place for place, entry in enumerate(described.episodes)}
     missing = [name for name, place in places.items() if not _part(parts, place).is_file()]
     known = sum(entry.rows or 0 for entry in described.episodes if entry.name in set(missing))
@@ -65,6 +74,22 @@ def label_recordings(
     rows = _joined(table, [_part(parts, place) for place in range(len(places))], output)
     shutil.rmtree(parts)
     return rows
+
+
+def check_output(output: Path, settings: SourceSettings) -> None:
+    """ValueError where no table can be written, or where it would be a change of the recordings."""
+    if output.suffix != ".parquet" or output.is_dir():
+        found = "a folder" if output.is_dir() else f"a name that ends in {output.suffix!r}"
+        raise ValueError(f"{output}: found {found}, expected a file to write, such as labels.parquet")
+    blocking = next((path for path in output.parents if path.exists() and not path.is_dir()), None)
+    if blocking is not None:
+        raise ValueError(f"{output}: found a file at {blocking}, expected a folder: name another file to write")
+    for path in map(Path, settings.files):
+        if path.is_dir() and output.resolve().is_relative_to(path.resolve()):
+            raise ValueError(
+                f"{output}: found a file to write within the recordings {path}, expected one elsewhere: there it would count as a change "
+                "of them, and what was made of them would be made again"
+            )
 
 
 def _check_frames(lam: LoadedLam, described: Described, settings: SourceSettings) -> None:
@@ -94,7 +119,7 @@ def _identity(
 
 def _files_at(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from sorted(found for found in path.rglob("*") if found.is_file())
+        yield from sorted(found for found in files_below(path) if found.is_file())
     elif path.is_file():
         yield path
 

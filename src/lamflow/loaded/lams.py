@@ -124,6 +124,10 @@ class LoadedLam:
             raise ValueError(
                 f"found {what} of shape {list(values.shape[1:])}, expected {[width] if width else 'none: the model has no codes'}"
             )
+        if codes is not None and bool(((values < 0) | (values >= settings.num_codes)).any()):
+            raise ValueError(
+                f"found codes from {values.min()} to {values.max()}, expected whole numbers from 0 to {settings.num_codes - 1}"
+            )
         values = values.to(default_device())
         with torch.no_grad():
             return quantizer(values.float()).latents if codes is None else quantizer.decode(values.long())
@@ -136,7 +140,7 @@ class LoadedLam:
                 f"found frames {values.dtype} {['T', *values.shape[1:]]}, expected {part.dtype} {['T', *part.shape]}, as {self.spec.name} "
                 "has them: lamflow.episodes.fit.FrameFit makes pictures of any size fit"
             )
-        return torch.from_numpy(np.ascontiguousarray(values)).to(default_device())
+        return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(default_device())
 
     def _label(self, frames: Tensor, rows: range) -> Labels:
         """Of some rows of the frames of an episode that are in memory."""

@@ -17,7 +17,8 @@ from lamflow.envs.interface import Observation
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.spaces import Categories, Part, Pixels, Vector
 
-COLOURS = (1, 3)
+COLOURS = (1, 3, 4)
+"""The last axis of a picture; one with alpha is refused as such, and is no batch of grey pictures that are four pixels wide."""
 
 
 def read_observation(spec: EnvironmentSpec, given: Any) -> tuple[Observation, bool]:
@@ -33,7 +34,8 @@ def read_observation(spec: EnvironmentSpec, given: Any) -> tuple[Observation, bo
         )
     batched = is_batch(spec.main_part, np.asarray(named[spec.main]))
     if not batched:
-        return Observation({name: part[None] for name, part in read_parts(spec.observation, named).items()}), False
+        parts = read_parts(spec.observation, named).items()
+        return Observation({name: np.require(part[None], requirements="W") for name, part in parts}), False
     return Observation({name: _batch(name, part, named[name]) for name, part in spec.observation.items()}), True
 
 
@@ -60,7 +62,7 @@ def is_batch(part: Part, values: NDArray[Any]) -> bool:
 def _batch(name: str, part: Part, given: Any) -> NDArray[Any]:
     values = np.asarray(given)
     if values.shape[1:] == part.shape and values.dtype == part.dtype and _sound(part, values):
-        return values
+        return np.require(values, requirements="W")
     return np.stack([_row(name, part, row, number) for number, row in enumerate(values)])
 
 
