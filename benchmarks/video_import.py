@@ -18,7 +18,7 @@ import numpy as np
 from bench.command import arguments
 from numpy.typing import NDArray
 
-MINUTES, RATE, SECONDS = 60.0, 30, 10
+RATE, SECONDS = 30, 10
 HEIGHT, WIDTH, SPRITE = 480, 640, 48
 ENCODING = {"preset": "12", "crf": "30", "g": "2"}
 SHORTER = 10
@@ -59,7 +59,7 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def write_short(path: Path) -> None:
-    with av.open(str(path), "w") as opened:
+    with av.open(str(path), mode="w") as opened:
         stream = opened.add_stream("libsvtav1", rate=RATE, options=ENCODING)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         for picture in pictures():
@@ -69,7 +69,7 @@ def write_short(path: Path) -> None:
 
 def write_repeated(path: Path, short: Path, frames: int) -> None:
     """The packets of ``short`` over and over, to ``frames`` of them."""
-    with av.open(str(path), "w") as opened:
+    with av.open(str(path), mode="w") as opened:
         stream, written = None, 0
         while written < frames:
             with av.open(str(short)) as given:
@@ -95,7 +95,8 @@ def measured(path: Path) -> dict[str, float]:
     return found
 
 
-def main(minutes: float) -> None:
+def main(given: str = "60") -> None:
+    minutes = float(given)
     frames = round(minutes * 60 * RATE)
     with tempfile.TemporaryDirectory() as name:
         short, tenth, long = (Path(name) / f"{part}.mp4" for part in ("short", "tenth", "long"))
@@ -124,5 +125,4 @@ def main(minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, "minutes")
-    main(float(given[0]) if given else MINUTES)
+    main(*arguments(__doc__, "minutes"))

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ TINY = ("--configfile=config/tiny.yaml",)
 PAPER = ("--configfile=config/paper.yaml",)
 PROFILE = ("--profile=slurm",)
 ROOT = Path(__file__).parents[2]
-PLANNING_SECONDS = 30
-"""In which the thousand jobs of the paper must be planned."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -97,9 +94,7 @@ def test_only_procgens_trained_experts_are_jobs_of_a_gpu(
 
 @pytest.mark.slow
 def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path, snakemake: Run) -> None:
-    started = time.monotonic()
     output = dry_run(snakemake, checkout, "--quiet=rules", *PAPER, *PROFILE, "all")
-    assert time.monotonic() - started < PLANNING_SECONDS
     jobs, gpus, gpu_hours, core_hours, megabytes, disk = (float(cell.replace(",", "")) for cell in total(output))
     assert (jobs, gpus) == (1818, 1)
     lams_and_latent_policies = 2 * 16 * 5  # an hour each, as LAPO says

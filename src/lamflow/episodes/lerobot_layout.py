@@ -138,7 +138,11 @@ def read_layout(root: Path) -> Layout:
 def read_licence(root: Path) -> str:
     """What the card of the data set (``README.md``) says, or ``unknown``."""
     card = root / "README.md"
-    found = re.search(r"^licen[sc]e: *([^\s#]+)", card.read_text("utf-8", "replace"), re.M) if card.is_file() else None
+    found = (
+        re.search(r"^licen[sc]e: *([^\s#]+)", card.read_text(encoding="utf-8", errors="replace"), re.M)
+        if card.is_file()
+        else None
+    )
     return found[1].strip("'\"") if found else "unknown"
 
 

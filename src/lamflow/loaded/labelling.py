@@ -127,7 +127,7 @@ def _files_at(path: Path) -> Iterator[Path]:
 def _begin(parts: Path, identity: str) -> None:
     """Keep what an earlier call of the same identity has finished, and nothing of another."""
     with suppress(OSError, ValueError):
-        if json.loads(parts.joinpath(IDENTITY).read_text())["identity"] == identity:
+        if json.loads(parts.joinpath(IDENTITY).read_text(encoding="utf-8"))["identity"] == identity:
             return
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir(parents=True)
