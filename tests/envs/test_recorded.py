@@ -141,9 +141,7 @@ def test_each_split_has_its_share_of_the_labelled_episodes(seed: int) -> None:
     ("num_labelled", "expected"), [(1, ["train"]), (2, ["test", "train"]), (3, ["test", "train", "validation"])]
 )
 @pytest.mark.parametrize("num_others", [2, 40])
-def test_few_labelled_episodes_are_for_train_then_test(
-    num_labelled: int, num_others: int, expected: list[str]
-) -> None:
+def test_few_labelled_episodes_are_for_train_then_test(num_labelled: int, num_others: int, expected: list[str]) -> None:
     splits = shared_out(labelled_ones(num_labelled, num_others), SplitSettings())
     assert sorted(splits[:num_labelled]) == expected and len(set(splits)) == 3
 
