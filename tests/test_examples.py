@@ -45,10 +45,7 @@ def test_clips_are_what_was_played(tmp_path: Path, codec: str) -> None:
         False,
         False,
     ]
-    assert (
-        "discrete, 5 (" in (said := told(clips, Inspected(source.settings, described)))
-        and "; known in 1 of 3 episodes" in said
-    )
+    assert "; known in 1 of 3 episodes" in told(clips, Inspected(source.settings, described))
     (piece,) = next(iter(source.episodes())).pieces
     frames, actions = toy_game.play(10, np.random.default_rng(0))
     assert np.abs(piece.observations["frames"].astype(int) - frames).mean() < (6 if described.lossy else 1e-9)
