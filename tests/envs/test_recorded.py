@@ -126,6 +126,32 @@ def test_a_group_is_never_split(seed: int) -> None:
     assert all(len(found) == 1 for found in of_group.values()) and len(set(splits)) == 3
 
 
+def labelled_ones(num_labelled: int, num_others: int) -> list[EpisodeEntry]:
+    return [EpisodeEntry(f"{place}", 1, labelled=place < num_labelled) for place in range(num_labelled + num_others)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_split_has_its_share_of_the_labelled_episodes(seed: int) -> None:
+    splits = shared_out(labelled_ones(10, 190), SplitSettings(train=0.6, seed=seed))
+    assert [splits[:10].count(name) for name in ("train", "validation", "test")] == [6, 2, 2]
+    assert [splits[10:].count(name) for name in ("train", "validation", "test")] == [114, 38, 38]
+
+
+@pytest.mark.parametrize(
+    ("num_labelled", "expected"), [(1, ["train"]), (2, ["test", "train"]), (3, ["test", "train", "validation"])]
+)
+@pytest.mark.parametrize("num_others", [2, 40])
+def test_few_labelled_episodes_are_for_train_then_test(num_labelled: int, num_others: int, expected: list[str]) -> None:
+    splits = shared_out(labelled_ones(num_labelled, num_others), SplitSettings())
+    assert sorted(splits[:num_labelled]) == expected and len(set(splits)) == 3
+
+
+def test_a_group_is_labelled_where_an_episode_of_it_is() -> None:
+    groups = [EpisodeEntry(f"{place}", 1, f"{place // 2}", labelled=place in (1, 5)) for place in range(20)]
+    splits = shared_out(groups, SplitSettings(by="group"))
+    assert splits[0] == splits[1] and {splits[1], splits[5]} == {"train", "test"}
+
+
 def test_other_seeds_share_out_otherwise() -> None:
     drawn = {tuple(shared_out(entries("a" * 40), SplitSettings(seed=seed))) for seed in range(5)}
     assert len(drawn) == 5

@@ -53,6 +53,13 @@ class ActionTable:
                 f"which are the {num_frames} that its recording has: frames are counted in the recording, from 0"
             )
 
+    def knows(self, episode: str, first: int, end: float, every: int) -> bool:
+        """Whether it has the action of any of an episode's frames ``first``, ``first + every``, ... before ``end``."""
+        frames = self.frames.get(episode)
+        if frames is None:
+            return False
+        return bool(((frames >= first) & (frames < end) & ((frames - first) % every == 0)).any())
+
     def of(self, episode: str, frames: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The actions of some frames of an episode, int64 [n] or float32 [n, A], 0 where unknown, and bool [n] which are known."""
         actions = np.zeros((len(frames), *self.space.shape), self.space.dtype)

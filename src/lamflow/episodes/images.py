@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from itertools import groupby
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ class ImagesSource:
 
     def _entry(self, name: str) -> EpisodeEntry:
         rows = len(range(0, len(self._pictures[name]), self.settings.every))
-        return EpisodeEntry(name, rows, name.rpartition("/")[0])
+        table, every = self._table, self.settings.every
+        labelled = None if table is None else table.knows(name, 0, inf, every)
+        return EpisodeEntry(name, rows, name.rpartition("/")[0], labelled)
 
     def _pieces(self, name: str) -> Iterator[Piece]:
         taken = np.arange(0, len(self._pictures[name]), self.settings.every)

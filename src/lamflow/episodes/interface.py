@@ -17,11 +17,13 @@ from lamflow.spaces import ActionSpace, Part
 @dataclass(frozen=True)
 class EpisodeEntry:
     """An episode as a source lists it. ``rows``: how many it has, None where only decoding tells; ``group``: what splits may keep
-    together, such as the day of the recording."""
+    together, such as the day of the recording; ``labelled``: whether the action of any row is known, None where that is the same for all
+    episodes, or only reading tells. Splits share out the labelled ones by themselves."""
 
     name: str
     rows: int | None = None
     group: str = ""
+    labelled: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,13 @@ class NpzSource:
             found = ", ".join(f"{array.shape[0]} rows of {part}" for part, array in observations.items())
             raise ValueError(f"{file}: found {found}, expected as many rows of each, and at least one")
         group = file.parent.relative_to(folder).as_posix()
+        actions = _optional(file, arrays, settings.actions, ACTIONS)
+        labelled = actions is not None and bool(_labelled(actions)[1].any())
         recording = _Recording(
             path=file,
-            entry=EpisodeEntry(name, lengths.pop(), "" if group == "." else group),
+            entry=EpisodeEntry(name, lengths.pop(), "" if group == "." else group, labelled),
             observations=observations,
-            actions=_optional(file, arrays, settings.actions, ACTIONS),
+            actions=actions,
             rewards=_optional(file, arrays, settings.rewards, REWARDS),
             terminated=_optional(file, arrays, settings.terminated, TERMINATED),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby, islice, pairwise
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,15 @@ class VideoSource:
             if self._actions is not None:
                 self._actions.check_length(cut.recording.name, count)
         length = cut.num_frames(count)
-        return EpisodeEntry(cut.name, None if length is None else -(-length // self.settings.every), cut.group)
+        rows = None if length is None else -(-length // self.settings.every)
+        return EpisodeEntry(cut.name, rows, cut.group, self._labelled(cut))
+
+    def _labelled(self, cut: Cut) -> bool | None:
+        """Where an episode begins and ends that is cut by seconds, only decoding tells."""
+        if self._actions is None or cut.unit == "seconds":
+            return None
+        end = inf if cut.end is None else cut.end
+        return self._actions.knows(cut.recording.name, int(cut.start), end, self.settings.every)
 
     def _pictures(self, recording: Recording) -> Iterator[Picture]:
         """All of a recording; ValueError at its end where there are actions of frames that it does not have."""

@@ -152,8 +152,14 @@ def _opened(path: Path) -> _Store:
     starts, levels = (np.asarray(group[name][:], np.int64) for name in ("episode_starts", "level_seeds"))
     borders = np.append(starts, int(attributes["num_rows"]))
     rows, split = np.diff(borders).tolist(), attributes["split"]
+    labelled = np.logical_or.reduceat(group["labelled"][:], starts).tolist() if "labelled" in group else None
     entries = tuple(
-        EpisodeEntry(f"{split}-{place}", rows[place], f"level {level}" if level >= 0 else f"{split}-{place}")
+        EpisodeEntry(
+            name := f"{split}-{place}",
+            rows[place],
+            f"level {level}" if level >= 0 else name,
+            labelled[place] if labelled else None,
+        )
         for place, level in enumerate(levels.tolist())
     )
     return _Store(path, group, attributes, parts, action, borders, entries)

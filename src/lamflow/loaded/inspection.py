@@ -157,10 +157,16 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 def _actions(found: Described) -> str:
     if isinstance(found.action, Discrete):
         names = f" ({', '.join(found.action_names)})" if found.action_names else ""
-        return f"discrete, {found.action.count}{names}"
+        return f"discrete, {found.action.count}{names}{_known_in(found)}"
     if isinstance(found.action, Box):
-        return f"continuous, {found.action.shape[0]} entries"
+        return f"continuous, {found.action.shape[0]} entries{_known_in(found)}"
     return "none: latent actions can be learnt and predictions judged, and nothing can be decoded"
+
+
+def _known_in(found: Described) -> str:
+    """Where the actions of some episodes are known and those of others not."""
+    labelled = [episode.labelled for episode in found.episodes if episode.labelled is not None]
+    return f"; known in {sum(labelled):,} of {len(found.episodes):,} episodes" if not all(labelled) else ""
 
 
 def configuration(path: Path, found: Inspected) -> str:
