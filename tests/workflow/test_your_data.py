@@ -72,4 +72,4 @@ def test_the_pages_commands_label_every_frame(
     assert labels["episode"].nunique() == CLIPS
     followed = labels["frame"] < FRAMES - 1
     assert labels["action"][followed].between(0, 4).all() and labels["confidence"][followed].between(0, 1).all()
-    assert labels[~followed][["latent_0", "code_0", "action", "confidence"]].isna().all(axis=None)
+    assert labels[~followed][["latent_0", "latent_7", "action", "confidence"]].isna().all(axis=None)
