@@ -60,3 +60,9 @@ def test_names_in_other_alphabets_stay_readable(tmp_path: Path) -> None:
     said = told(tmp_path / "Küche 1", inspect(tmp_path / "Küche 1"))
     assert "Küche 1\n" in said.partition("configuration")[2]
     assert list(yaml.safe_load(said.partition("configuration:\n")[2])["environments"]) == ["K_che_1"]
+
+
+def test_a_long_path_stays_on_its_line(tmp_path: Path) -> None:
+    folder = tmp_path / " ".join(["monday"] * 30)
+    write(folder, 4)
+    assert f"path: {folder}\n" in told(folder, inspect(folder))

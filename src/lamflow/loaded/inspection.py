@@ -176,4 +176,6 @@ def configuration(path: Path, found: Inspected) -> str:
     environment: dict[str, Any] = {"kind": "recorded", "episodes": {"kind": kind_of(type(found.settings)), **given}}
     if found.resized:
         environment["frames"] = {"height": SIDE, "width": SIDE}
-    return yaml.safe_dump({"environments": {name: environment}, "envs": [name]}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {"environments": {name: environment}, "envs": [name]}, sort_keys=False, allow_unicode=True, width=10_000
+    )
