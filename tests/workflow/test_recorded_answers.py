@@ -146,9 +146,10 @@ def test_recordings_go_all_the_way_to_the_report(finished_recordings: Path) -> N
         assert row["env"] == "clips" and row["measure"] == "accuracy" and int(row["rows"]) == known
         assert 0 <= float(row["low"]) <= float(row["score"]) <= float(row["high"]) <= 1
     assert {row["env"]: row["verdict"] for row in rows_of(results / "summary/lams.csv")}.keys() == {"clips", "silent"}
-    for made in ("plots/label_curve_actions.svg", "plots/silent/latent_space.svg", "plots/clips/policy_curves.svg"):
+    for made in ("plots/label_curve_actions.svg", "plots/silent/lam_curves.svg", "plots/clips/policy_curves.svg"):
         assert (results / made).exists()
-    assert not (results / "summary/returns.csv").exists() and not (results / "decoders/silent").exists()
+    for unmade in ("summary/returns.csv", "decoders/silent", "plots/silent/latent_space.svg"):
+        assert not (results / unmade).exists()
     report = (finished_recordings / "report.html").read_text(encoding="utf-8")
     for text in (
         "Nobody plays clips, silent",
