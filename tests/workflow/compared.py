@@ -1,9 +1,15 @@
-"""Results of two runs, compared."""
+"""Results of runs, read and compared."""
 
+import csv
 from pathlib import Path
 
 UNCOMPARED = ("benchmarks", "events", "logs", "state", "plan.json", "report.html")
 """They tell of the run: when, how long, in how many attempts."""
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
 
 
 def results_of(checkout: Path, experiment: str = "tiny") -> dict[str, bytes]:

@@ -73,6 +73,18 @@ def start_snakemake() -> Callable[..., subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="session")
+def run_to_report(snakemake: Run) -> Callable[..., Path]:
+    """Runs ``snakemake <arguments>`` in a checkout to its report, ``report.html``, and answers the checkout."""
+
+    def run(checkout: Path, *arguments: str) -> Path:
+        result = snakemake(checkout, *arguments, "--report", "report.html", "--report-after-run", "--show-failed-logs")
+        assert result.returncode == 0, result.stdout[-6000:]
+        return checkout
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def copied() -> Callable[[Path], Path]:
     """Makes a fresh copy of this checkout at a path."""
     return copy_checkout

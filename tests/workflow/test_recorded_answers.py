@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from compared import rows_of
 
 from lamflow.data.store import EpisodeStore
 from lamflow.experiment.reading import load_experiment
@@ -118,17 +118,9 @@ def test_beside_a_played_environment_each_has_what_is_its_own(
 
 @pytest.fixture(scope="module")
 def finished_recordings(
-    tmp_path_factory: pytest.TempPathFactory, copied: Callable[[Path], Path], snakemake: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, copied: Callable[[Path], Path], run_to_report: Callable[..., Path]
 ) -> Path:
-    checkout = write(copied(tmp_path_factory.mktemp("recorded") / "checkout"))
-    result = snakemake(checkout, CONFIGFILE, "--report", "report.html", "--report-after-run", "--show-failed-logs")
-    assert result.returncode == 0, result.stdout[-6000:]
-    return checkout
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
+    return run_to_report(write(copied(tmp_path_factory.mktemp("recorded") / "checkout")), CONFIGFILE)
 
 
 @pytest.mark.whole

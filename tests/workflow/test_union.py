@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from compared import rows_of
 
 from lamflow.data.latents import LatentStore
 from lamflow.data.store import EpisodeStore
@@ -84,17 +84,9 @@ def test_where_it_plays_changes_no_training() -> None:
 
 @pytest.fixture(scope="module")
 def finished_union(
-    tmp_path_factory: pytest.TempPathFactory, copied: Callable[[Path], Path], snakemake: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, copied: Callable[[Path], Path], run_to_report: Callable[..., Path]
 ) -> Path:
-    checkout = write(copied(tmp_path_factory.mktemp("union") / "checkout"))
-    result = snakemake(checkout, CONFIGFILE, "--report", "report.html", "--report-after-run", "--show-failed-logs")
-    assert result.returncode == 0, result.stdout[-6000:]
-    return checkout
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
+    return run_to_report(write(copied(tmp_path_factory.mktemp("union") / "checkout")), CONFIGFILE)
 
 
 @pytest.mark.whole

@@ -1,12 +1,12 @@
 """config/tiny.yaml from nothing to the report, on the real simulator."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compared import rows_of
 
 from lamflow.experiment.reading import read_experiment
 from lamflow.runs.report import left_out
@@ -17,11 +17,6 @@ COLUMNS = (
     "env,method,labels,label_draw,seed,policy_episodes,split,episodes,return_mean,return_std,normalized_return,normalized_return_cobbe,"
     "success_rate"
 )
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
 
 
 def test_the_summary_has_a_row_for_every_agent(tiny_run: Path) -> None:

@@ -11,6 +11,7 @@ from lamflow.episodes.fit import FrameFit
 from lamflow.spaces import Part
 
 PIECE_BYTES = 8 << 20
+"""Of a piece's observations, as they are stored."""
 
 
 def rows_per_piece(observation: Mapping[str, Part], *, recorded_bytes: int = 0) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
-PIECE_BYTES: Final = 8 << 20
-"""Of a piece's observations, as they are stored."""
+from lamflow.episodes.pieces import PIECE_BYTES
 
 
 def row_slices(start: int, stop: int, *, row_bytes: int, chunk: int = 1) -> Iterator[slice]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lamflow.data.label_budgets import REFERENCE_LABELS, LabelBudget
 from lamflow.evaluation import statistics
+from lamflow.evaluation.csv_text import csv_text
 from lamflow.evaluation.results import EVERY_ENV
 from lamflow.evaluation.settings import HEADLINE
 from lamflow.evaluation.statistics import Estimate
@@ -145,17 +144,14 @@ def _best(cells: Mapping[str, Estimate], compared: Sequence[str]) -> frozenset[s
 
 def to_csv(table: ReturnsTable) -> str:
     """Columns quantity, row, split, and for each method its value, ``<method>_low`` and ``<method>_high``; empty where it has none."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["quantity", "row", "split", *(f"{name}{end}" for name in table.methods for end in ("", "_low", "_high"))]
-    )
+    columns = ["quantity", "row", "split", *(f"{name}{end}" for name in table.methods for end in ("", "_low", "_high"))]
+    rows = []
     for row in table.rows:
         cells = [row.cells.get(name) for name in table.methods]
         numbers = [[cell.value, cell.low, cell.high] if cell else ["", "", ""] for cell in cells]
         flat = [f"{number:.6g}" if isinstance(number, float) else number for cell in numbers for number in cell]
-        writer.writerow([row.quantity, row.name, row.split, *flat])
-    return buffer.getvalue()
+        rows.append([row.quantity, row.name, row.split, *flat])
+    return csv_text(columns, rows)
 
 
 def to_markdown(table: ReturnsTable) -> str:

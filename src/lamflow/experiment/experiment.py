@@ -202,8 +202,9 @@ class Experiment(Settings):
         members = self.stores_behind(env, "train")
         shares = None if members == (env,) else self.shares_of(env)
         labelled = [pair for pair in zip(members, shares or (), strict=False) if self.has_actions(pair[0])]
-        for member, share in labelled:
-            share /= sum(each for _, each in labelled)
+        whole = sum(share for _, share in labelled)
+        for member, part in labelled:
+            share = part / whole
             episodes = self._train_episodes(member)
             most = episodes * (1 if budget.unit == "trajectories" else self.environment(member).max_steps)
             if budget.count * share > most + 1:  # a draw may be off by one

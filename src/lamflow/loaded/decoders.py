@@ -16,6 +16,7 @@ from lamflow.data.label_budgets import LabelCount
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.loaded.agent_files import AgentFiles
 from lamflow.loaded.agents import choose_member
+from lamflow.loaded.headers import header_of
 from lamflow.loaded.lams import Labels, LoadedLam
 from lamflow.methods.latent_settings import LatentMethodSettings
 from lamflow.methods.settings import method_settings
@@ -23,7 +24,6 @@ from lamflow.policies.actions import actions_of
 from lamflow.policies.decoders import Decoder, code_one_hot
 from lamflow.policies.members import read_members
 from lamflow.spaces import Discrete
-from lamflow.training.checkpoint import read_model
 
 FILE = "decoders.safetensors"
 SURE = 1e4
@@ -42,7 +42,8 @@ class LoadedDecoder:
 
     def __init__(self, path: Path, lam: LoadedLam, labels: LabelCount | None, draw: int | None) -> None:
         """ValueError where the file holds no decoders of this model's latents, or where it is to be said whose labels."""
-        header = _header(path, lam)
+        wanted = f"decoders, such as decoders/<env>/<method>/seed0/{FILE}"
+        header = header_of(path, kind="decoders", wanted=wanted, says="method_settings", said="method")
         settings = method_settings(header["method_settings"])
         if not isinstance(settings, LatentMethodSettings):
             raise ValueError(
@@ -76,17 +77,6 @@ class LoadedDecoder:
         actions = self.space.choose(answers, "argmax", torch.Generator()).numpy()
         certain = answers.amax(-1).numpy() if isinstance(self.spec.action, Discrete) else None
         return Decoded(actions, certain)
-
-
-def _header(path: Path, lam: LoadedLam) -> dict[str, Any]:
-    header = read_model(path)[1]
-    if header.get("kind") != "decoders":
-        raise ValueError(
-            f"{path}: found a file of kind {header.get('kind')!r}, expected decoders, such as decoders/<env>/<method>/seed0/{FILE}"
-        )
-    if "method_settings" not in header:
-        raise ValueError(f"{path}: does not say its method: an earlier version wrote it; run its rule again")
-    return header
 
 
 def _check_lam(path: Path, header: dict[str, Any], settings: LatentMethodSettings, lam: LoadedLam) -> None:

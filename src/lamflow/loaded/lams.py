@@ -21,7 +21,7 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.lam.learning import load_latent_action_model
 from lamflow.lam.model import LatentActionModel
 from lamflow.lam.validation import label_rows
-from lamflow.training.checkpoint import read_model
+from lamflow.loaded.headers import header_of
 from lamflow.training.precision import autocast, default_device, precision_of
 
 MODEL = "model.safetensors"
@@ -40,13 +40,8 @@ def load_lam(file: str | Path) -> LoadedLam:
     else is read. ValueError where it is missing, damaged, or no latent action model."""
     path = Path(file)
     path = path / MODEL if path.is_dir() else path
-    header = read_model(path)[1]
-    if header.get("kind") != "lam":
-        raise ValueError(
-            f"{path}: found a file of kind {header.get('kind')!r}, expected a latent action model's, such as lam/<env>/<lam>/seed0/{MODEL}"
-        )
-    if "environment" not in header:
-        raise ValueError(f"{path}: does not say its environment: an earlier version wrote it; run its rule again")
+    wanted = f"a latent action model's, such as lam/<env>/<lam>/seed0/{MODEL}"
+    header = header_of(path, kind="lam", wanted=wanted, says="environment", said="environment")
     spec = EnvironmentSpec.from_facts(header["environment"])
     return LoadedLam(load_latent_action_model(path, spec=spec), name=header["lam"], seed=header["seed"], path=path)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from lamflow.envs.levels import draw_levels
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import PART, RETURNS_COLUMNS
+from lamflow.evaluation.csv_text import csv_text
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.rollouts import RolloutResult, roll_out
 from lamflow.evaluation.settings import EvaluationSettings, SplitPlayed
@@ -95,7 +94,7 @@ def evaluate_agents(
             level_ids = _levels(job, one, split, rollouts.episodes, levels)
             result = play_levels(one, agent_in(agent, spec, one), level_ids, levels)
             rows += _rows(result, members, (name, method, seed), (typed.policy_episodes or "", split), reference)
-    write_text(Path(output), _table(rows))
+    write_text(Path(output), csv_text(RETURNS_COLUMNS, rows))
     record_provenance(
         Path(output),
         code=code,
@@ -155,12 +154,3 @@ def _rows(
         agent = [*run, member.labels, member.label_draw, *played]
         episode = [index % num_levels, int(result.level_ids[index]), f"{episode_return:.9g}"]
         yield [*agent, *episode, int(result.lengths[index]), bool(result.success[index]), *references]
-
-
-def _table(rows: Iterable[Sequence[Any]]) -> str:
-    """returns.csv."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(RETURNS_COLUMNS)
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +12,7 @@ from lamflow.atomic_files import write_text
 from lamflow.data.store import EpisodeStore
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import CURVE_COLUMNS
+from lamflow.evaluation.csv_text import csv_text
 from lamflow.evaluation.references import reference_returns
 from lamflow.methods.jobs import Job
 from lamflow.methods.rewards import LearnsOnline
@@ -121,10 +120,6 @@ def finetune_online(
 
 def _table(points: Sequence[EpisodesBegun], run: Sequence[Any], references: Sequence[float]) -> str:
     """The rows of curve.csv; ``run``: environment, method and seed."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
-    for point in points:
-        mean = f"{point.return_mean:.9g}" if point.episodes else ""
-        writer.writerow([*run, point.env_steps, point.episodes, mean, *references])
-    return buffer.getvalue()
+    means = [f"{point.return_mean:.9g}" if point.episodes else "" for point in points]
+    rows = zip(points, means, strict=True)
+    return csv_text(CURVE_COLUMNS, ([*run, point.env_steps, point.episodes, mean, *references] for point, mean in rows))

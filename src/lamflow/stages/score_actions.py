@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ from lamflow.data.tensors import EpisodeTensors
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.action_errors import MEASURES, ActionErrors, action_errors, best_constant
 from lamflow.evaluation.columns import ACTIONS_COLUMNS
+from lamflow.evaluation.csv_text import csv_text
 from lamflow.methods.acting import Acts
 from lamflow.methods.jobs import Job
 from lamflow.methods.reading import ReadsActions, read_actions
@@ -86,7 +85,7 @@ def score_actions(
         )
     code = methods_code(__name__, [typed], "scores", spec, components)
     note_sources(code)
-    write_text(Path(output), _table(written))
+    write_text(Path(output), csv_text(ACTIONS_COLUMNS, written))
     record_provenance(
         Path(output),
         code=code,
@@ -154,12 +153,3 @@ def _rows(
         for place, (episode, rows) in enumerate(counts):
             for entry, numbers in enumerate(zip(of_member[place], constant[place], scales[place], strict=True)):
                 yield [*agent, episode, rows, entry, *(f"{number:.9g}" for number in numbers)]
-
-
-def _table(rows: Sequence[Sequence[Any]]) -> str:
-    """actions.csv."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(ACTIONS_COLUMNS)
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,6 +19,7 @@ from lamflow.evaluation.columns import (
     IMPROVEMENT_COLUMNS,
     PROFILE_COLUMNS,
 )
+from lamflow.evaluation.csv_text import rounded_csv_text
 from lamflow.evaluation.references import published_bounds, reference_errors
 from lamflow.evaluation.results import read_returns
 from lamflow.evaluation.settings import HEADLINE, SPLITS_PLAYED
@@ -79,7 +78,7 @@ def summarise(
         output_differences: (DIFFERENCE_COLUMNS, _of_splits(strata, difference_rows)),
         output_profile: (PROFILE_COLUMNS, _of_splits(strata, partial(profile_rows, labels=str(labels)))),
     }
-    texts = {output: _text(columns, rows) for output, (columns, rows) in tables.items()}
+    texts = {output: rounded_csv_text(columns, rows) for output, (columns, rows) in tables.items()}
     raw = played[played["env"].isin(left_out)]
     raw_strata = _by_split(raw.assign(normalized=raw["return"]), splits, bootstrap_samples)
     references = _references(normalized)
@@ -110,7 +109,8 @@ def summarise_agents(*, returns: Sequence[Path | str], output: Path | str, episo
     played = read_returns(paths)
     left_out = unnormalised(played[played["split"] == HEADLINE], errors=reference_errors(episodes))
     write_text(
-        Path(output), _text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes)))
+        Path(output),
+        rounded_csv_text(AGENT_COLUMNS, agent_rows(add_normalized(played, left_out), published_bounds(episodes))),
     )
     _record(Path(output), paths, {"left_out": left_out} if left_out else {}, started)
 
@@ -123,16 +123,6 @@ def _by_split(episodes: pd.DataFrame, splits: Sequence[str], samples: int) -> di
 def _of_splits(strata: Mapping[str, Strata], rows_of: Callable[[Strata], list[Row]]) -> list[Row]:
     """The rows of each split, test levels first."""
     return [row | {"split": split} for split, groups in strata.items() for row in rows_of(groups)]
-
-
-def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; numbers with six significant digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([f"{row[name]:.6g}" if isinstance(row[name], float) else row[name] for name in columns])
-    return buffer.getvalue()
 
 
 def _references(episodes: pd.DataFrame) -> dict[str, tuple[float, float]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lamflow.atomic_files import write_text
 from lamflow.code_digests import Code
 from lamflow.evaluation.action_scores import aggregate_rows, read_action_errors, score_rows
 from lamflow.evaluation.columns import ACTION_AGGREGATE_COLUMNS, ACTION_SCORE_COLUMNS
+from lamflow.evaluation.csv_text import rounded_csv_text
 from lamflow.provenance import record_provenance
 
 
@@ -24,8 +22,8 @@ def summarise_actions(
     started = time.monotonic()
     paths = [Path(path) for path in actions]
     errors = read_action_errors(paths)
-    scores = _text(ACTION_SCORE_COLUMNS, score_rows(errors))
-    aggregate = _text(ACTION_AGGREGATE_COLUMNS, aggregate_rows(errors, samples=bootstrap_samples))
+    scores = rounded_csv_text(ACTION_SCORE_COLUMNS, score_rows(errors))
+    aggregate = rounded_csv_text(ACTION_AGGREGATE_COLUMNS, aggregate_rows(errors, samples=bootstrap_samples))
     for output, text in ((output_scores, scores), (output_aggregate, aggregate)):
         write_text(Path(output), text)
         record_provenance(
@@ -36,13 +34,3 @@ def summarise_actions(
             seed=None,
             wall_seconds=time.monotonic() - started,
         )
-
-
-def _text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; numbers with six significant digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([f"{row[name]:.6g}" if isinstance(row[name], float) else row[name] for name in columns])
-    return buffer.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from lamflow.envs.interface import Split
 from lamflow.envs.levels import draw_levels
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.columns import POLICY_CURVE_COLUMNS
+from lamflow.evaluation.csv_text import csv_text
 from lamflow.evaluation.references import reference_returns
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.methods.acting import Acts
@@ -189,15 +188,13 @@ class _Rollouts:
 
     def table(self, references: tuple[float, float]) -> str:
         """curve.csv."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(POLICY_CURVE_COLUMNS)
+        rows = []
         run = (self.job.spec.name, self.job.method, self.job.seed)
         for member, step, mean, successes in self.points:
             agent = (member.labels, member.label_draw, self.settings.policy_episodes or "", SPLIT)
             measured = (step, self.evaluation.episodes, f"{mean:.9g}", f"{successes:.9g}")
-            writer.writerow([*run, *agent, *measured, *references])
-        return buffer.getvalue()
+            rows.append([*run, *agent, *measured, *references])
+        return csv_text(POLICY_CURVE_COLUMNS, rows)
 
 
 def _names(member: Member) -> tuple[str, str]:
