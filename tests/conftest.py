@@ -52,6 +52,24 @@ SLOW_FIXTURES = {
 """By test file the fixtures that take seconds: whichever of their tests runs first would pay for them."""
 
 
+TOGETHER = {"test_latent_figures": "umap", "test_plot_stages": "umap"}
+"""Files for one worker: numba compiles UMAP anew in each process, which takes half a minute."""
+WHOLE = ("mark.whole", "tiny_run", "finished")
+"""One of these stands in each file that has `whole` tests, or it lies under tests/workflow/slurm."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m whole` imports no file without such tests: all together take a minute of imports."""
+    if (
+        config.option.markexpr != "whole"
+        or not collection_path.match("test_*.py")
+        or collection_path.parent.name == "slurm"
+    ):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return None if any(word in text for word in WHOLE) else True
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs Snakemake begins first, as it takes longest. With several workers a file's tests stay together, and so do all on Slurm.
@@ -65,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.whole)
         if used & SLOW_FIXTURES.get(item.path.stem, {"world"}):
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else TOGETHER.get(item.path.stem, item.path.stem)))
 
 
 @pytest.fixture(scope="module")

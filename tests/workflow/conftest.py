@@ -1,10 +1,12 @@
 """Snakemake itself, run on copies of this checkout: no test touches the checkout's own results."""
 
+import hashlib
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from plans import jobs_in, without_messages
+from warm_snakemake import WarmSnakemake
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config", "envs", "profiles", "resources/experts", "slurm", "src", "workflow")
@@ -20,8 +24,11 @@ TINY = ("--configfile=config/tiny.yaml",)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+OPTIONS = ("--cores", "2", "--nocolor")
+
+
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments]
+    return [sys.executable, "-m", "snakemake", *OPTIONS, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -41,10 +48,26 @@ def copy_checkout(target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def snakemake() -> Run:
+def warm_snakemake() -> Iterator[Callable[[], WarmSnakemake]]:
+    """A Snakemake that makes plans without its start; it starts when it is first asked for."""
+    with tempfile.TemporaryDirectory() as folder:  # whose path is short enough for a socket's
+
+        @cache
+        def start() -> WarmSnakemake:
+            return WarmSnakemake(Path(folder))
+
+        yield start
+        if start.cache_info().currsize:
+            start().close()
+
+
+@pytest.fixture(scope="session")
+def snakemake(warm_snakemake: Callable[[], WarmSnakemake]) -> Run:
     """Runs ``snakemake <arguments>`` in a checkout; stdout and stderr come together, as on a terminal."""
 
     def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        if {"--dry-run", "-n"} & set(arguments):
+            return warm_snakemake()([*OPTIONS, *arguments], cwd=checkout, env=environment())
         return subprocess.run(
             command(*arguments),
             cwd=checkout,
@@ -97,14 +120,17 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def begin_tiny_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Iterator[Callable[[], Future[Path]]]:
-    """Begins ``tiny_run`` in the background, unless it has begun; of several workers the first that asks runs it, for all. A folder in
-    LAMFLOW_SHARED_RUNS keeps it for sessions to come, of the same code."""
-    shared = tmp_path_factory.getbasetemp()
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all workers. LAMFLOW_SHARED_RUNS names one for sessions to come, of the same code."""
+    base = tmp_path_factory.getbasetemp()
     if "LAMFLOW_SHARED_RUNS" in os.environ:
-        shared = Path(os.environ["LAMFLOW_SHARED_RUNS"])
-    elif "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
+        return Path(os.environ["LAMFLOW_SHARED_RUNS"])
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def begin_tiny_run(shared: Path, snakemake: Run) -> Iterator[Callable[[], Future[Path]]]:
+    """Begins ``tiny_run`` in the background, unless it has begun; of several workers the first that asks runs it, for all."""
     checkout, output = shared / "tiny" / "checkout", shared / "tiny" / "said"
 
     def run() -> Path:
@@ -139,13 +165,42 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def planned(snakemake: Run) -> Callable[..., list[str]]:
-    """The messages of the jobs that a dry run plans; [] when nothing is to be done."""
+    """The messages of the jobs that a dry run plans in a checkout; [] when nothing is to be done."""
 
     def plan(checkout: Path, *arguments: str) -> list[str]:
         result = snakemake(checkout, "--dry-run", *arguments)
         assert result.returncode == 0, result.stdout[-3000:]
-        jobs = re.findall(r"^Job \d+: (.*)$", result.stdout, flags=re.MULTILINE)
-        assert bool(jobs) != ("Nothing to be done" in result.stdout), result.stdout[-3000:]
-        return jobs
+        return jobs_in(result.stdout)
 
     return plan
+
+
+@pytest.fixture(scope="session")
+def said_of_plan(shared: Path, snakemake: Run) -> Callable[..., str]:
+    """What ``snakemake --dry-run <arguments>`` says in a fresh checkout; each plan is made once, for all workers.
+
+    Snakemake prints the resources of rules without a message only: with ``messages=False`` the rules have none.
+    """
+
+    def plan(*arguments: str, messages: bool = True) -> str:
+        name = hashlib.sha256(json.dumps([arguments, messages]).encode()).hexdigest()[:16]
+        folder = shared / "plans"
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            said = folder / f"{name}.txt"
+            if not said.exists():
+                checkout = copy_checkout(folder / name)
+                if not messages:
+                    without_messages(checkout)
+                result = snakemake(checkout, "--dry-run", *arguments)
+                assert result.returncode == 0, result.stdout[-3000:]
+                said.write_text(result.stdout, encoding="utf-8")
+            return said.read_text(encoding="utf-8")
+
+    return plan
+
+
+@pytest.fixture(scope="session")
+def planned_afresh(said_of_plan: Callable[..., str]) -> Callable[..., list[str]]:
+    """The messages of the jobs that a dry run plans in a fresh checkout; each plan is made once, for all workers."""
+    return lambda *arguments: jobs_in(said_of_plan(*arguments))

@@ -20,9 +20,9 @@ TRIAL = ("--configfile=config/paper.yaml", "--config", *ONE_GAME, f"trial={{step
 
 
 @pytest.mark.slow
-def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(checkout: Path, snakemake: Run) -> None:
-    run = snakemake(checkout, "-n", "--quiet", "rules", "--configfile=config/paper.yaml", "all")
-    jobs = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout, flags=re.MULTILINE))
+def test_the_plan_of_the_whole_experiment_is_a_table_of_jobs(said_of_plan: Callable[..., str]) -> None:
+    said = said_of_plan("--configfile=config/paper.yaml", "--profile=slurm", "all")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE))
     games, seeds = 16, 5
     expected = {
         "train_lam": games * seeds,

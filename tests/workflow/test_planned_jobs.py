@@ -11,6 +11,8 @@ from lamflow.experiment.reading import read_experiment
 CONFIG = Path(__file__).parents[2] / "config"
 CONFIGURATIONS = sorted(path.name for path in CONFIG.glob("*.yaml") if path.name not in {"datasets.yaml", "rates.yaml"})
 TINY = ("--configfile=config/tiny.yaml",)
+TARGETS = {"paper.yaml": ("--profile=slurm", "all")}
+"""As `test_resources` and `test_paper` ask for them: a plan that long is made once."""
 
 Plan = Callable[..., list[str]]
 
@@ -21,9 +23,9 @@ def count(jobs: list[str], start: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, checkout: Path, planned: Plan) -> None:
+def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, planned_afresh: Plan) -> None:
     experiment = read_experiment(CONFIG / name)
-    jobs = planned(checkout, "--configfile", f"config/{name}")
+    jobs = planned_afresh(f"--configfile=config/{name}", *TARGETS.get(name, ()))
     seeds = len(experiment.seeds)
     kinds = Counter(experiment.methods[method].kind for env in experiment.envs for method in experiment.methods_of(env))
     imported = [
@@ -44,8 +46,8 @@ def test_every_configuration_plans_each_stage_once_for_what_it_names(name: str, 
 
 
 @pytest.mark.slow
-def test_the_default_configuration_is_the_quickstart(checkout: Path, planned: Plan) -> None:
-    assert sorted(planned(checkout)) == sorted(planned(checkout, "--configfile", "config/config.yaml"))
+def test_the_default_configuration_is_the_quickstart(planned_afresh: Plan) -> None:
+    assert sorted(planned_afresh()) == sorted(planned_afresh("--configfile=config/config.yaml"))
 
 
 @pytest.mark.slow
@@ -101,15 +103,15 @@ def test_methods_stand_side_by_side_at_a_budget_that_a_supervised_lam_leaves_to_
 
 
 @pytest.mark.slow
-def test_a_per_seed_target_plans_that_environment_and_seed_only(checkout: Path, planned: Plan) -> None:
-    jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9/seed1.csv")
+def test_a_per_seed_target_plans_that_environment_and_seed_only(planned_afresh: Plan) -> None:
+    jobs = planned_afresh(*TINY, "results/tiny/summary/xland-r1-9x9/seed1.csv")
     assert count(jobs, "Rollouts of") == 2
     assert not any("doorkey" in job or "seed 0" in job for job in jobs)
 
 
 @pytest.mark.slow
-def test_a_per_environment_target_plans_all_its_seeds(checkout: Path, planned: Plan) -> None:
-    jobs = planned(checkout, *TINY, "results/tiny/summary/xland-r1-9x9.csv")
+def test_a_per_environment_target_plans_all_its_seeds(planned_afresh: Plan) -> None:
+    jobs = planned_afresh(*TINY, "results/tiny/summary/xland-r1-9x9.csv")
     assert count(jobs, "Rollouts of") == 4
     assert not any("doorkey" in job for job in jobs)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from plans import without_messages
 
 GPU_RULES = {
     "train_pixel_expert",
@@ -28,19 +29,19 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+Said = Callable[..., str]
+
+
 def dry_run(run: Run, checkout: Path, *arguments: str) -> str:
     result = run(checkout, "--dry-run", *arguments)
     assert result.returncode == 0, result.stdout[-3000:]
     return result.stdout
 
 
-def resources_of(run: Run, checkout: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
-    """The resources of each planned job, by rule. Snakemake prints those of rules without a message only."""
-    for path in checkout.joinpath("workflow", "rules").glob("*.smk"):
-        path.write_text(re.sub(r"^    message:\n        .*\n", "", path.read_text(), flags=re.MULTILINE))
-    output = dry_run(run, checkout, *arguments)
+def resources_in(said: str) -> dict[str, list[dict[str, str]]]:
+    """The resources of each job, by rule, in a plan of rules without messages."""
     found: dict[str, list[dict[str, str]]] = {}
-    for block in re.split(r"\n(?=(?:local)?rule \w+:)", output)[1:]:
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", said)[1:]:
         rule = re.match(r"(?:local)?rule (\w+):", block)
         line = re.search(r"^    resources: (.*)$", block, flags=re.MULTILINE)
         assert rule
@@ -49,17 +50,26 @@ def resources_of(run: Run, checkout: Path, *arguments: str) -> dict[str, list[di
     return found
 
 
+@pytest.fixture(scope="session")
+def resources_of(said_of_plan: Said) -> Callable[..., dict[str, list[dict[str, str]]]]:
+    """The resources of each planned job of a fresh checkout, by rule."""
+    return lambda *arguments: resources_in(said_of_plan(*arguments, messages=False))
+
+
+Resources = Callable[..., dict[str, list[dict[str, str]]]]
+
+
 def total(output: str) -> list[str]:
     """The last line of the estimate: jobs, GPUs a job, GPU hours, core hours, largest MB, disk GB."""
     return re.findall(r"^total +(.+)$", output.split("Estimate of the planned jobs:")[1], flags=re.MULTILINE)[0].split()
 
 
 @pytest.mark.slow
-def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(checkout: Path, snakemake: Run) -> None:
-    pixels = resources_of(snakemake, checkout, "experts", "--configfile=config/procgen_experts.yaml")
+def test_gpu_rules_ask_for_exactly_one_gpu_and_other_rules_for_none(resources_of: Resources) -> None:
+    pixels = resources_of("experts", "--configfile=config/procgen_experts.yaml")
     curve = "results/tiny/policies/xland-r1-9x9/bc/seed0/curve.csv"
-    watched = resources_of(snakemake, checkout, *TINY, curve, "--config", "evaluation={during_training: 1}")
-    planned = watched | resources_of(snakemake, checkout, *TINY) | pixels
+    watched = resources_of(*TINY, curve, "--config", "evaluation={during_training: 1}")
+    planned = watched | resources_of(*TINY) | pixels
     assert set(planned) >= GPU_RULES | {"train_expert", "collect_episodes", "summarise", "plot_latent_space"}
     for rule in set(planned) - {"all", "experts"}:
         assert {job.get("gpu") for job in planned[rule]} == {"1" if rule in GPU_RULES else None}, rule
@@ -72,7 +82,8 @@ def test_a_training_on_two_gpus_asks_for_two(checkout: Path, snakemake: Run) -> 
     content = json.loads(json.dumps(yaml.safe_load(path.read_text())))
     content["lams"]["lapo"]["training"]["devices"] = 2
     path.write_text(yaml.safe_dump(content))
-    jobs = resources_of(snakemake, checkout, *TINY, *PROFILE)["train_lam"]
+    without_messages(checkout)
+    jobs = resources_in(dry_run(snakemake, checkout, *TINY, *PROFILE))["train_lam"]
     assert sorted(job["gpu"] for job in jobs) == ["1"] * 2 + ["2"] * 4
 
 
@@ -86,15 +97,15 @@ def test_a_training_on_two_gpus_asks_for_two(checkout: Path, snakemake: Run) -> 
     ],
 )
 def test_only_procgens_trained_experts_are_jobs_of_a_gpu(
-    configuration: str, rule: str, checkout: Path, snakemake: Run
+    configuration: str, rule: str, resources_of: Resources
 ) -> None:
-    planned = resources_of(snakemake, checkout, f"--configfile=config/{configuration}.yaml")
+    planned = resources_of(f"--configfile=config/{configuration}.yaml")
     assert {name for name in planned if "expert" in name and name.startswith("train")} == {rule}
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path, snakemake: Run) -> None:
-    output = dry_run(snakemake, checkout, "--quiet=rules", *PAPER, *PROFILE, "all")
+def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(said_of_plan: Said) -> None:
+    output = said_of_plan(*PAPER, *PROFILE, "all")
     jobs, gpus, gpu_hours, core_hours, megabytes, disk = (float(cell.replace(",", "")) for cell in total(output))
     assert (jobs, gpus) == (1818, 1)
     lams_and_latent_policies = 2 * 16 * 5  # an hour each, as LAPO says
@@ -107,17 +118,17 @@ def test_a_dry_run_of_the_paper_for_a_cluster_ends_with_its_cost(checkout: Path,
 
 
 @pytest.mark.slow
-def test_a_cluster_without_gpus_is_planned_at_the_rates_of_cores(checkout: Path, snakemake: Run) -> None:
+def test_a_cluster_without_gpus_is_planned_at_the_rates_of_cores(said_of_plan: Said) -> None:
     none = [f"{rule}:gpu=0" for rule in sorted(GPU_RULES)]
-    output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *none, "--", "all")
+    output = said_of_plan("--quiet=rules", *TINY, *PROFILE, "--set-resources", *none, "--", "all")
     assert total(output)[1:3] == ["0", "0"]
     assert "GPU rates" not in output
 
 
 @pytest.mark.slow
-def test_the_other_form_of_asking_for_gpus_is_understood(checkout: Path, snakemake: Run) -> None:
+def test_the_other_form_of_asking_for_gpus_is_understood(said_of_plan: Said) -> None:
     gres = ("train_lam:gpu=0", "train_lam:gres='gpu:a100:2'")
-    output = dry_run(snakemake, checkout, "--quiet=rules", *TINY, *PROFILE, "--set-resources", *gres, "--", "all")
+    output = said_of_plan("--quiet=rules", *TINY, *PROFILE, "--set-resources", *gres, "--", "all")
     assert re.search(r"^train_lam +6 +2 ", output, flags=re.MULTILINE)
 
 
@@ -164,16 +175,16 @@ def test_nothing_of_a_site_stands_in_the_rules() -> None:
     ids=["gres", "model"],
 )
 def test_the_form_in_which_gpus_are_asked_for_is_the_profiles(
-    change: tuple[str, ...], asked: dict[str, str], checkout: Path, snakemake: Run
+    change: tuple[str, ...], asked: dict[str, str], resources_of: Resources
 ) -> None:
-    planned = resources_of(snakemake, checkout, *TINY, *PROFILE, "--set-resources", *change, "--", "all")
+    planned = resources_of(*TINY, *PROFILE, "--set-resources", *change, "--", "all")
     assert all(asked.items() <= job.items() for job in planned["train_lam"])
     assert {job["runtime"] for job in planned["train_lam"]} == {"10"}
     assert not any("gres" in job or "gpu_model" in job for job in planned["train_policy"] + planned["summarise"])
 
 
 @pytest.mark.slow
-def test_no_job_asks_for_more_time_than_the_profile_allows(checkout: Path, snakemake: Run) -> None:
+def test_no_job_asks_for_more_time_than_the_profile_allows(resources_of: Resources) -> None:
     target = "results/paper/policies/procgen-coinrun/vpt/seed0/policy.safetensors"
-    (job,) = resources_of(snakemake, checkout, *PAPER, *PROFILE, "--", target)["train_policy"]
+    (job,) = resources_of(*PAPER, *PROFILE, "--", target)["train_policy"]
     assert int(job["runtime"]) == profile()["default-resources"]["max_runtime"]

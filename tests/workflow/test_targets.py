@@ -18,8 +18,8 @@ def of_kind(jobs: list[str], start: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_targets_train_and_play_apart(checkout: Path, planned: Plan) -> None:
-    everything, trained, played = (planned(checkout, *TINY, *target) for target in ([], ["policies"], ["evaluate"]))
+def test_the_targets_train_and_play_apart(planned_afresh: Plan) -> None:
+    everything, trained, played = (planned_afresh(*TINY, *target) for target in ([], ["policies"], ["evaluate"]))
     for start in ("Policy of", "Action decoders", "Online training", "Latent action model "):
         assert of_kind(trained, start) == of_kind(everything, start) != set()
     assert not kinds(trained) & {"Rollouts of", "Plot of", "Film of", "Summary over", "Summary of"}

@@ -45,7 +45,7 @@ def drive(cluster: PrivateCluster) -> Iterator[Callable[..., Driver]]:
 def whole_run(
     slurm_programs: None, copied: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WholeRun]:
-    """The whole of config/tiny.yaml, of one seed, on a cluster of its own, in a fresh checkout."""
+    """The whole of one environment and seed of config/tiny.yaml, on a cluster of its own, in a fresh checkout."""
     with started(
         tmp_path_factory.mktemp("slurm_whole"), settings={"MinJobAge": 7200}
     ) as running:  # remembers every job
@@ -63,8 +63,8 @@ def begun_early(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def finished_run(whole_run: WholeRun, begin_tiny_run: Callable[[], object]) -> Path:
-    """A checkout in which one seed of all of config/tiny.yaml ran on Slurm, to be copied. The run on this machine alone, with which
-    results are compared at the end of each module, begins now, beside tests that mostly wait."""
+    """A checkout in which one environment and seed of config/tiny.yaml ran on Slurm. The run on this machine alone, with which results
+    are compared, begins now, unless it has."""
     whole_run.end()
     begin_tiny_run()
     return whole_run.checkout

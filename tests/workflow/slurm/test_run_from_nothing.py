@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from driving import Driver, witnessed
-from whole import GPU_RULES, ONE_SEED, WholeRun
+from whole import GPU_RULES, IN_PART, WholeRun
 
 GRACE_SECONDS = 30
 """What was asked while slurmctld was away may be answered after that: clients try for ten seconds, and the host may be slow."""
@@ -33,7 +33,7 @@ def test_only_the_outage_cost_jobs_an_attempt(said: str, whole_run: WholeRun) ->
 
 def test_a_second_run_has_nothing_to_do(said: str, whole_run: WholeRun) -> None:
     assert "Nothing to be done" not in said
-    assert "Nothing to be done" in Driver(whole_run.cluster, whole_run.checkout, "all", *ONE_SEED).wait(seconds=120)
+    assert "Nothing to be done" in Driver(whole_run.cluster, whole_run.checkout, "all", *IN_PART).wait(seconds=120)
 
 
 def test_jobs_on_a_gpu_got_one_from_slurm_and_the_others_none(said: str, whole_run: WholeRun) -> None:

@@ -95,10 +95,10 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(
-    finished_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
+    tiny_run: Path, drive: Callable[..., Driver], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Story:
     told = Story()
-    told.checkout = with_episodes(finished_run, tmp_path_factory.mktemp("killed") / "checkout")
+    told.checkout = with_episodes(tiny_run, tmp_path_factory.mktemp("killed") / "checkout")
     hold_trainings(cluster)
     shutil.rmtree(told.checkout / "results/tiny/data/xland-r1-9x9")
     first = drive(told.checkout, SEED_TABLE, TINY)

@@ -1,4 +1,4 @@
-"""``snakemake --profile slurm all`` from nothing, of one seed, with slurmctld away for half a minute in the middle."""
+"""``snakemake --profile slurm all`` from nothing, of one environment and seed, with slurmctld away for half a minute in the middle."""
 
 import threading
 import time
@@ -9,8 +9,10 @@ from pathlib import Path
 from driving import TINY, Driver
 from private_cluster import PrivateCluster, until
 
-ONE_SEED = (TINY, "--config", "seeds=[0]")
-"""Of two seeds every rule would run the same on Slurm twice as often."""
+ENVIRONMENT = "xland-doorkey-5x5-full"
+"""The one of config/tiny.yaml that has every method."""
+IN_PART = (TINY, "--config", "seeds=[0]", f"envs=[{ENVIRONMENT}]")
+"""Of two seeds every rule would run the same on Slurm twice as often; the other environment runs in `test_run_restarted`."""
 OUTAGE_SECONDS = 30
 GPU_RULES = (
     "train_lam",
@@ -24,7 +26,7 @@ GPU_COMMENTS = tuple(f"rule_{rule}_" for rule in GPU_RULES)
 
 
 class WholeRun:
-    """The run of one seed of ``config/tiny.yaml`` in ``checkout``, which begins at once and goes on beside other tests.
+    """The run of one environment and seed of ``config/tiny.yaml`` in ``checkout``, which begins at once and goes on beside other tests.
 
     ``outage`` is when slurmctld was told to end and when it answered again, in seconds of the epoch. ``drained`` are the nodes that
     Slurm took out of service meanwhile, which went on after that, and why.
@@ -34,7 +36,7 @@ class WholeRun:
         self.cluster, self.checkout = cluster, checkout
         self.outage: tuple[float, float] | None = None
         self.drained: list[dict[str, str]] = []
-        self.driver = Driver(cluster, checkout, "all", *ONE_SEED)
+        self.driver = Driver(cluster, checkout, "all", *IN_PART)
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor()
         self._side_work = [self._pool.submit(self._keep_in_service), self._pool.submit(self._outage)]
