@@ -137,7 +137,7 @@ def test_continuous_actions_beyond_the_simulators_are_refused(tmp_path: Path) ->
         if fits:
             assert settings.build(name="swing").own["episodes"]["train"] == 6
         else:
-            with pytest.raises(ValueError, match="actions: found entry 0 from -3 to 3 .*expected it from -2 to 2"):
+            with pytest.raises(ValueError, match=r"actions: found entry 0 from -3 to 3 .*expected it from -2 to 2"):
                 settings.build(name="swing")
 
 
