@@ -268,6 +268,22 @@ def test_rows_without_an_action_are_not_labelled(copied: Path) -> None:
     assert first.actions is not None and first.actions[1:].tobytes() == EPISODES[0].actions[1:].tobytes()
 
 
+@pytest.mark.parametrize("layout", ["v3", "v2"])
+def test_entries_say_which_episodes_have_actions(tmp_path: Path, layout: str) -> None:
+    """The first episode has none, the second one lacks one; where no row lacks one, nothing is said."""
+    root = (write_v3 if layout == "v3" else write_v2)(tmp_path / "set", EPISODES, None)
+    assert [entry.labelled for entry in source(root).describe().episodes] == [None] * 3
+    actions = [row.tolist() for episode in EPISODES for row in episode.actions]
+    actions[: LENGTHS[0] + 1] = [None] * (LENGTHS[0] + 1)  # type: ignore[list-item]
+    files, first = sorted((root / "data").rglob("*.parquet")), 0
+    for path in files:
+        count = pq.read_metadata(path).num_rows
+        change_column(path, "action", pa.array(actions[first : first + count], pa.list_(pa.float32(), 2)))
+        first += count
+    assert [entry.labelled for entry in source(root).describe().episodes] == [False, True, True]
+    assert [entry.labelled for entry in source(root, actions=None).describe().episodes] == [None] * 3
+
+
 def test_actions_can_be_left_out(lossless: Path) -> None:
     assert source(lossless, actions=None).describe().action is None
     assert all(piece.actions is None for piece in read(lossless, actions=None))

@@ -176,6 +176,17 @@ def test_an_action_is_that_of_the_frame_that_is_kept(folder: Path, tmp_path: Pat
     assert second.actions[1] == 3
 
 
+def test_of_cuts_by_seconds_it_is_told_where_all_or_no_frames_of_the_recording_have_actions(
+    folder: Path, tmp_path: Path
+) -> None:
+    cuts = write_table(tmp_path / "cuts.csv", "file,start,end", "day1/a,0,0.3", "day2/b,0,0.3")
+    for labelled, expected in ((range(20), [True, False]), (range(19), [None, False])):
+        rows = ["episode,frame,action", *(f"day1/a,{frame},{frame % 5}" for frame in labelled)]
+        actions = write_table(tmp_path / "labels.csv", *rows)
+        found = source(folder, cuts={"table": cuts, "unit": "seconds"}, actions=actions)
+        assert [entry.labelled for entry in found.describe().episodes] == expected
+
+
 def test_actions_may_be_words_or_numbers(folder: Path, tmp_path: Path) -> None:
     words = write_table(tmp_path / "words.csv", "episode,frame,action", "day1/a,0,left", "day1/a,1,jump")
     described = source(folder, actions=words).describe()

@@ -78,3 +78,28 @@ def test_recordings_to_latents(copied: Callable[[Path], Path], snakemake: Snakem
     np.savez_compressed(changed, frames=recorded["frames"], actions=recorded["actions"] + 4)
     refused = snakemake(checkout, *arguments, "--dry-run")
     assert refused.returncode != 0 and "environments.mine.actions: found 4, expected at least 8" in refused.stdout
+
+
+@pytest.mark.slow
+def test_recordings_of_a_simulated_environment_take_the_place_of_a_demonstrator(
+    copied: Callable[[Path], Path], planned: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    checkout = copied(tmp_path / "checkout")
+    recordings = checkout / "recordings"
+    recordings.mkdir()
+    for number in range(4):
+        np.savez(recordings / f"{number}.npz", state=np.full((9, 4), number, np.float32), actions=np.arange(9) % 2)
+    cart = {
+        "kind": "gymnasium",
+        "id": "CartPole-v1",
+        "episodes": {"kind": "npz", "path": "recordings", "observations": {"state": "state"}},
+        "returns": {"random": 20, "demonstrator": 500},
+    }
+    oracle = {"kind": "oracle_bc", "policy": {"network": {"kind": "mlp"}}}
+    changes = {"envs": ["cart"], "environments": {"cart": cart}, "lams": {}, "methods": {"oracle": oracle}}
+    checkout.joinpath("config", "cart.yaml").write_text(yaml.safe_dump(CONFIGURATION | changes))
+    jobs = planned(checkout, "--configfile=config/cart.yaml")
+    episodes = [job for job in jobs if job.startswith("Episodes of")]
+    assert episodes == ["Episodes of cart, all splits, from its recordings"]
+    assert not any(job.startswith("Demonstrator of") for job in jobs)
+    assert any(job.startswith("Rollouts of oracle on cart") for job in jobs)

@@ -5,14 +5,15 @@ DATA_SEED = 0
 
 
 def envs_from(source):
-    """The environments whose episodes come from there; XLand's always come from its demonstrators, those that nobody plays from recordings,
+    """The environments whose episodes come from there; XLand's always come from its demonstrators, those with recordings from these,
     and those of environments that are made of others from these."""
-    of_family = {"procgen": EXPERIMENT.collection.source, "recorded": "recorded"}
-    return [
-        env
-        for env in EXPERIMENT.simulated_envs
-        if source == of_family.get(EXPERIMENT.environment(env).family, "expert")
-    ]
+    return [env for env in EXPERIMENT.simulated_envs if source == source_of(EXPERIMENT.environment(env))]
+
+
+def source_of(spec):
+    if spec.demonstrator == "recorded":
+        return "recorded"
+    return EXPERIMENT.collection.source if spec.family == "procgen" else "expert"
 
 
 @cache

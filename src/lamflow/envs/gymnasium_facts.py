@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from lamflow.envs.gymnasium_parts import action_of, parts_of, read_parts, shown_space
+from lamflow.envs.gymnasium_recordings import with_recordings
 from lamflow.envs.gymnasium_saved_policy import check_spaces, facts_of_saved, load_saved, read_saved
 from lamflow.envs.gymnasium_settings import (
     LARGEST_SIDE,
@@ -39,14 +40,14 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         parts, action = parts_of(environment.observation_space, settings.resize), action_of(environment.action_space)
         _check_sides(parts)
         names, main = _action_names(settings, action), _main_part(settings, parts)
-        if isinstance(settings.demonstrator, PpoDemonstratorSettings):
+        if isinstance(settings.demonstrator, PpoDemonstratorSettings) and not settings.episodes:
             _check_ppo(parts, main, action)
         _check_saved_policy(own, environment)
         repeats = _repeats(own, parts, environment)
         modules = [*settings.packages, _module_of(environment)]
     finally:
         environment.close()
-    return EnvironmentSpec(
+    spec = EnvironmentSpec(
         name=name,
         family="gymnasium",
         observation=parts,
@@ -56,6 +57,7 @@ def describe(settings: GymnasiumSettings, name: str) -> EnvironmentSpec:
         action_names=names,
         own={**own, "modules": sorted(set(modules)), "repeats": repeats},
     )
+    return with_recordings(settings, spec) if settings.episodes else spec
 
 
 def _own_facts(settings: GymnasiumSettings) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from lamflow.envs.recorded_settings import SplitSettings
 from lamflow.envs.settings import EnvironmentSettings
+from lamflow.episodes.settings import AnySource
 from lamflow.settings import LARGEST, Settings
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
@@ -74,6 +76,15 @@ class PpoDemonstratorSettings(Settings):
     kind: Literal["ppo"] = "ppo"
 
 
+class ReturnSettings(Settings):
+    """Mean raw returns by which those of agents are normalised, where episodes are recordings."""
+
+    random: float = Field(description="Of random actions.")
+    demonstrator: float | None = Field(
+        None, description="Of who was recorded; null: the mean over all recorded episodes, which need rewards for that."
+    )
+
+
 class GymnasiumSettings(EnvironmentSettings):
     """Any environment of Gymnasium, by its id. A level is a seed of `reset`: splits share no seed."""
 
@@ -110,6 +121,30 @@ class GymnasiumSettings(EnvironmentSettings):
         PolicyDemonstratorSettings | SavedPolicyDemonstratorSettings | PpoDemonstratorSettings,
         Field(discriminator="kind"),
     ] = Field(default_factory=PpoDemonstratorSettings, description="Who plays the episodes.")
+    episodes: AnySource | None = Field(
+        None,
+        description="Recordings in the place of a demonstrator's episodes, of the same spaces; agents play the simulator.",
+    )
+    splits: SplitSettings = Field(
+        default_factory=SplitSettings, description="How recorded episodes are shared out to train, validation and test."
+    )
+    returns: ReturnSettings | None = Field(
+        None, description="By which returns are normalised, where there are recordings; needed with `episodes`."
+    )
+
+    @model_validator(mode="after")
+    def _recorded_or_demonstrated(self) -> GymnasiumSettings:
+        """Who is recorded needs no demonstrator, and who demonstrates no splits."""
+        for key in ("demonstrator",) if self.episodes else ("splits", "returns"):
+            if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
+                having, cure = ("beside", "leave one of them out") if self.episodes else ("without", "leave it out")
+                raise ValueError(f"{key}: found it {having} episodes, where it does nothing: {cure}")
+        if self.episodes and self.returns is None:
+            raise ValueError(
+                "returns: found none beside episodes, expected `returns: {random: ...}`, the mean return of random actions, by which "
+                "returns are normalised: play some episodes with actions of `action_space.sample()`"
+            )
+        return self
 
     @field_validator("kwargs")
     @classmethod
@@ -127,7 +162,14 @@ class GymnasiumSettings(EnvironmentSettings):
         paths = [self.id, *self.wrappers]
         if isinstance(self.demonstrator, PolicyDemonstratorSettings):
             paths.append(self.demonstrator.path)
+        if self.episodes and self.episodes.implementation.partition(".")[0] != "lamflow":
+            paths.append(self.episodes.implementation)
         return tuple(dict.fromkeys(path.partition(":")[0] for path in paths if ":" in path))
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """The files and folders that the source of episodes reads."""
+        return self.episodes.files if self.episodes else ()
 
     @property
     def files(self) -> tuple[str, ...]:

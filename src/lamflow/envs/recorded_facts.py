@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from lamflow.envs.interface import SPLITS, Split
-from lamflow.envs.recorded_settings import RecordedSettings
+from lamflow.envs.recorded_settings import RecordedSettings, SplitSettings
 from lamflow.envs.recorded_splits import shared_out
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.interface import Described, EpisodeEntry, Source
+from lamflow.episodes.settings import SourceSettings
 from lamflow.spaces import ActionSpace, Box, Discrete, Unknown
 
 RERUNS_NOTHING = "An environment's facts are among the params of the stages that it has."
@@ -31,13 +32,7 @@ def describe(settings: RecordedSettings, name: str) -> EnvironmentSpec:
     """
     fit = FrameFit(**settings.frames.model_dump())
     source: Source = settings.episodes.build(fit=fit)
-    try:
-        found = source.describe()
-    except ValueError as error:
-        raise ValueError(f"episodes: {error}") from None
-    if not found.episodes:
-        raise ValueError(f"episodes: {', '.join(settings.episodes.files)}: found no episode, expected at least three")
-    splits = shared_out(found.episodes, settings.splits)
+    found = listed(source, settings.episodes)
     action = _action(settings, source, found)
     return EnvironmentSpec(
         name=name,
@@ -48,19 +43,36 @@ def describe(settings: RecordedSettings, name: str) -> EnvironmentSpec:
         max_steps=_longest(found),
         final_observations=found.final_observations,
         action_names=_action_names(settings, found, action),
-        own={
-            "demonstrator": RECORDED,
-            "frames": asdict(fit),
-            "splits": settings.splits.model_dump(mode="json"),
-            "episodes": {split: splits.count(split) for split in SPLITS},
-            "rows": {split: _rows(found.episodes, splits, split) for split in SPLITS},
-            "lossy": found.lossy,
-            "frames_per_second": found.frames_per_second,
-            "licence": settings.licence or found.licence,
-            "notes": list(found.notes),
-            "recording": dict(found.facts),
-        },
+        own=own_facts(found, fit, settings.splits, settings.licence),
     )
+
+
+def listed(source: Source, settings: SourceSettings) -> Described:
+    """What a source of these settings holds; ValueError, which names the key, where it cannot be used, or is empty."""
+    try:
+        found = source.describe()
+    except ValueError as error:
+        raise ValueError(f"episodes: {error}") from None
+    if not found.episodes:
+        raise ValueError(f"episodes: {', '.join(settings.files)}: found no episode, expected at least three")
+    return found
+
+
+def own_facts(found: Described, fit: FrameFit, settings: SplitSettings, licence: str | None = None) -> dict[str, Any]:
+    """What the import of recordings must know, and what a person should."""
+    splits = shared_out(found.episodes, settings)
+    return {
+        "demonstrator": RECORDED,
+        "frames": asdict(fit),
+        "splits": settings.model_dump(mode="json"),
+        "episodes": {split: splits.count(split) for split in SPLITS},
+        "rows": {split: _rows(found.episodes, splits, split) for split in SPLITS},
+        "lossy": found.lossy,
+        "frames_per_second": found.frames_per_second,
+        "licence": licence or found.licence,
+        "notes": list(found.notes),
+        "recording": dict(found.facts),
+    }
 
 
 def _longest(found: Described) -> int:

@@ -24,7 +24,8 @@ from lamflow.episodes.seen_actions import SeenActions, as_actions
 
 
 class Hdf5Source:
-    """The episodes of HDF5 files. An episode of L actions has L rows; ``next_obs`` gives nothing that the next row does not."""
+    """The episodes of HDF5 files. An episode of L actions has L rows; ``next_obs`` gives nothing that the next row does not.
+    All rows have an action, or none has: ``labelled`` of entries is None."""
 
     def __init__(self, *, settings: Hdf5Settings, fit: FrameFit) -> None:
         self._settings, self._fit = settings, fit

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.interface import Described, EpisodeEntry, Piece, RecordedEpisode
-from lamflow.episodes.lerobot_actions import LeRobotActions, actions_of, vector_entries
+from lamflow.episodes.lerobot_actions import LeRobotActions, actions_of, labelled_episodes, vector_entries
 from lamflow.episodes.lerobot_layout import CAMERA_KINDS, Layout, LeRobotEpisode, read_layout, read_licence, video_notes
 from lamflow.episodes.lerobot_pictures import Pictures, pictures_of
 from lamflow.episodes.lerobot_rows import EPISODE, RowReader, batches_of, check_finite, values_of
@@ -54,7 +54,7 @@ class LeRobotSource:
             for episode in self._layout.episodes:
                 if names is None or episode.name in names:
                     pieces = self._pieces(episode, rows, pictures)
-                    yield RecordedEpisode(_entry(episode), pieces, self._terminated(episode))
+                    yield RecordedEpisode(self._entry(episode), pieces, self._terminated(episode))
         finally:
             pictures.close()
 
@@ -69,6 +69,16 @@ class LeRobotSource:
     @cached_property
     def _actions(self) -> LeRobotActions:
         return actions_of(self._layout, self._settings.actions)
+
+    @cached_property
+    def _labelled(self) -> frozenset[int] | None:
+        """The numbers of the episodes with actions; None where all rows have one, or none has."""
+        column = self._settings.actions
+        return None if self._actions.space is None or column is None else labelled_episodes(self._layout, column)
+
+    def _entry(self, episode: LeRobotEpisode) -> EpisodeEntry:
+        labelled = None if self._labelled is None else episode.index in self._labelled
+        return EpisodeEntry(episode.name, episode.rows, " / ".join(episode.tasks), labelled)
 
     @cached_property
     def _vectors(self) -> Mapping[str, tuple[str, int]]:
@@ -87,7 +97,7 @@ class LeRobotSource:
             observation=parts | {name: Vector((entries,)) for name, (_, entries) in self._vectors.items()},
             main=FRAMES,
             action=self._actions.space,
-            episodes=tuple(map(_entry, layout.episodes)),
+            episodes=tuple(map(self._entry, layout.episodes)),
             lossy=recorded.lossy,
             frames_per_second=layout.frames_per_second,
             licence=read_licence(layout.root),
@@ -213,10 +223,6 @@ class LeRobotSource:
         if self._ends[0] != episode.data:
             self._ends = (episode.data, _last_flags(episode, column))
         return self._ends[1].get(episode.index, False)
-
-
-def _entry(episode: LeRobotEpisode) -> EpisodeEntry:
-    return EpisodeEntry(episode.name, episode.rows, " / ".join(episode.tasks))
 
 
 def _last_flags(episode: LeRobotEpisode, column: str) -> dict[int, bool]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamflow.episodes.action_table import discrete_space
-from lamflow.episodes.lerobot_layout import Layout
-from lamflow.episodes.lerobot_rows import batches_of, values_of
+from lamflow.episodes.lerobot_layout import Layout, open_parquet
+from lamflow.episodes.lerobot_rows import EPISODE, batches_of, values_of
 from lamflow.spaces import ActionSpace, Box
 
 ABSENT = "action"
@@ -71,6 +72,39 @@ def vector_entries(layout: Layout, column: str) -> int:
             f"{layout.root}/meta/info.json: found {kind} of shape {list(shape)} in the column {column!r}, expected a vector of numbers"
         )
     return int(shape[0])
+
+
+def labelled_episodes(layout: Layout, column: str) -> frozenset[int] | None:
+    """The numbers of the episodes in which some row has an action; None where no row of the data set lacks one, as the statistics in the
+    footers of all files say. Only files with empty rows are read, and of them the actions alone."""
+    files = dict.fromkeys(episode.data for episode in layout.episodes)
+    empty = {path for path in files if _may_lack(path, column)}
+    if not empty:
+        return None
+    entries = vector_entries(layout, column)
+    found = {episode.index for episode in layout.episodes if episode.data not in empty}
+    alone = {episode.data: episode.index for episode in layout.episodes if episode.alone}
+    for path in empty:
+        for batch in batches_of(path, [column] if path in alone else [column, EPISODE], _ROWS):
+            known = values_of(batch.column(column), entries, f"{path}: column {column!r}")[1]
+            if path not in alone:
+                found |= set(batch.column(EPISODE).to_numpy(zero_copy_only=False)[known].tolist())
+            elif known.any():
+                found.add(alone[path])
+    return frozenset(found)
+
+
+def _may_lack(path: Path, column: str) -> bool:
+    """Whether a row of a file may lack an action: its statistics say so, or say nothing."""
+    metadata = open_parquet(path).metadata
+    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
+        for chunk in (group.column(index) for index in range(group.num_columns)):
+            statistics = chunk.statistics
+            if chunk.path_in_schema.partition(".")[0] == column and (
+                statistics is None or not statistics.has_null_count or statistics.null_count
+            ):
+                return True
+    return False
 
 
 def entry_names(feature: Mapping[str, Any], entries: int) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ from lamflow.episodes.seen_actions import SeenActions
 
 
 class MinariSource:
-    """The episodes of a data set of Minari. An episode of L actions has L + 1 observations, and as many rows."""
+    """The episodes of a data set of Minari. An episode of L actions has L + 1 observations, and as many rows.
+    All actions are known: ``labelled`` of entries is None."""
 
     def __init__(self, *, settings: MinariSettings, fit: FrameFit) -> None:
         self._settings, self._fit = settings, fit

@@ -134,9 +134,13 @@ class VideoSource:
         return EpisodeEntry(cut.name, rows, cut.group, self._labelled(cut))
 
     def _labelled(self, cut: Cut) -> bool | None:
-        """Where an episode begins and ends that is cut by seconds, only decoding tells."""
-        if self._actions is None or cut.unit == "seconds":
+        """Where an episode begins and ends that is cut by seconds, only decoding tells: it counts where its recording has no action at all,
+        or one of each frame; else None."""
+        if self._actions is None:
             return None
+        if cut.unit == "seconds":
+            known = len(self._actions.frames.get(cut.recording.name, ()))
+            return known > 0 if known in (0, self._facts[cut.recording].num_frames) else None
         end = inf if cut.end is None else cut.end
         return self._actions.knows(cut.recording.name, int(cut.start), end, self.settings.every)
 

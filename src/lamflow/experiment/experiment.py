@@ -233,7 +233,7 @@ class Experiment(Settings):
     def _train_episodes(self, env: str) -> int:
         """Episodes of the train split, where demonstrators play them, or nobody."""
         behind = [self.environment(name) for name in self.stores_behind(env, "train")]
-        recorded = [spec.own["episodes"]["train"] for spec in behind if spec.family == "recorded"]
+        recorded = [spec.own["episodes"]["train"] for spec in behind if spec.demonstrator == "recorded"]
         return sum(recorded) + self.collection.train_episodes * (len(behind) - len(recorded))
 
     def _collects(self, env: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stop 2 of an environment that nobody plays: its recorded episodes as episode stores."""
+"""Stop 2 of an environment that nobody demonstrates: its recorded episodes as episode stores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lamflow.data.checked_episodes import checked_episodes
 from lamflow.data.frame_tolerance import ToleranceMeter
 from lamflow.data.import_progress import ImportProgress
 from lamflow.data.kept_parts import KeptEpisode, KeptParts
-from lamflow.data.store import EpisodeWriter
+from lamflow.data.store import UNKNOWN_LEVEL, EpisodeWriter
 from lamflow.envs.interface import SPLITS, Split
 from lamflow.envs.recorded_settings import SplitSettings
 from lamflow.envs.recorded_splits import shared_out
@@ -26,6 +27,8 @@ from lamflow.envs.spec import EnvironmentSpec
 from lamflow.episodes.fit import FrameFit
 from lamflow.episodes.interface import Described, RecordedEpisode, Source
 from lamflow.episodes.settings import source_settings
+from lamflow.evaluation.normalisers import warn_of_references
+from lamflow.evaluation.references import mean_and_error
 from lamflow.provenance import record_provenance, settings_digest
 from lamflow.spaces import Pixels
 
@@ -48,7 +51,9 @@ def import_episodes(
     ``settings``: those of the source (``lamflow.episodes.settings.AnySource``); ``files``: the digest of its files. Each episode is read
     once, a few megabytes at a time, and kept in ``state_dir``: an import of the same settings, files and code that was interrupted goes on
     behind the last part that it has kept there, and the stores are the same byte by byte. The level of an episode is its place among those
-    of the source. ValueError, which names the file, episode and row, where the recordings cannot be used.
+    of the source; where a simulator has levels of its own, they are unknown (-1). Of such an environment the attributes
+    ``return_random`` and ``return_expert`` are those of its facts, or the latter the mean return of all recordings. ValueError, which names
+    the file, episode and row, where the recordings cannot be used.
     """
     started = time.monotonic()
     spec = EnvironmentSpec.from_facts(environment)
@@ -59,9 +64,10 @@ def import_episodes(
     splits = shared_out(described.episodes, SplitSettings.model_validate(spec.own["splits"]))
     identity = settings_digest([spec.facts(), typed.model_dump(mode="json"), files, code.digest])
     kept = _own_folder(Path(state_dir), identity)
-    parts = KeptParts(kept, spec)
+    held = replace(spec, final_observations=described.final_observations)
+    parts = KeptParts(kept, held)
     where = ", ".join(typed.files)
-    _read(source, described, parts, spec, where)
+    _read(source, described, parts, held, where)
     labelled = _write(parts, splits, described, spec, where, outputs)
     _write_table(Path(table), described, splits, parts.episodes, labelled)
     for split in SPLITS:
@@ -125,12 +131,14 @@ def _write(
     attributes = {
         "source": where,
         "licence": spec.own["licence"],
+        "final_observations": described.final_observations,
         "recording": {**described.facts, "frames_per_second": described.frames_per_second, **spec.own["frames"]},
     }
     meter = ToleranceMeter()
     measured = described.lossy and isinstance(spec.main_part, Pixels)
     progress = ImportProgress(f"{spec.name}: writing", described.episodes, [])
-    labelled = []
+    labelled: list[int] = []
+    totals: list[float | None] = []
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(EpisodeWriter(outputs[split], spec=spec, split=split, attributes=attributes))
@@ -139,8 +147,13 @@ def _write(
         for episode in progress.over(parts.episodes):
             split = splits[episode.place]
             watched = meter if measured and split == "train" else None
-            labelled.append(_copy(parts, episode, writers[split], spec, watched))
+            count, total = _copy(parts, episode, writers[split], spec, watched)
+            labelled.append(count)
+            totals.append(total)
             progress.add(episode.num_rows)
+        references = _references(spec, totals, where)
+        for writer in writers.values():
+            writer.attributes |= references
         if described.lossy:
             for writer in writers.values():
                 writer.attributes |= {"lossy": True, "frame_tolerance": meter.tolerance}
@@ -150,11 +163,11 @@ def _write(
 
 def _copy(
     parts: KeptParts, episode: KeptEpisode, writer: EpisodeWriter, spec: EnvironmentSpec, meter: ToleranceMeter | None
-) -> int:
-    """An episode as the next one of a store; how many of its rows have a known action."""
-    acted = np.arange(episode.num_rows) < episode.num_rows - spec.final_observations
-    num_labelled, row = 0, 0
-    writer.begin(episode.place)
+) -> tuple[int, float | None]:
+    """An episode as the next one of a store; how many of its rows have a known action, and its return, None where all rewards are 0."""
+    acted = np.arange(episode.num_rows) < episode.num_rows - bool(writer.attributes["final_observations"])
+    num_labelled, row, total = 0, 0, None
+    writer.begin(episode.place if spec.family == "recorded" else UNKNOWN_LEVEL)
     if meter:
         meter.begin()
     for piece in parts.pieces(episode):
@@ -162,11 +175,30 @@ def _copy(
         frames = piece.observations[spec.main]
         if piece.labelled is not None:
             num_labelled += int((piece.labelled & acted[row : row + len(frames)]).sum())
+        if piece.rewards is not None and (rewards := piece.rewards[acted[row : row + len(frames)]]).any():
+            total = (total or 0.0) + float(rewards.sum())
         row += len(frames)
         if meter:
             meter.add(frames)
     writer.end(terminated=episode.terminated, truncated=not episode.terminated)
-    return num_labelled
+    return num_labelled, total
+
+
+def _references(spec: EnvironmentSpec, totals: Sequence[float | None], where: str) -> dict[str, float | None]:
+    """The attributes by which the returns of a simulated environment are normalised; none where nobody plays."""
+    returns = spec.own.get("returns")
+    if returns is None:
+        return {}
+    found: dict[str, float | None] = {"return_random": returns["random"], "return_expert": returns["demonstrator"]}
+    if returns["demonstrator"] is None:
+        if all(total is None for total in totals):
+            raise ValueError(
+                f"{where}: found no reward but 0, expected rewards, whose mean return normalises that of agents: set "
+                f"environments.{spec.name}.returns.demonstrator"
+            )
+        found["return_expert"], found["return_expert_error"] = mean_and_error([total or 0.0 for total in totals])
+    warn_of_references(spec.name, found, f"Correct environments.{spec.name}.returns.")
+    return found
 
 
 def _write_table(
