@@ -47,7 +47,7 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
     labels = [count for count in counts if 0 < count <= trial.labels]
     if not labels:
         raise ValueError(f"trial.labels: no label budget is at most {trial.labels}; found {list(experiment.labels)}")
-    rollout = {"num_envs": 2, "num_steps": 64, "minibatches": 1}
+    rollout = {"num_envs": 2, "num_steps": 16, "minibatches": 1}
     limits: dict[type, Mapping[str, int]] = {
         TrainingSettings: {"steps": trial.steps, "batch_size": trial.batch_size},
         CollectionSettings: dict.fromkeys(
@@ -57,10 +57,10 @@ def cut_to_trial(experiment: Experiment) -> Experiment:
         PolicySettings: {"episodes": trial.episodes},
         VptMethodSettings: {"labeller_episodes": trial.episodes},
         SupervisionSettings: {"labels": max(labels), "label_draw": 0, "batch_size": trial.batch_size},
-        PixelExpertSettings: {**rollout, "total_steps": 2 * 256, "validation_episodes": 2},
-        OnlinePpoSettings: {**rollout, "total_steps": 4 * 128},
-        OnlineDecoderSettings: {"first_fit": 128, "each_until": 512, "last_fit": 512},
-        DelayedRateSettings: {"starts_at": 128, "full_at": 256},
+        PixelExpertSettings: {**rollout, "total_steps": 4 * 32, "validation_episodes": 2},
+        OnlinePpoSettings: {**rollout, "total_steps": 4 * 32},
+        OnlineDecoderSettings: {"first_fit": 32, "each_until": 128, "last_fit": 128},
+        DelayedRateSettings: {"starts_at": 32, "full_at": 64},
     }
     cut = _limited(experiment.model_dump(mode="json"), experiment, limits)
     cut["collection"] |= {"source": "expert"}
