@@ -44,10 +44,19 @@ METHODS: dict[str, dict[str, Any]] = {
         "policy": POLICY,
         "decoder": {"kind": "dictionary"},
     },
+    "one_budget": {
+        "kind": "latent",
+        "lam": "lapo",
+        "policy": POLICY,
+        "decoder": {"training": TRAINING},
+        "action_selection": "argmax",
+    },
     "bc": {"kind": "bc", "policy": POLICY | {"context": 2, "recurrent": True}, "action_selection": "argmax"},
     "random": {"kind": "random"},
 }
 LABELS, DRAWS, EPISODES = (16, 64), 2, 6
+OTHER_LABELS: dict[str, tuple[tuple[int, ...], int]] = {"one_budget": ((16,), 1)}
+"""Label counts and draws of methods that have not these."""
 
 
 class Results:
@@ -97,7 +106,8 @@ def make_lam(results: Results) -> None:
 def make_method(results: Results, method: str) -> None:
     settings = METHODS[method]
     common = {"environment": preset(ENV).facts(), "method": method, "settings": settings, "seed": 0}
-    common |= {"labels": LABELS, "label_draws": DRAWS}
+    labels, draws = OTHER_LABELS.get(method, (LABELS, DRAWS))
+    common |= {"labels": labels, "label_draws": draws}
     latent = settings["kind"] == "latent"
     policy, decoders = (
         results.folder(kind, method) / f"{name}.safetensors"

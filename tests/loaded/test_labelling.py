@@ -154,7 +154,9 @@ def test_decoders_that_cannot_be_used_are_refused(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decoders = results.folder("decoders", "lapo")
-    assert "expected one of the label budgets 16, 64" in problem(results, tmp_path, capsys, "--decoder", str(decoders))
+    said = problem(results, tmp_path, capsys, "--decoder", str(decoders))
+    assert "found no labels and no draw, expected one of the label budgets 16, 64" in said
+    assert "--labels 16 --draw 0 on the command line" in said
     assert "without --decoder" in problem(results, tmp_path, capsys, "--labels", "64")
     policy = results.folder("policies", "lapo") / "policy.safetensors"
     assert "found a file of kind 'policy', expected decoders" in problem(

@@ -56,6 +56,14 @@ def test_an_agent_plays_as_in_the_workflows_rollouts(method: str, results: Any, 
     assert played == returns_of(results, method, 64, 1)
 
 
+def test_the_agent_of_a_single_budget_and_draw_needs_no_choice(results: Any, grid_world: Any) -> None:
+    """Its policy, which learnt without labels, has as many members as its decoders."""
+    agent = lamflow.load_agent(results.folder("policies", "one_budget"))
+    assert agent.member == Member("16", 0)
+    wanted = returns_of(results, "one_budget", 16, 0)
+    assert [play_one(agent, grid_world(1), level) for level, _, _ in wanted] == wanted != []
+
+
 def test_a_batch_acts_as_its_rows_do_and_episodes_in_it_begin_when_they_do(results: Any, grid_world: Any) -> None:
     agent = lamflow.load_agent(results.folder("policies", "lapo"), labels=64, draw=1)
     world, levels = grid_world(3), np.array([5000, 5001, 5002])

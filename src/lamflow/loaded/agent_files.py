@@ -12,7 +12,7 @@ from typing import Any
 
 import lamflow
 from lamflow.atomic_files import write_text
-from lamflow.data.label_budgets import LabelCount
+from lamflow.data.label_budgets import ALL_LABELS, LabelCount
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.settings import EvaluationSettings
 from lamflow.experiment.artefacts import ARTEFACTS
@@ -27,6 +27,8 @@ FORMAT = "lamflow-agent-1"
 MODEL = ".safetensors"
 EVALUATION = "evaluation/{env}/{method}/seed{seed}/returns.json"
 """Says how the workflow's rollouts chose actions."""
+WITHOUT_LABELS = Member(ALL_LABELS, 0)
+"""The only member of a policy that learns no actions."""
 KINDS_OF_FOLDER = ("policies", "decoders", "online", "evaluation")
 
 
@@ -166,11 +168,12 @@ def _needed(settings: MethodSettings, root: Path, wild: Mapping[str, Any]) -> di
 
 
 def _with_members(agent: AgentFiles, headers: list[dict[str, Any]]) -> AgentFiles:
-    """With the label budgets of the file that has most of them."""
+    """With the label budgets of the file that has most of them; one that learnt without labels has a single member, of all."""
     if not agent.settings.takes_labels:
         return agent
-    listed: list[list[Any]] = max((header.get("members", []) for header in headers), key=len, default=[])
-    return replace(agent, members=tuple(Member(labels, draw) for labels, draw in listed))
+    held = [[Member(labels, draw) for labels, draw in header.get("members", [])] for header in headers]
+    found = max(held, key=lambda members: (len(members), members != [WITHOUT_LABELS]), default=[])
+    return replace(agent, members=tuple(found))
 
 
 def label_counts(agent: AgentFiles) -> list[LabelCount]:

@@ -5,6 +5,7 @@ Shapes: B batch.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,7 +61,7 @@ def choose_member(files: AgentFiles, labels: LabelCount | None, draw: int | None
     if not files.members:
         if labels is not None or draw is not None:
             raise ValueError(
-                f"{folder}: found labels={labels!r}, draw={draw!r}, and the agent of method {files.method!r} is the same for all: leave "
+                f"{folder}: found {_said(labels, draw)}, and the agent of method {files.method!r} is the same for all: leave "
                 "them out"
             )
         return None
@@ -70,12 +71,19 @@ def choose_member(files: AgentFiles, labels: LabelCount | None, draw: int | None
     found = [member for member in found if member.label_draw == (draw or 0)] or (found if draw is None else [])
     if len(found) == 1:
         return found[0]
-    counts = ", ".join(dict.fromkeys(member.labels for member in files.members))
+    budgets = list(dict.fromkeys(member.labels for member in files.members))
+    counts, one = ", ".join(budgets), shlex.quote(budgets[0])
     draws = ", ".join(dict.fromkeys(str(member.label_draw) for member in files.members))
     raise ValueError(
-        f"{folder}: found labels={labels!r}, draw={draw!r}, expected one of the label budgets {counts} and one of the draws {draws}: "
-        "say which agent, such as labels=64, draw=0"
+        f"{folder}: found {_said(labels, draw)}, expected one of the label budgets {counts} and one of the draws {draws}: say which, "
+        f"labels={budgets[0]!r}, draw=0 in Python and --labels {one} --draw 0 on the command line"
     )
+
+
+def _said(labels: LabelCount | None, draw: int | None) -> str:
+    """What somebody asked for."""
+    said = [f"{name}={value}" for name, value in (("labels", labels), ("draw", draw)) if value is not None]
+    return ", ".join(said) or "no labels and no draw"
 
 
 class OneMember(Agent):
