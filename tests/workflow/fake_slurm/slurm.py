@@ -8,6 +8,7 @@ it is COMPLETED, or one of
 - ``forgotten STATE``: only the accounting knows of the job, with that state
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -19,6 +20,12 @@ FOLDER = Path(os.environ["FAKE_SLURM"])
 
 def sbatch(arguments):
     time.sleep(float(os.environ.get("SBATCH_SECONDS", "0")))
+    with FOLDER.joinpath("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # jobs that are submitted at once have numbers of their own
+        submit(arguments)
+
+
+def submit(arguments):
     fates = FOLDER.joinpath("fates").read_text().splitlines()
     fate, *rest = fates
     FOLDER.joinpath("fates").write_text("\n".join(rest or [fate]))
