@@ -128,7 +128,7 @@ def with_episodes(finished: Path, target: Path) -> Path:
     """A copy of a finished tiny run of which no more is left than demonstrators and episodes: LAMs have to be trained again."""
     shutil.copytree(finished, target, symlinks=True, ignore=shutil.ignore_patterns("driver-*.out"))
     for made in [target / "logs", *target.joinpath("results/tiny").iterdir()]:
-        if made.name not in ("data", "experts"):
+        if made.name not in ("data", "experts") and made.exists():
             shutil.rmtree(made) if made.is_dir() else made.unlink()
     return target
 
