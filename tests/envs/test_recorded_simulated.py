@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imported_stores import imported
 from linear_world import SETTINGS
 
 from lamflow.data.store import EpisodeStore
-from lamflow.data.validate import store_problems
 from lamflow.envs.gymnasium_settings import GymnasiumSettings
 from lamflow.envs.registry import make_vector_environment
 from lamflow.envs.spec import EnvironmentSpec
 from lamflow.evaluation.references import reference_returns
 from lamflow.lam import probe
-from lamflow.stages.import_episodes import import_episodes
 from lamflow.stages.train_lam import train_lam
 
-SPLITS = ("train", "validation", "test")
 EPISODES, ROWS, ENTRIES = 8, 6, 4
 
 
@@ -43,19 +41,7 @@ def settings_of(folder: Path, **changes: Any) -> GymnasiumSettings:
 
 
 def run(settings: GymnasiumSettings, output: Path) -> dict[str, EpisodeStore]:
-    spec: EnvironmentSpec = settings.build(name="cart")
-    assert settings.episodes is not None
-    import_episodes(
-        environment=spec.facts(),
-        settings=settings.episodes.model_dump(mode="json"),
-        files="",
-        state_dir=output / "state",
-        outputs={split: output / f"{split}.zarr" for split in SPLITS},
-        table=output / "episodes.csv",
-    )
-    for split in SPLITS:
-        assert store_problems(output / f"{split}.zarr") == []
-    return {split: EpisodeStore.open(output / f"{split}.zarr", env="cart") for split in SPLITS}
+    return imported(settings, output, "cart")
 
 
 def test_stores_are_of_the_recordings_and_normalised_by_their_returns(tmp_path: Path) -> None:

@@ -14,15 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imported_stores import SPLITS, imported
 from PIL import Image
 
 from lamflow.data.store import EpisodeStore
-from lamflow.data.validate import store_problems
 from lamflow.envs.recorded_settings import RecordedSettings
-from lamflow.envs.spec import EnvironmentSpec
-from lamflow.stages.import_episodes import import_episodes
-
-SPLITS = ("train", "validation", "test")
 
 
 def write_recordings(
@@ -43,18 +39,7 @@ def settings_of(folder: Path, **more: Any) -> RecordedSettings:
 
 
 def run(settings: RecordedSettings, output: Path) -> dict[str, EpisodeStore]:
-    spec: EnvironmentSpec = settings.build(name="mine")
-    import_episodes(
-        environment=spec.facts(),
-        settings=settings.episodes.model_dump(mode="json"),
-        files="",
-        state_dir=output / "state",
-        outputs={split: output / f"{split}.zarr" for split in SPLITS},
-        table=output / "episodes.csv",
-    )
-    for split in SPLITS:
-        assert store_problems(output / f"{split}.zarr") == []
-    return {split: EpisodeStore.open(output / f"{split}.zarr", env="mine") for split in SPLITS}
+    return imported(settings, output, "mine")
 
 
 def table_of(output: Path) -> list[dict[str, str]]:

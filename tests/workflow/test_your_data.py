@@ -17,18 +17,16 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT.joinpath("docs", "your-data.md").read_text(encoding="utf-8")
 CLIPS, LABELLED, FRAMES = 12, 6, 81
 TRAINING = {"steps": 20, "batch_size": 16, "warmup_steps": 5, "log_every": 10, "validate_every": 20}
 
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 
 
-PAGE = ROOT.joinpath("docs", "your-data.md").read_text(encoding="utf-8")
-
-
-def shown(page: str, first: str) -> str:
+def shown(first: str) -> str:
     """The only block of the page that begins so."""
-    (block,) = re.findall(rf"^```\w*\n({first}.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(rf"^```\w*\n({first}.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
     return block.replace("\\\n", " ")
 
 
@@ -48,8 +46,8 @@ def finished_clips(
     """A checkout in which the page's commands ran to the report."""
     checkout = copied(tmp_path_factory.mktemp("clips") / "checkout")
     shutil.copytree(ROOT / "examples", checkout / "examples")
-    checkout.joinpath("examples", "clips.yaml").write_text(in_small(shown(PAGE, "experiment:")))
-    clone, install, record, run, _ = shown(PAGE, "git clone").splitlines()
+    checkout.joinpath("examples", "clips.yaml").write_text(in_small(shown("experiment:")))
+    clone, install, record, run, _ = shown("git clone").splitlines()
     assert clone.endswith("cd lamflow") and install == "make environment"
 
     sys.path.insert(0, str(checkout / "examples"))
@@ -74,7 +72,7 @@ def test_the_pages_commands_label_every_frame(finished_clips: Path) -> None:
     scored = scores.groupby(["method", "what"])["labels"].nunique().to_dict()
     assert scored == {("bc", "agent"): 3, ("latent", "agent"): 3, ("latent", "decoder"): 3}
 
-    label = shown(PAGE, "git clone").splitlines()[-1]
+    label = shown("git clone").splitlines()[-1]
     said = in_the_checkout(finished_clips, "-m", "lamflow.cli", *shlex.split(label)[1:])
     assert said.returncode == 0, said.stderr[-3000:]
     labels = pd.read_parquet(finished_clips / "labels.parquet")
